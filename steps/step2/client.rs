@@ -1,0 +1,48 @@
+// ANCHOR: connect
+//! The client: it sends and receives at the same time.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy};
+use tokio::net::TcpStream;
+
+/// Connects to the server at `addr`.
+///
+/// # Errors
+/// Nobody listens there, or nobody answers.
+pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
+    TcpStream::connect(addr).await.with_context(|| {
+        format!("cannot connect to {addr} (is the server running?)")
+    })
+}
+// ANCHOR_END: connect
+
+// ANCHOR: talk
+/// Sends all of `input`, tells the server that this was all, and meanwhile
+/// copies what the server answers to `output`, until the server closes.
+///
+/// # Errors
+/// The connection broke, `input` cannot be read or `output` be written.
+pub async fn talk(
+    mut stream: TcpStream,
+    mut input: impl AsyncRead + Unpin,
+    mut output: impl AsyncWrite + Unpin,
+) -> Result<()> {
+    stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
+    let (mut reader, mut writer) = stream.split();
+    let send = async {
+        copy(&mut input, &mut writer).await.context("cannot send")?;
+        writer.shutdown().await.context("cannot end the request")
+    };
+    let receive = async {
+        copy(&mut reader, &mut output).await.context("cannot receive")
+    };
+
+    let outcome = tokio::try_join!(send, receive);
+    // Also when the connection broke: what came before that is printed.
+    output.flush().await.context("cannot print the answer")?;
+    outcome?;
+    Ok(())
+}
+// ANCHOR_END: talk

@@ -1,0 +1,151 @@
+// ANCHOR: header
+//! Step 3: many clients.
+//!
+//! The server gives each client a task of its own, so that nobody waits for
+//! anybody else. All else is as in step 2.
+//!
+//! Both ends in one process, to see what happens and in which order:
+//!
+//!     cargo run --bin step3
+//!
+//! The same in two terminals:
+//!
+//!     cargo run --bin step3 -- server
+//!     cargo run --bin step3 -- client 'Hello, echo!'
+
+mod client;
+mod server;
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, stdin, stdout};
+use tokio::net::TcpStream;
+// ANCHOR_END: header
+
+// ANCHOR: args
+/// Step 3: a server that echoes what its clients send, all at the same time
+///
+/// Without a command it plays a demo: both ends in one process, on a free port.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Wait for clients, echo what they send; stop with Ctrl-C
+    Server {
+        /// Where to listen; 0.0.0.0 is every network, port 0 any free port
+        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
+        addr: SocketAddr,
+    },
+    /// Send a text to the server and print the answer
+    Client {
+        /// Where the server listens
+        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
+        addr: SocketAddr,
+        /// What to send; without it, everything that stdin gives
+        text: Option<String>,
+    },
+}
+// ANCHOR_END: args
+
+// ANCHOR: main
+#[tokio::main]
+async fn main() {
+    let outcome = match Args::parse().command {
+        None => demo().await,
+        Some(Command::Server { addr }) => run_server(addr).await,
+        Some(Command::Client { addr, text }) => run_client(addr, text).await,
+    };
+    if let Err(error) = outcome {
+        eprintln!("error: {error:#}");
+        // Not a return: that would wait for a read of stdin under way.
+        std::process::exit(1);
+    }
+}
+
+async fn run_server(addr: SocketAddr) -> Result<()> {
+    let listener = server::bind(addr)?;
+    say(format!("listening on {}", listener.local_addr()?));
+    server::run(listener).await;
+    Ok(())
+}
+
+async fn run_client(addr: SocketAddr, text: Option<String>) -> Result<()> {
+    let stream = client::connect(addr).await?;
+    match text {
+        Some(text) => client::talk(stream, text.as_bytes(), stdout()).await?,
+        None => client::talk(stream, stdin(), stdout()).await?,
+    }
+    if std::io::stdout().is_terminal() {
+        say(""); // the shell's next prompt starts on a line of its own
+    }
+    Ok(())
+}
+
+/// Prints one line. When nobody reads it any more (as in `server | head -1`)
+/// the line is lost and the program goes on, where `println!` would panic.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+// ANCHOR_END: main
+
+// ANCHOR: demo
+/// Each end says what it will do before it does it, and what it saw after:
+/// so the lines come in the same order in every run.
+async fn demo() -> Result<()> {
+    let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let addr = listener.local_addr()?;
+    say(format!("listening on {addr}"));
+    tokio::spawn(server::run(listener));
+
+    let mut a = start("A", addr, "one").await?;
+    receive("A", &mut a, 3).await?;
+    let mut b = start("B", addr, "two").await?;
+    receive("B", &mut b, 3).await?;
+    send("A", &mut a, "three").await?;
+    receive("A", &mut a, 5).await?;
+    end("A", a).await?;
+    end("B", b).await?;
+
+    say("\nNow you, in two terminals:");
+    say("  cargo run --bin step3 -- server");
+    say("  cargo run --bin step3 -- client 'Hello, echo!'");
+    Ok(())
+}
+
+async fn start(name: &str, addr: SocketAddr, text: &str) -> Result<TcpStream> {
+    say(format!("client {name}: connects and sends {text:?}"));
+    let mut stream = client::connect(addr).await?;
+    stream.write_all(text.as_bytes()).await?;
+    Ok(stream)
+}
+
+async fn send(name: &str, stream: &mut TcpStream, text: &str) -> Result<()> {
+    say(format!("client {name}: sends {text:?}"));
+    stream.write_all(text.as_bytes()).await?;
+    Ok(())
+}
+
+async fn receive(name: &str, stream: &mut TcpStream, n: usize) -> Result<()> {
+    let mut echo = vec![0; n];
+    stream.read_exact(&mut echo).await?;
+    let echo = String::from_utf8_lossy(&echo);
+    say(format!("client {name}: received {echo:?}"));
+    Ok(())
+}
+
+/// Ends the client's stream, and waits until the server has ended its own.
+async fn end(name: &str, mut stream: TcpStream) -> Result<()> {
+    say(format!("client {name}: ends"));
+    stream.shutdown().await?;
+    stream.read_to_end(&mut Vec::new()).await?;
+    Ok(())
+}
+// ANCHOR_END: demo
