@@ -1,1 +1,316 @@
-fn main() {}
+//! What a reader sees who types the commands of the book.
+//!
+//! Each test runs real programs over loopback and keeps what they printed as a
+//! snapshot. The book prints those files: read a snapshot before accepting it.
+//! Run these tests again with `cargo insta test` or `INSTA_UPDATE=always`.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+
+use socket2::{Domain, Socket, Type};
+use support::scene::{Scene, rename_ports};
+use support::{DEADLINE, Program, bin, snapshot, wait_until};
+
+/// Bytes that have come in for the server at `addr` and that it has not read,
+/// from `/proc/net/tcp` (proc(5): local address, …, state, tx:rx queue).
+fn unread(addr: SocketAddr) -> u64 {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{:04X}", addr.port());
+    let mut total = 0;
+    for line in table.lines().skip(1) {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let listens = columns[3] == "0A"; // its queue counts connections
+        if columns[1].ends_with(&port) && !listens {
+            let (_, unread) = columns[4].split_once(':').unwrap();
+            total += u64::from_str_radix(unread, 16).unwrap();
+        }
+    }
+    total
+}
+
+fn demo(step: &str) {
+    let ended = Program::start(step, &[]).finish();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let text = String::from_utf8(ended.stdout).unwrap();
+    let port = text.lines().next().unwrap().rsplit_once(':').unwrap().1;
+    let port: u16 = port.parse().unwrap();
+    let text = rename_ports(&text, |p| (p == port).then_some(40001));
+    let text = format!("$ cargo run --bin {step}\n{text}");
+    snapshot(&format!("demo-{step}"), text.trim_end());
+}
+
+#[test]
+fn demo_step1() {
+    demo("step1");
+}
+
+#[test]
+fn demo_step2() {
+    demo("step2");
+}
+
+#[test]
+fn demo_step3() {
+    demo("step3");
+}
+
+#[test]
+fn help() {
+    let ended = Program::start("step1", &["--help"]).finish();
+    assert_eq!(ended.code, Some(0));
+    let text = String::from_utf8(ended.stdout).unwrap().replace(".exe", "");
+    let text = format!("$ cargo run --bin step1 -- --help\n{text}");
+    snapshot("help-step1", text.trim_end());
+}
+
+#[test]
+fn step1_greets() {
+    let mut scene = Scene::new();
+    scene.server("step1");
+    scene.ask("step1", "Hello, Server!");
+    scene.wait_end(1);
+    scene.snapshot("step1-greets");
+}
+
+/// Two pieces that arrive one after the other: one `read` takes the first.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints what Linux does")]
+fn step1_reads_once_a_message_in_pieces() {
+    let mut scene = Scene::new();
+    scene.server("step1");
+    let shown = "(printf 'Hello, '; sleep 1; printf 'Server!') \\\n  \
+                 | cargo run --bin step1 -- client";
+    scene.client("step1", None, shown);
+    scene.program(1).write(b"Hello, ");
+    scene.program(0).wait_for("closes\n");
+    scene.program(1).write(b"Server!");
+    scene.program(1).end_input();
+    scene.wait_end(1);
+    scene.snapshot("step1-reads-once-pieces");
+}
+
+/// A message that is longer than the buffer: one `read` takes 1024 bytes.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints what Linux does")]
+fn step1_reads_once_a_long_message() {
+    let mut scene = Scene::new();
+    scene.server("step1");
+    let shown = "seq 1000 | cargo run --bin step1 -- client";
+    scene.client("step1", None, shown);
+    let numbers: String = (1..=1000).map(|n| format!("{n}\n")).collect();
+    scene.program(1).write(numbers.as_bytes());
+    scene.program(1).end_input();
+    scene.wait_end(1);
+    scene.snapshot("step1-reads-once-long");
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn address_in_use() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step1");
+    let second = Program::start("step1", &["server", "--addr", &text(addr)]);
+    let shown = "cargo run --bin step1 -- server";
+    scene.terminal("a second server", shown, second);
+    scene.wait_end(1);
+    scene.snapshot("error-address-in-use");
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn address_not_available() {
+    let args = ["server", "--addr", "192.0.2.1:8888"];
+    one_error("address-not-available", "step1", &args, 1);
+}
+
+#[test]
+fn invalid_address() {
+    let args = ["client", "--addr", "localhost:8888", "hi"];
+    one_error("invalid-address", "step1", &args, 2);
+}
+
+/// A port that is bound and not listening refuses, and nobody can take it.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn connection_refused() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut scene = Scene::new();
+    scene.rename(addr, 8888);
+    scene.ask("step1", "Hello, Server!");
+    scene.wait_end(0);
+    scene.snapshot("error-connection-refused");
+}
+
+#[test]
+fn step2_echoes() {
+    let mut scene = Scene::new();
+    scene.server("step2");
+    scene.ask("step2", "Hello, echo!");
+    scene.wait_end(1);
+    scene.snapshot("step2-echoes");
+}
+
+#[test]
+#[cfg_attr(not(unix), ignore = "needs a Unix shell")]
+fn step2_echoes_3_mb() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut scene = Scene::new();
+    let addr = scene.server("step2");
+    let script = format!(
+        "head -c 3000000 /dev/urandom > big\n\
+         {} client --addr {addr} < big > back\n\
+         cmp big back && echo identical",
+        bin("step2")
+    );
+    let mut sh = Command::new("sh");
+    sh.arg("-c").arg(script).current_dir(&folder);
+    let shown = "head -c 3000000 /dev/urandom > big\n\
+                 $ cargo run --bin step2 -- client < big > back\n\
+                 $ cmp big back && echo identical";
+    scene.terminal("the client", shown, Program::spawn(&mut sh, false));
+    scene.wait_end(1);
+    scene.snapshot("step2-echoes-3-mb");
+}
+
+/// A client that writes everything before it reads: server and client wait
+/// for each other, as soon as the kernel's buffers are full.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints what Linux does")]
+fn write_first_deadlocks() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step2");
+    scene.run("write-first", &[&text(addr)], "cargo run --bin write-first");
+    scene.wait_end(1);
+    scene.program(0).wait_for("reset");
+    let text = scene.text();
+    let stuck = regex::Regex::new(r"after writing (\d+) bytes").unwrap();
+    let n: usize = stuck.captures(&text).expect(&text)[1].parse().unwrap();
+    assert!(n < 16_000_000, "it wrote everything");
+    let text = stuck.replace(&text, "after writing N bytes");
+    snapshot("write-first-deadlocks", text.trim_end());
+}
+
+/// The same client, with a message that fits into the buffers, is lucky.
+#[test]
+fn write_first_is_lucky() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step2");
+    let shown = "cargo run --bin write-first -- 127.0.0.1:8888 1000";
+    scene.run("write-first", &[&text(addr), "1000"], shown);
+    scene.wait_end(1);
+    scene.snapshot("write-first-is-lucky");
+}
+
+/// Client A stays; client B has connected and sent, and gets no answer. Then
+/// A ends, and B is served.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc/net/tcp")]
+fn step2_lets_the_second_client_wait() {
+    let mut scene = Scene::new();
+    let addr = two_clients(&mut scene, "step2");
+    // Three bytes and the FIN, which is counted as one.
+    wait_until("B's bytes in the kernel", || unread(addr) == 4);
+    assert!(scene.program(2).is_running());
+    snapshot("step2-second-client-waits", scene.text().trim_end());
+
+    scene.program(1).end_input();
+    scene.wait_end(1);
+    scene.wait_end(2);
+    scene.program(0).wait_for_times("ended", 2);
+    scene.snapshot("step2-second-client-served");
+}
+
+#[test]
+fn step3_serves_both() {
+    let mut scene = Scene::new();
+    two_clients(&mut scene, "step3");
+    scene.wait_end(2);
+    scene.program(0).wait_for_times("ended", 1);
+    assert!(scene.program(1).is_running());
+    scene.snapshot("step3-serves-both");
+}
+
+/// A: types a line and stays. B: sends `two` and ends its stream.
+fn two_clients(scene: &mut Scene, step: &str) -> SocketAddr {
+    let addr = scene.server(step);
+    scene.client(step, None, &format!("cargo run --bin {step} -- client"));
+    scene.type_line(1, "one", "one\n");
+    scene.ask(step, "two");
+    addr
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn step3_reports_a_reset() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step3");
+    scene.run("reset", &[&text(addr)], "cargo run --bin reset");
+    scene.program(0).wait_for("reset");
+    scene.ask("step3", "Still there?");
+    scene.wait_end(2);
+    scene.snapshot("step3-reports-a-reset");
+}
+
+/// A client that sends and closes without reading, while the server is busy
+/// with another: the answer meets a closed socket.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn broken_pipe() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step2");
+    let mut first = TcpStream::connect(addr).unwrap();
+    first.set_read_timeout(Some(DEADLINE)).unwrap();
+    first.write_all(b"first").unwrap();
+    first.read_exact(&mut [0; 5]).unwrap();
+    let mut second = TcpStream::connect(addr).unwrap();
+    second.write_all(&[b'x'; 40_000]).unwrap();
+    drop(second);
+    wait_until("its bytes in the kernel", || unread(addr) >= 40_000);
+    drop(first);
+    scene.program(0).wait_for("cannot write");
+    scene.snapshot("error-broken-pipe");
+}
+
+/// At the descriptor limit: the server says so, pauses, and goes on.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn too_many_open_files() {
+    let mut sh = Command::new("sh");
+    sh.arg("-c").arg(format!(
+        "ulimit -n 12; exec {} server --addr 127.0.0.1:0",
+        bin("step3")
+    ));
+    let server = Program::spawn(&mut sh, false);
+    let addr = server.addr();
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        clients.push(TcpStream::connect(addr).unwrap());
+    }
+    let text = server.wait_for("cannot accept");
+    let line = text.lines().find(|l| l.contains("cannot accept")).unwrap();
+    let shown = format!(
+        "$ ulimit -n 12\n$ cargo run --bin step3 -- server\n\
+         listening on 127.0.0.1:8888\n…\n{line}"
+    );
+    snapshot("error-too-many-open-files", &shown);
+}
+
+/// One command that ends at once with an error.
+fn one_error(name: &str, step: &str, args: &[&str], code: i32) {
+    let ended = Program::start(step, args).finish();
+    assert_eq!(ended.code, Some(code));
+    assert!(ended.stdout.is_empty());
+    let args = args.join(" ");
+    let text = format!("$ cargo run --bin {step} -- {args}\n{}", ended.stderr);
+    snapshot(&format!("error-{name}"), text.trim_end());
+}
+
+fn text(addr: SocketAddr) -> String {
+    addr.to_string()
+}

@@ -1,0 +1,234 @@
+//! What the tests share: real programs, started, watched and always ended.
+
+#![allow(dead_code)] // each test file uses a part of this
+
+pub mod scene;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for anything that must happen. Far more than it
+/// takes, also on a busy machine: a test that gets here has failed.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The folder of the whole project.
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Where Cargo put the program `name`.
+pub fn bin(name: &str) -> &'static str {
+    match name {
+        "step1" => env!("CARGO_BIN_EXE_step1"),
+        "step2" => env!("CARGO_BIN_EXE_step2"),
+        "step3" => env!("CARGO_BIN_EXE_step3"),
+        "reset" => env!("CARGO_BIN_EXE_reset"),
+        "threads" => env!("CARGO_BIN_EXE_threads"),
+        "write-first" => env!("CARGO_BIN_EXE_write-first"),
+        other => panic!("no program is called {other:?}"),
+    }
+}
+
+/// What a program wrote to one pipe so far. A thread never stops reading it,
+/// so that the program never waits for us.
+#[derive(Default)]
+struct Output {
+    state: Mutex<(Vec<u8>, bool)>, // the bytes; has the pipe ended?
+    changed: Condvar,
+}
+
+impl Output {
+    fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Output> {
+        let output = Arc::new(Output::default());
+        let writer = Arc::clone(&output);
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let n = pipe.read(&mut buffer).unwrap_or(0);
+                let mut state = writer.state.lock().unwrap();
+                state.0.extend_from_slice(&buffer[..n]);
+                state.1 = n == 0;
+                writer.changed.notify_all();
+                if n == 0 {
+                    return;
+                }
+            }
+        });
+        output
+    }
+
+    /// Waits until `found` says so of the text so far, or panics.
+    fn wait(&self, what: &str, found: impl Fn(&str, bool) -> bool) -> String {
+        let end = Instant::now() + DEADLINE;
+        let mut state = self.state.lock().unwrap();
+        loop {
+            let text = String::from_utf8_lossy(&state.0).into_owned();
+            if found(&text, state.1) {
+                return text;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            let ended = state.1;
+            assert!(
+                !left.is_zero() && !ended,
+                "waited for {what}; the program wrote {text:?}{}",
+                if ended { ", and ended" } else { "" }
+            );
+            state = self.changed.wait_timeout(state, left).unwrap().0;
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.state.lock().unwrap().0.clone()
+    }
+}
+
+/// A program that runs. It is killed when this value goes away.
+pub struct Program {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Arc<Output>,
+    stderr: Arc<Output>,
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Program {
+    /// Starts one of our programs with nothing on stdin.
+    pub fn start(name: &str, args: &[&str]) -> Program {
+        Program::spawn(Command::new(bin(name)).args(args), false)
+    }
+
+    /// Starts the server of a step, or a server peer, on a free port.
+    pub fn server(name: &str) -> (Program, SocketAddr) {
+        let program = match name {
+            "threads" => Program::start(name, &["127.0.0.1:0"]),
+            _ => Program::start(name, &["server", "--addr", "127.0.0.1:0"]),
+        };
+        let addr = program.addr();
+        (program, addr)
+    }
+
+    /// Starts the client of a step. Without a text it reads `input`.
+    pub fn client(step: &str, addr: SocketAddr, text: Option<&str>) -> Program {
+        let addr = addr.to_string();
+        let mut args = vec!["client", "--addr", &addr];
+        args.extend(text);
+        let mut command = Command::new(bin(step));
+        Program::spawn(command.args(args), text.is_none())
+    }
+
+    /// Starts any command; with `input`, its stdin is ours to write.
+    pub fn spawn(command: &mut Command, input: bool) -> Program {
+        let mut child = command
+            .env_remove("RUST_BACKTRACE") // anyhow would print one
+            .stdin(if input { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        Program {
+            stdin: child.stdin.take(),
+            stdout: Output::collect(child.stdout.take().unwrap()),
+            stderr: Output::collect(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The address that a server prints when it is ready.
+    pub fn addr(&self) -> SocketAddr {
+        let start = "listening on ";
+        let text = self.stdout.wait("its address", |text, _| {
+            text.starts_with(start) && text.contains('\n')
+        });
+        let line = text.lines().next().unwrap();
+        line[start.len()..].parse().expect("an address after `listening on`")
+    }
+
+    /// Waits until the program has written `part` to stdout.
+    pub fn wait_for(&self, part: &str) -> String {
+        self.stdout.wait(part, |text, _| text.contains(part))
+    }
+
+    /// Waits until the program has written `part` to stdout `n` times.
+    pub fn wait_for_times(&self, part: &str, n: usize) -> String {
+        self.stdout.wait(part, |text, _| text.matches(part).count() >= n)
+    }
+
+    /// Types `bytes`. A program that has ended is no error: that shows later.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("a program with input");
+        let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
+    }
+
+    /// Ends the program's input, as Ctrl-D does.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends the program, as Ctrl-C or a closed terminal would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits until the program ends by itself.
+    pub fn finish(mut self) -> Ended {
+        self.end_input();
+        self.wait_end();
+        let code = self.child.wait().unwrap().code();
+        let (stdout, stderr) = self.texts();
+        Ended { code, stdout, stderr }
+    }
+
+    /// Waits until both pipes have ended, and so (nearly) the program.
+    pub fn wait_end(&self) {
+        self.stdout.wait("its end", |_, ended| ended);
+        self.stderr.wait("its end", |_, ended| ended);
+    }
+
+    pub fn texts(&self) -> (Vec<u8>, String) {
+        let stderr = self.stderr.bytes();
+        (self.stdout.bytes(), String::from_utf8_lossy(&stderr).into_owned())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until `true`, looking again and again, or panics.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asserts a snapshot with a header of exactly three lines, so that the book
+/// can include what follows with `:4:`.
+pub fn snapshot(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_snapshot_path(format!("{ROOT}/tests/snapshots"));
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
