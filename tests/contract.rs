@@ -1,1 +1,541 @@
-fn main() {}
+//! The contract of steps 1 to 3, tried over real sockets.
+//!
+//! A case is a function that takes the name of the step to try, and names the
+//! rule it tries. `cases!` makes a test of each pair of case and step, such as
+//! `step2::s2_03`. Servers: S1-… to S3-…; clients: C1-… and C2-….
+
+mod support;
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+use support::{DEADLINE, Program, bin, wait_until};
+
+macro_rules! cases {
+    ($($step:ident: $($case:ident)*;)*) => {
+        $(mod $step {
+            $(#[test]
+            fn $case() {
+                super::$case(stringify!($step));
+            })*
+        })*
+    };
+}
+
+// Step 3 keeps every promise of step 2, and all of them start and stop alike.
+cases! {
+    step1: s1_01 s1_02 s1_03 s1_04 s1_05 s1_06 c1_01 c1_02 c1_03 c1_04;
+    step2: s1_04 s1_05 s1_06 s2_01 s2_02 s2_03 s2_04 s2_05 s2_06 s2_07 s2_08
+        s2_09 c1_01 c1_02 c1_03 c1_04 c2_01 c2_02;
+    step3: s1_04 s1_05 s1_06 s2_01 s2_02 s2_03 s2_04 s2_05 s2_06 s2_07 s2_08
+        s3_01 s3_02 s3_03 s3_04 s3_05 s3_06
+        c1_01 c1_02 c1_03 c1_04 c2_01 c2_02;
+}
+
+// ---- Step 1: bind and accept
+
+/// A greeting and the end of the stream.
+fn s1_01(step: &str) {
+    let (_server, addr) = Program::server(step);
+    assert_eq!(ask(addr, b"Hello, Server!"), b"Hello, client!");
+}
+
+/// Twenty clients, one after another.
+fn s1_02(step: &str) {
+    let (server, addr) = Program::server(step);
+    for i in 0..20 {
+        let text = format!("I am client {i}");
+        assert_eq!(ask(addr, text.as_bytes()), b"Hello, client!");
+        server.wait_for(&format!("{text:?}")); // it prints what came
+    }
+}
+
+/// Twenty clients that reset at once, then a normal one.
+fn s1_03(step: &str) {
+    let (_server, addr) = Program::server(step);
+    for _ in 0..20 {
+        reset(connect(addr));
+    }
+    assert_eq!(ask(addr, b"still there?"), b"Hello, client!");
+}
+
+/// The port is taken: exit code 1, and a message that names the address.
+fn s1_04(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let start = Instant::now();
+    let second = Program::start(step, &["server", "--addr", &text(addr)]);
+    let ended = second.finish();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.is_empty());
+    assert!(ended.stderr.contains(&text(addr)), "{}", ended.stderr);
+    assert!(start.elapsed() < Duration::from_secs(2), "took too long");
+}
+
+/// A port that was used a moment ago can be used again: the server closes
+/// first here, so that its side of the connection stays in TIME_WAIT.
+fn s1_05(step: &str) {
+    let (mut server, addr) = Program::server(step);
+    let mut client = connect(addr);
+    client.write_all(b"hello").unwrap();
+    if step == "step1" {
+        client.read_to_end(&mut Vec::new()).unwrap();
+    } else {
+        client.read_exact(&mut [0; 5]).unwrap();
+    }
+    server.kill();
+    drop(client);
+    let again = Program::start(step, &["server", "--addr", &text(addr)]);
+    assert_eq!(again.addr(), addr);
+}
+
+/// Nobody reads what the server prints: it serves all the same.
+fn s1_06(step: &str) {
+    let mut child = Command::new(bin(step))
+        .args(["server", "--addr", "127.0.0.1:0"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).unwrap();
+        line.push(byte[0]);
+    }
+    drop(stdout);
+    let line = String::from_utf8(line).unwrap();
+    let addr = line.trim().rsplit_once(' ').unwrap().1.parse().unwrap();
+    let answers = (0..3).map(|_| ask(addr, b"hi").len()).collect::<Vec<_>>();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(answers.iter().all(|&n| n > 0), "{answers:?}");
+}
+
+// ---- Step 2: echo
+
+/// Two bytes without a newline, and the stream stays open.
+fn s2_01(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let start = Instant::now();
+    let mut client = connect(addr);
+    assert_eq!(exchange(&mut client, b"hi"), b"hi");
+    assert!(start.elapsed() < Duration::from_secs(1), "took too long");
+}
+
+/// All 256 byte values, then the end.
+fn s2_02(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let all: Vec<u8> = (0..=255).cycle().take(8 * 256).collect();
+    assert!(ask(addr, &all) == all, "the echo differs");
+}
+
+/// 3 MB in both directions at once.
+fn s2_03(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let data = noise(3_000_000);
+    let mut client = connect(addr);
+    let mut writer = client.try_clone().unwrap();
+    let sent = data.clone();
+    let sender = thread::spawn(move || {
+        writer.write_all(&sent).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut echo = Vec::new();
+    client.read_to_end(&mut echo).unwrap();
+    sender.join().unwrap();
+    assert!(echo == data, "the echo differs");
+}
+
+/// The end at once: the end comes back.
+fn s2_04(step: &str) {
+    let (_server, addr) = Program::server(step);
+    assert_eq!(ask(addr, b""), b"");
+}
+
+/// One byte after another.
+fn s2_05(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let mut client = connect(addr);
+    for byte in b"slow" {
+        assert_eq!(exchange(&mut client, &[*byte]), [*byte]);
+    }
+}
+
+/// The client ends its stream and keeps the socket: the server must not read
+/// the end again and again.
+fn s2_06(step: &str) {
+    let (server, addr) = Program::server(step);
+    let mut client = connect(addr);
+    assert_eq!(exchange(&mut client, b"hi"), b"hi");
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert_idle(&server);
+}
+
+/// A reset in the middle of an echo, then a new client.
+fn s2_07(step: &str) {
+    let (server, addr) = Program::server(step);
+    let mut client = connect(addr);
+    assert_eq!(exchange(&mut client, b"hello"), b"hello");
+    client.write_all(b"you will ne").unwrap();
+    reset(client);
+    assert_eq!(ask(addr, b"next"), b"next");
+    server.wait_for("cannot "); // it was reported
+}
+
+/// 1000 tiny connections, and no descriptor stays open.
+fn s2_08(step: &str) {
+    let (server, addr) = Program::server(step);
+    assert_eq!(ask(addr, b"warm"), b"warm");
+    let before = descriptors(&server);
+    for i in 0..1000 {
+        let text = format!("{i}");
+        assert_eq!(ask(addr, text.as_bytes()), text.as_bytes());
+    }
+    server.wait_for_times("ended", 1001);
+    wait_until("the descriptors", || descriptors(&server) <= before);
+}
+
+/// One client at a time: the second is served when the first has ended.
+fn s2_09(step: &str) {
+    let (server, addr) = Program::server(step);
+    let mut first = connect(addr);
+    assert_eq!(exchange(&mut first, b"1"), b"1");
+    let mut second = connect(addr);
+    second.write_all(b"2").unwrap();
+    for _ in 0..10 {
+        assert_eq!(exchange(&mut first, b"1"), b"1");
+    }
+    second.set_nonblocking(true).unwrap();
+    let early = second.read(&mut [0]).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::WouldBlock);
+    second.set_nonblocking(false).unwrap();
+    drop(first);
+    second.read_exact(&mut [0]).unwrap();
+    let lines = server.wait_for_times("connected", 2);
+    let ended = lines.find("ended").expect("the first has ended");
+    assert!(ended < lines.rfind("connected").unwrap(), "{lines}");
+}
+
+// ---- Step 3: many clients
+
+/// A silent client delays nobody.
+fn s3_01(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let _silent = connect(addr);
+    let start = Instant::now();
+    assert_eq!(exchange(&mut connect(addr), b"!"), b"!");
+    assert!(start.elapsed() < Duration::from_secs(1), "took too long");
+}
+
+/// Sixty clients, whose answers are read in reverse order.
+fn s3_02(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let mut clients: Vec<_> = (0..60u8).map(|i| (i, connect(addr))).collect();
+    for (i, client) in &mut clients {
+        client.write_all(&[*i; 100]).unwrap();
+    }
+    for (i, client) in clients.iter_mut().rev() {
+        let mut echo = [0; 100];
+        client.read_exact(&mut echo).unwrap();
+        assert_eq!(echo, [*i; 100]);
+    }
+}
+
+/// 200 clients come and go, half of them by reset.
+fn s3_03(step: &str) {
+    let (server, addr) = Program::server(step);
+    assert_eq!(ask(addr, b"warm"), b"warm");
+    let before = descriptors(&server);
+    for i in 0..100 {
+        assert_eq!(ask(addr, b"come"), b"come", "client {i}");
+        reset(connect(addr));
+    }
+    wait_until("the descriptors", || descriptors(&server) <= before + 5);
+}
+
+/// One client sends 30 MB and never reads; another is served.
+fn s3_04(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let mut greedy = connect(addr);
+    greedy.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let block = vec![b'x'; 1_000_000];
+    let mut sent = 0;
+    while sent < 30_000_000 {
+        match greedy.write(&block) {
+            Ok(n) => sent += n,
+            Err(_) => break, // the server has stopped reading: as it should
+        }
+    }
+    assert!(sent < 30_000_000, "the server keeps what nobody reads");
+    assert_eq!(exchange(&mut connect(addr), b"!"), b"!");
+}
+
+/// 1000 clients in one burst, all there at the same time. On Linux the server
+/// is stopped meanwhile: all of them must find room in the queue of its
+/// listening socket, where else they would knock again after a second.
+fn s3_05(step: &str) {
+    rlimit::increase_nofile_limit(4096).unwrap(); // the server inherits it
+    let (server, addr) = Program::server(step);
+    if cfg!(target_os = "linux") {
+        signal(&server, "-STOP");
+    }
+    let sockets: Vec<Socket> = (0..1000).map(|_| knock(addr)).collect();
+    wait_until("1000 connections", || {
+        sockets.iter().all(|socket| socket.peer_addr().is_ok())
+    });
+    if cfg!(target_os = "linux") {
+        signal(&server, "-CONT");
+    }
+    let mut clients: Vec<_> =
+        sockets.into_iter().map(TcpStream::from).collect();
+    for (i, client) in clients.iter_mut().enumerate() {
+        client.set_nonblocking(false).unwrap();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        client.write_all(format!("{i:04}").as_bytes()).unwrap();
+    }
+    for (i, client) in clients.iter_mut().enumerate() {
+        let mut echo = [0; 4];
+        client.read_exact(&mut echo).unwrap();
+        assert_eq!(echo, format!("{i:04}").as_bytes());
+    }
+}
+
+/// At the descriptor limit the server neither ends nor spins, and serves
+/// again as soon as there is room.
+fn s3_06(step: &str) {
+    if !cfg!(target_os = "linux") {
+        return; // `ulimit` and /proc
+    }
+    let script =
+        format!("ulimit -n 20; exec {} server --addr 127.0.0.1:0", bin(step));
+    let mut sh = Command::new("sh");
+    let server = Program::spawn(sh.arg("-c").arg(script), false);
+    let addr = server.addr();
+    let mut clients: Vec<_> = (0..30).map(|_| connect(addr)).collect();
+    server.wait_for("cannot accept");
+    assert_idle(&server);
+    assert_eq!(exchange(&mut clients[0], b"in"), b"in");
+    let mut last = clients.pop().unwrap();
+    drop(clients);
+    let start = Instant::now();
+    assert_eq!(exchange(&mut last, b"me too"), b"me too");
+    assert!(start.elapsed() < Duration::from_secs(2), "took too long");
+}
+
+// ---- Clients
+
+/// The answer comes in pieces of one byte: all of it is printed, and nothing
+/// else. The request arrives whole, with an end.
+fn c1_01(step: &str) {
+    let (addr, server) = play(|mut stream| {
+        let mut request = Vec::new();
+        stream.read_to_end(&mut request).unwrap();
+        stream.set_nodelay(true).unwrap();
+        for byte in b"Hello, client!" {
+            stream.write_all(&[*byte]).unwrap();
+            thread::sleep(Duration::from_millis(3)); // a packet of its own
+        }
+        request
+    });
+    let ended = Program::client(step, addr, Some("Hello, Server!")).finish();
+    assert_eq!(server.join().unwrap(), b"Hello, Server!");
+    assert_eq!(ended.stdout, b"Hello, client!");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+/// Refused: exit code 1, and a message that says what and where.
+fn c1_02(step: &str) {
+    // Bound and not listening: refused for sure, and nobody can take it.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    let ended = Program::client(step, addr, Some("hi")).finish();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.is_empty());
+    assert!(ended.stderr.contains(&text(addr)), "{}", ended.stderr);
+    assert!(ended.stderr.contains("is the server running?"));
+}
+
+/// The server answers half and resets: the half is printed, the exit code
+/// is 1, and the message says what could not be done.
+fn c1_03(step: &str) {
+    let (addr, server) = play(|mut stream| {
+        stream.read_exact(&mut [0; 2]).unwrap();
+        stream.write_all(b"Hello, cl").unwrap();
+        // Only when the client's FIN is here can it have read the half.
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        reset(stream);
+    });
+    let ended = Program::client(step, addr, Some("hi")).finish();
+    server.join().unwrap();
+    assert_eq!(ended.code, Some(1));
+    if cfg!(target_os = "linux") {
+        // Elsewhere a reset may throw away what was not read yet.
+        assert_eq!(ended.stdout, b"Hello, cl");
+    }
+    assert!(ended.stderr.contains("cannot receive"), "{}", ended.stderr);
+}
+
+/// Nobody reads what the client prints: an error, not a panic.
+fn c1_04(step: &str) {
+    let (addr, server) = play(|mut stream| {
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        let _ = stream.write_all(&[b'x'; 1_000_000]);
+    });
+    let mut child = Command::new(bin(step))
+        .args(["client", "--addr", &text(addr), "hi"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    server.join().unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{stderr}");
+}
+
+/// 3 MB through stdin and stdout: no deadlock, and nothing is changed.
+fn c2_01(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let data = noise(3_000_000);
+    let mut client = Program::client(step, addr, None);
+    client.write(&data);
+    let ended = client.finish();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert!(ended.stdout == data, "the echo differs");
+}
+
+/// The server ends while stdin is still open: the client shows what came.
+fn c2_02(step: &str) {
+    let (addr, server) = play(|mut stream| {
+        stream.read_exact(&mut [0; 4]).unwrap();
+        stream.write_all(b"bye").unwrap();
+    });
+    let mut client = Program::client(step, addr, None);
+    client.write(b"one\n");
+    server.join().unwrap();
+    client.wait_for("bye");
+    assert_eq!(client.finish().code, Some(0));
+}
+
+// ---- What the cases share
+
+fn text(addr: SocketAddr) -> String {
+    addr.to_string()
+}
+
+/// A connection on which no read or write takes longer than the deadline.
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Begins to connect, and does not wait for it.
+fn knock(addr: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let _ = socket.connect(&addr.into()); // an error: "in progress"
+    socket
+}
+
+fn signal(program: &Program, name: &str) {
+    let pid = program.id().to_string();
+    let kill = Command::new("kill").args([name, &pid]).status().unwrap();
+    assert!(kill.success());
+}
+
+/// Sends `request`, ends the stream, and reads to the end.
+fn ask(addr: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut stream = connect(addr);
+    stream.write_all(request).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+/// Sends `request` and reads as many bytes; the stream stays open.
+fn exchange(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
+    stream.write_all(request).unwrap();
+    let mut answer = vec![0; request.len()];
+    stream.read_exact(&mut answer).unwrap();
+    answer
+}
+
+/// Closes with RST in place of FIN.
+fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// Plays a server for one client.
+fn play<T: Send + 'static>(
+    script: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> (SocketAddr, thread::JoinHandle<T>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        script(stream)
+    });
+    (addr, server)
+}
+
+/// Bytes without a pattern that a bug could preserve (xorshift).
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(size).collect()
+}
+
+/// Open descriptors of a program; 0 where the system does not tell.
+fn descriptors(program: &Program) -> usize {
+    let folder = format!("/proc/{}/fd", program.id());
+    fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
+/// Asserts that over half a second a program uses less than 15 % of a core.
+fn assert_idle(program: &Program) {
+    let Some(before) = cpu_ticks(program) else { return };
+    thread::sleep(Duration::from_millis(500)); // measured, not waited for
+    let used = cpu_ticks(program).unwrap() - before;
+    assert!(used < 8, "spins: {used} of 50 ticks of processor time");
+}
+
+/// User and system time in ticks of 10 ms: fields 14 and 15 of
+/// `/proc/PID/stat` (proc(5)), counted after the name in parentheses.
+fn cpu_ticks(program: &Program) -> Option<u64> {
+    let path = format!("/proc/{}/stat", program.id());
+    let stat = fs::read_to_string(path).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n - 3)?.parse::<u64>().ok();
+    Some(ticks(14)? + ticks(15)?)
+}
+
+#[test]
+fn a_spinning_program_is_not_idle() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let mut sh = Command::new("sh");
+    let spin = Program::spawn(sh.arg("-c").arg("while :; do :; done"), false);
+    let idle = std::panic::catch_unwind(|| assert_idle(&spin));
+    assert!(idle.is_err(), "the check of idleness cannot fail");
+}
