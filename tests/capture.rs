@@ -1,1 +1,244 @@
-fn main() {}
+//! Real packets of the steps, captured with tcpdump.
+//!
+//! The captures are kept in `tests/captures`, to be opened with Wireshark or
+//! `tcpdump -r`; what the book prints is made from these files here. Where
+//! tcpdump can run, each conversation is captured again and compared.
+//! To make the kept files anew (as root, on Linux):
+//!
+//!     UPDATE_CAPTURES=1 cargo test --test capture
+
+#[path = "support/packets.rs"]
+mod packets;
+mod support;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+
+use libtest_mimic::{Arguments, Trial};
+use packets::{Packet, SERVER, lifelines, read, table};
+use support::{Program, ROOT, bin, snapshot};
+
+/// A capture: its name, its title in the book, and the conversation.
+struct Conversation {
+    name: &'static str,
+    title: &'static str,
+    play: fn(&Namespace),
+}
+
+const CONVERSATIONS: [Conversation; 3] = [
+    Conversation {
+        name: "step1",
+        title: "Step 1: a greeting, packet by packet",
+        play: |net| {
+            let server = net.server("step1");
+            net.client("step1", "Hello, Server!").wait_end();
+            server.wait_for("closes");
+        },
+    },
+    Conversation {
+        name: "step2",
+        title: "Step 2: an echo; acknowledgements are left out",
+        play: |net| {
+            let server = net.server("step2");
+            let mut client = net.typing_client("step2");
+            for line in ["one\n", "two\n"] {
+                client.write(line.as_bytes());
+                client.wait_for(line);
+            }
+            client.end_input();
+            client.wait_end();
+            server.wait_for("ended");
+        },
+    },
+    Conversation {
+        name: "step3",
+        title: "Step 3: two clients at once; acknowledgements are left out",
+        play: |net| {
+            let server = net.server("step3");
+            let mut a = net.typing_client("step3");
+            a.write(b"one\n");
+            a.wait_for("one\n");
+            net.client("step3", "two").wait_end();
+            server.wait_for_times("ended", 1);
+            a.end_input();
+            a.wait_end();
+            server.wait_for_times("ended", 2);
+        },
+    },
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let missing = missing();
+    let mut trials = Vec::new();
+    for conversation in &CONVERSATIONS {
+        let name = conversation.name;
+        let title = match &missing {
+            Some(what) => format!("{name}: captured anew (skipped: {what})"),
+            None => format!("{name}: captured anew"),
+        };
+        let again = Trial::test(title, move || {
+            capture_again(conversation);
+            Ok(())
+        });
+        trials.push(again.with_ignored_flag(missing.is_some()));
+        let print =
+            Trial::test(format!("{name}: as the book prints it"), || {
+                print(conversation);
+                Ok(())
+            });
+        trials.push(print);
+    }
+    if env::var_os("UPDATE_CAPTURES").is_some() {
+        for conversation in &CONVERSATIONS {
+            let file = capture(conversation);
+            fs::copy(file.path(), kept(conversation.name)).unwrap();
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn kept(name: &str) -> PathBuf {
+    Path::new(ROOT).join(format!("tests/captures/{name}.pcap"))
+}
+
+fn print(conversation: &Conversation) {
+    let Conversation { name, title, .. } = conversation;
+    let packets = read(&fs::read(kept(name)).unwrap());
+    snapshot(&format!("capture-{name}"), table(&packets).trim_end());
+    let id = format!("lifelines-{name}");
+    let acks = *name == "step1";
+    snapshot(&id, &lifelines(&id, title, &packets, acks));
+}
+
+/// The conversation of today must be the kept one. Which packets carry an
+/// acknowledgement alone is a matter of time, so those are not compared.
+fn capture_again(conversation: &Conversation) {
+    let file = capture(conversation);
+    let today = read(&fs::read(file.path()).unwrap());
+    let kept = read(&fs::read(kept(conversation.name)).unwrap());
+    let essence = |packets: &[Packet]| -> Vec<_> {
+        let essential = packets.iter().filter(|p| !p.is_plain_ack());
+        let mut steps: Vec<_> = essential
+            .map(|p| {
+                (p.client(), p.from, p.seq, p.flags.clone(), p.payload.clone())
+            })
+            .collect();
+        // Two packets that cross each other have no order.
+        steps.sort_by_key(|step| (step.0, step.1, step.2));
+        steps
+    };
+    assert_eq!(essence(&today), essence(&kept), "\n{}", table(&today));
+    let handshake: Vec<_> = today[..3].iter().map(|p| &p.flags[..]).collect();
+    assert_eq!(handshake, [&["SYN"][..], &["SYN", "ACK"], &["ACK"]]);
+}
+
+/// Plays the conversation in a network of its own, and captures it.
+fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let net = Namespace::new(conversation.name);
+    let path = file.path().to_str().unwrap();
+    let port = format!("tcp port {SERVER}");
+    let mut tcpdump = net.command("tcpdump");
+    tcpdump.args(["-i", "lo", "-U", "--immediate-mode", "-Z", "root"]);
+    tcpdump.args(["-w", path, &port]);
+    let tcpdump = Program::spawn(&mut tcpdump, false);
+    tcpdump.wait_for_stderr("listening on");
+    (conversation.play)(&net);
+    // What is on its way to the file is written before tcpdump ends.
+    support::wait_until("the last packet", || is_over(file.path()));
+    let pid = tcpdump.id().to_string();
+    assert!(
+        Command::new("kill").args(["-INT", &pid]).status().unwrap().success()
+    );
+    tcpdump.wait_end();
+    file
+}
+
+/// Has each connection of the capture ended on both sides, and has the last
+/// FIN been acknowledged?
+fn is_over(file: &Path) -> bool {
+    let file = fs::read(file).unwrap();
+    if file.len() < 24 {
+        return false;
+    }
+    let packets = read(&file);
+    let count = |flag| packets.iter().filter(|p| p.has(flag)).count();
+    let last_is_ack = packets.last().is_some_and(Packet::is_plain_ack);
+    count("SYN") > 0 && count("FIN") == count("SYN") && last_is_ack
+}
+
+/// A network namespace with nothing but loopback, where ports are always
+/// free: the server's is 8888, and the clients' are 50001 and 50002.
+struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    fn new(name: &str) -> Namespace {
+        let name = format!("tcp-step-by-step-{name}-{}", process::id());
+        ip(&["netns", "add", &name]);
+        let net = Namespace { name };
+        let ports = "/proc/sys/net/ipv4/ip_local_port_range";
+        let script = format!("ip link set lo up && echo 50001 50002 > {ports}");
+        let sh = net.command("sh").args(["-c", &script]).status();
+        assert!(sh.unwrap().success(), "{script}");
+        net
+    }
+
+    /// A command that runs in this namespace.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    fn server(&self, step: &str) -> Program {
+        let server =
+            Program::spawn(self.command(bin(step)).arg("server"), false);
+        assert_eq!(server.addr().port(), SERVER);
+        server
+    }
+
+    fn client(&self, step: &str, text: &str) -> Program {
+        let mut client = self.command(bin(step));
+        Program::spawn(client.args(["client", text]), false)
+    }
+
+    fn typing_client(&self, step: &str) -> Program {
+        Program::spawn(self.command(bin(step)).arg("client"), true)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        ip(&["netns", "delete", &self.name]);
+    }
+}
+
+fn ip(args: &[&str]) {
+    let status = Command::new("ip").args(args).status().unwrap();
+    assert!(status.success(), "ip {}", args.join(" "));
+}
+
+/// What a capture needs and this machine has not.
+fn missing() -> Option<&'static str> {
+    if !cfg!(target_os = "linux") {
+        return Some("needs Linux");
+    }
+    let runs = |program: &str, args: &[&str]| {
+        let run = Command::new(program).args(args).output();
+        run.is_ok_and(|output| output.status.success())
+    };
+    if !runs("tcpdump", &["--version"]) {
+        return Some("needs tcpdump");
+    }
+    let name = format!("tcp-step-by-step-try-{}", process::id());
+    if !runs("ip", &["netns", "add", &name]) {
+        return Some("needs root and ip");
+    }
+    ip(&["netns", "delete", &name]);
+    None
+}

@@ -1,1 +1,114 @@
-fn main() {}
+//! How the program grows: the diff between two neighbouring steps is a
+//! snapshot, and the chapter of the later step prints it.
+//!
+//! Steps share no code, so a mend made in one copy only shows up here.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use similar::{ChangeTag, TextDiff};
+use support::{ROOT, snapshot};
+
+/// The most lines that a step may add to the one before it.
+const MOST_ADDED: usize = 120;
+
+/// The most lines of a file of a step, its tests not counted.
+const MOST_LINES: usize = 150;
+
+/// File name → text, without the lines that only mark parts for the book.
+fn step(n: usize) -> BTreeMap<String, String> {
+    let folder = Path::new(ROOT).join(format!("steps/step{n}"));
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(path).unwrap();
+        let lines = text.lines().filter(|line| !line.contains("// ANCHOR"));
+        let text = lines.map(|line| format!("{line}\n")).collect();
+        files.insert(name, text);
+    }
+    files
+}
+
+fn steps() -> usize {
+    let is_there = |n: &usize| {
+        Path::new(ROOT).join(format!("steps/step{n}/main.rs")).exists()
+    };
+    (1..=10).take_while(is_there).count()
+}
+
+/// File name → diff of step `n - 1` and step `n`, where the file changes; and
+/// how many lines the step adds.
+fn diffs(n: usize) -> (BTreeMap<String, String>, usize) {
+    let (old, new) = (step(n - 1), step(n));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let (mut diffs, mut added) = (BTreeMap::new(), 0);
+    for name in names {
+        let empty = String::new();
+        let before = old.get(name).unwrap_or(&empty);
+        let after = new.get(name).unwrap_or(&empty);
+        let diff = TextDiff::from_lines(before, after);
+        added += diff
+            .iter_all_changes()
+            .filter(|change| change.tag() == ChangeTag::Insert)
+            .count();
+        let from = format!("steps/step{}/{name}", n - 1);
+        let to = format!("steps/step{n}/{name}");
+        let mut unified = diff.unified_diff();
+        let text = unified.context_radius(2).header(&from, &to).to_string();
+        if !text.is_empty() {
+            diffs.insert(name.clone(), text);
+        }
+    }
+    (diffs, added)
+}
+
+#[test]
+fn each_step_grows_by_little_and_as_the_book_says() {
+    for n in 2..=steps() {
+        let (diffs, added) = diffs(n);
+        for (name, text) in diffs {
+            let name = name.trim_end_matches(".rs");
+            snapshot(&format!("growth-step{n}-{name}"), text.trim_end());
+        }
+        assert!(added <= MOST_ADDED, "step {n} adds {added} lines");
+    }
+}
+
+#[test]
+fn there_are_at_most_nine_steps_of_files_that_fit_a_page() {
+    assert!((1..=9).contains(&steps()));
+    for n in 1..=steps() {
+        for (name, text) in step(n) {
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let lines = code.lines().count();
+            assert!(lines <= MOST_LINES, "step{n}/{name}: {lines} lines");
+        }
+    }
+}
+
+/// A copied line that still names the step it came from.
+#[test]
+fn a_step_names_no_other_step_in_its_commands() {
+    for n in 1..=steps() {
+        for (name, text) in step(n) {
+            for other in (1..=9).filter(|&other| other != n) {
+                let foreign = format!("step{other}");
+                assert!(!text.contains(&foreign), "step{n}/{name}: {foreign}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_step_has_the_same_three_files() {
+    for n in 1..=steps() {
+        let files = step(n);
+        for name in ["main.rs", "server.rs", "client.rs"] {
+            assert!(files.contains_key(name), "step{n} has no {name}");
+        }
+    }
+}

@@ -108,6 +108,26 @@ fn step1_reads_once_a_long_message() {
     scene.snapshot("step1-reads-once-long");
 }
 
+/// The server stops right after it closed a connection, and starts again.
+#[test]
+fn step1_restarts() {
+    let (mut first, addr) = Program::server("step1");
+    let ended = Program::client("step1", addr, Some("hi")).finish();
+    assert_eq!(ended.stdout, b"Hello, client!");
+    first.kill();
+    first.wait_end();
+    let address = text(addr);
+    let second = Program::start("step1", &["server", "--addr", &address]);
+    assert_eq!(second.addr(), addr);
+    let mut scene = Scene::new();
+    scene.rename(addr, 8888);
+    let shown = "$ cargo run --bin step1 -- server";
+    let [first, second] = [first, second]
+        .map(|program| String::from_utf8(program.texts().0).unwrap());
+    let text = format!("{shown}\n{first}^C\n{shown}\n{second}");
+    snapshot("step1-restarts", scene.ports(&text).trim_end());
+}
+
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
 fn address_in_use() {

@@ -166,6 +166,11 @@ impl Program {
         self.stdout.wait(part, |text, _| text.matches(part).count() >= n)
     }
 
+    /// Waits until the program has written `part` to stderr.
+    pub fn wait_for_stderr(&self, part: &str) {
+        self.stderr.wait(part, |text, _| text.contains(part));
+    }
+
     /// Types `bytes`. A program that has ended is no error: that shows later.
     pub fn write(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("a program with input");

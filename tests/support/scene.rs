@@ -146,7 +146,8 @@ impl Scene {
         snapshot(name, self.text().trim_end());
     }
 
-    fn ports(&self, text: &str) -> String {
+    /// Gives all ports in `text` the numbers that the book prints.
+    pub fn ports(&self, text: &str) -> String {
         let known = |port: u16| {
             self.servers.iter().find(|(addr, _)| addr.port() == port)
         };

@@ -1,0 +1,244 @@
+//! Packets from a capture file, as a table and as a picture.
+
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use pcap_parser::PcapCapture;
+
+/// The port on which the server of every capture listens.
+pub const SERVER: u16 = 8888;
+
+/// One TCP segment, with sequence numbers counted from the start (as
+/// Wireshark does: SYN has the number 0).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packet {
+    pub from: u16,
+    pub to: u16,
+    pub flags: Vec<&'static str>,
+    pub seq: u32,
+    pub ack: u32,
+    pub payload: Vec<u8>,
+}
+
+impl Packet {
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags.contains(&flag)
+    }
+
+    /// Does it only acknowledge?
+    pub fn is_plain_ack(&self) -> bool {
+        self.payload.is_empty() && self.flags == ["ACK"]
+    }
+
+    /// The port of its client.
+    pub fn client(&self) -> u16 {
+        if self.from == SERVER { self.to } else { self.from }
+    }
+}
+
+/// Reads the file that `tcpdump -w` has written.
+pub fn read(file: &[u8]) -> Vec<Packet> {
+    let capture = PcapCapture::from_file(file).expect("a pcap file");
+    let mut packets: Vec<Packet> = Vec::new();
+    for block in &capture.blocks {
+        let sliced = SlicedPacket::from_ethernet(block.data).unwrap();
+        assert!(matches!(sliced.net, Some(NetSlice::Ipv4(_))));
+        let Some(TransportSlice::Tcp(tcp)) = sliced.transport else {
+            panic!("not TCP: {:02x?}", block.data);
+        };
+        let flags = [
+            (tcp.syn(), "SYN"),
+            (tcp.fin(), "FIN"),
+            (tcp.rst(), "RST"),
+            (tcp.psh(), "PSH"),
+            (tcp.ack(), "ACK"),
+        ];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set);
+        packets.push(Packet {
+            from: tcp.source_port(),
+            to: tcp.destination_port(),
+            flags: flags.map(|(_, name)| *name).collect(),
+            seq: tcp.sequence_number(),
+            ack: tcp.acknowledgment_number(),
+            payload: tcp.payload().to_vec(),
+        });
+    }
+    relative(packets)
+}
+
+/// Counts sequence numbers from the SYN of each direction.
+fn relative(packets: Vec<Packet>) -> Vec<Packet> {
+    let start = |from: u16, to: u16| {
+        let mut syns = packets.iter().filter(|p| p.has("SYN"));
+        let syn = syns.find(|p| (p.from, p.to) == (from, to));
+        syn.map_or(0, |p| p.seq)
+    };
+    let mut counted = packets.clone();
+    for p in &mut counted {
+        p.seq = p.seq.wrapping_sub(start(p.from, p.to));
+        if p.has("ACK") {
+            p.ack = p.ack.wrapping_sub(start(p.to, p.from));
+        }
+    }
+    counted
+}
+
+/// What a port is called: with several clients, each has its letter.
+fn name(port: u16, packets: &[Packet]) -> String {
+    let clients = clients(packets);
+    match clients.iter().position(|&client| client == port) {
+        None => "server".to_owned(),
+        Some(_) if clients.len() == 1 => "client".to_owned(),
+        Some(i) => format!("client {}", char::from(b'A' + i as u8)),
+    }
+}
+
+/// The ports of the clients, in the order in which they appear.
+fn clients(packets: &[Packet]) -> Vec<u16> {
+    let mut ports = Vec::new();
+    for p in packets {
+        if !ports.contains(&p.client()) {
+            ports.push(p.client());
+        }
+    }
+    ports
+}
+
+fn quoted(payload: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(payload))
+}
+
+/// One line for each packet.
+pub fn table(packets: &[Packet]) -> String {
+    let mut text =
+        " #  from     to        flags    seq  ack  bytes\n".to_owned();
+    for (i, p) in packets.iter().enumerate() {
+        let from = name(p.from, packets);
+        let to = name(p.to, packets);
+        let flags = p.flags.join(" ");
+        let ack = if p.has("ACK") { p.ack.to_string() } else { "-".into() };
+        let n = p.payload.len();
+        let text_of = match n {
+            0 => String::new(),
+            _ => format!("  {}", quoted(&p.payload)),
+        };
+        text += &format!(
+            "{:2}  {from:8} {to:8}  {flags:7}  {:3}  {ack:>3}  {n:5}{text_of}\n",
+            i + 1,
+            p.seq
+        );
+    }
+    text
+}
+
+const ROW: usize = 46; // pixels from one arrow to the next
+const GAP: usize = 300; // pixels between two lifelines
+const MARGIN: usize = 100; // room for the calls beside the outer lifelines
+const TOP: usize = 44;
+
+/// Time runs down; each packet is an arrow from one lifeline to another.
+/// Without `acks`, packets that only acknowledge are left out.
+pub fn lifelines(id: &str, title: &str, all: &[Packet], acks: bool) -> String {
+    let shown = all.iter().filter(|p| acks || !p.is_plain_ack());
+    let packets: Vec<&Packet> = shown.collect();
+    let mut ports = clients(all);
+    ports.insert(1, SERVER); // the server stands between its clients
+    let x = |port| {
+        let at = ports.iter().position(|&p| p == port).unwrap();
+        MARGIN + at * GAP
+    };
+    let width = 2 * MARGIN + (ports.len() - 1) * GAP;
+    let height = TOP + packets.len() * ROW + 24;
+    let mut words = Vec::new();
+    let mut body = String::new();
+    for &port in &ports {
+        let (x, name) = (x(port), name(port, all));
+        body += &format!(
+            "<text class=\"end\" x=\"{x}\" y=\"20\">{name}</text>\n\
+             <line class=\"life\" x1=\"{x}\" y1=\"30\" x2=\"{x}\" \
+             y2=\"{height}\"/>\n"
+        );
+    }
+    for (i, p) in packets.iter().enumerate() {
+        let (from, to) = (x(p.from), x(p.to));
+        let y = TOP + i * ROW + 20;
+        let side = if from < to { 1 } else { -1 };
+        let tip = to as i64 - 3 * side;
+        let label = escape(&label(p));
+        let (left, right) = (from.min(to), from.max(to));
+        let middle = (left + right) / 2;
+        body += &format!(
+            "<line class=\"packet\" x1=\"{from}\" y1=\"{y}\" x2=\"{tip}\" \
+             y2=\"{}\" marker-end=\"url(#{id}-tip)\"/>\n\
+             <text class=\"label\" x=\"{middle}\" y=\"{}\">{label}</text>\n",
+            y + 10,
+            y - 4,
+        );
+        body += &call(sent(p), from, y + 5, from == left);
+        body += &call(received(p), to, y + 15, to == left);
+        let (from, to) = (name(p.from, all), name(p.to, all));
+        words.push(format!("{from} to {to}: {label}"));
+    }
+    format!(
+        "<figure class=\"lifelines\">\n\
+         <svg role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" \
+         viewBox=\"0 0 {width} {height}\" style=\"max-width: {width}px\">\n\
+         <title id=\"{id}-title\">{}</title>\n\
+         <desc id=\"{id}-desc\">{}.</desc>\n\
+         <defs><marker id=\"{id}-tip\" viewBox=\"0 0 10 10\" refX=\"9\" \
+         refY=\"5\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\">\
+         <path d=\"M0 0L10 5L0 10z\"/></marker></defs>\n\
+         {body}</svg>\n\
+         <figcaption>{}</figcaption>\n</figure>",
+        escape(title),
+        words.join("; "),
+        escape(title),
+    )
+}
+
+/// A call of the socket API, on the outer side of a lifeline.
+fn call(name: &str, x: usize, y: usize, left: bool) -> String {
+    if name.is_empty() {
+        return String::new();
+    }
+    let (x, anchor) = if left { (x - 8, "end") } else { (x + 8, "start") };
+    format!(
+        "<text class=\"call\" x=\"{x}\" y=\"{y}\" \
+         text-anchor=\"{anchor}\">{name}</text>\n"
+    )
+}
+
+fn label(p: &Packet) -> String {
+    let flags: Vec<&str> =
+        p.flags.iter().copied().filter(|&flag| flag != "PSH").collect();
+    let data = match p.payload.len() {
+        0 => return flags.join(" "),
+        1..=20 => quoted(&p.payload),
+        n => format!("{n} bytes"),
+    };
+    if p.has("FIN") { format!("{data} FIN") } else { data }
+}
+
+/// The call that sends a packet.
+fn sent(p: &Packet) -> &'static str {
+    match p.from == SERVER {
+        _ if !p.payload.is_empty() => "write",
+        false if p.has("SYN") => "connect",
+        false if p.has("FIN") => "shutdown",
+        true if p.has("FIN") => "close",
+        _ => "",
+    }
+}
+
+/// The call that returns because a packet came.
+fn received(p: &Packet) -> &'static str {
+    match p.to == SERVER {
+        _ if !p.payload.is_empty() => "read",
+        _ if p.has("FIN") => "read = 0",
+        false if p.has("SYN") => "connected",
+        true if p.is_plain_ack() && p.seq == 1 && p.ack == 1 => "accept",
+        _ => "",
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
