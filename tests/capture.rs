@@ -18,7 +18,7 @@ use std::process::{self, Command};
 
 use libtest_mimic::{Arguments, Trial};
 use packets::{Packet, SERVER, lifelines, read, table};
-use support::{Program, ROOT, bin, snapshot};
+use support::{Program, ROOT, bin, is_installed, signal, snapshot};
 
 /// A capture: its name, its title in the book, and the conversation.
 struct Conversation {
@@ -149,10 +149,7 @@ fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
     (conversation.play)(&net);
     // What is on its way to the file is written before tcpdump ends.
     support::wait_until("the last packet", || is_over(file.path()));
-    let pid = tcpdump.id().to_string();
-    assert!(
-        Command::new("kill").args(["-INT", &pid]).status().unwrap().success()
-    );
+    signal(tcpdump.id(), "-INT");
     tcpdump.wait_end();
     file
 }
@@ -228,15 +225,12 @@ fn missing() -> Option<&'static str> {
     if !cfg!(target_os = "linux") {
         return Some("needs Linux");
     }
-    let runs = |program: &str, args: &[&str]| {
-        let run = Command::new(program).args(args).output();
-        run.is_ok_and(|output| output.status.success())
-    };
-    if !runs("tcpdump", &["--version"]) {
+    if !is_installed("tcpdump", "--version") {
         return Some("needs tcpdump");
     }
     let name = format!("tcp-step-by-step-try-{}", process::id());
-    if !runs("ip", &["netns", "add", &name]) {
+    let add = Command::new("ip").args(["netns", "add", &name]).output();
+    if !add.is_ok_and(|output| output.status.success()) {
         return Some("needs root and ip");
     }
     ip(&["netns", "delete", &name]);

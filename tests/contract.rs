@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
-use support::{DEADLINE, Program, bin, wait_until};
+use support::{DEADLINE, Program, bin, signal, wait_until};
 
 macro_rules! cases {
     ($($step:ident: $($case:ident)*;)*) => {
@@ -284,14 +284,14 @@ fn s3_05(step: &str) {
     rlimit::increase_nofile_limit(4096).unwrap(); // the server inherits it
     let (server, addr) = Program::server(step);
     if cfg!(target_os = "linux") {
-        signal(&server, "-STOP");
+        signal(server.id(), "-STOP");
     }
     let sockets: Vec<Socket> = (0..1000).map(|_| knock(addr)).collect();
     wait_until("1000 connections", || {
         sockets.iter().all(|socket| socket.peer_addr().is_ok())
     });
     if cfg!(target_os = "linux") {
-        signal(&server, "-CONT");
+        signal(server.id(), "-CONT");
     }
     let mut clients: Vec<_> =
         sockets.into_iter().map(TcpStream::from).collect();
@@ -446,12 +446,6 @@ fn knock(addr: SocketAddr) -> Socket {
     socket.set_nonblocking(true).unwrap();
     let _ = socket.connect(&addr.into()); // an error: "in progress"
     socket
-}
-
-fn signal(program: &Program, name: &str) {
-    let pid = program.id().to_string();
-    let kill = Command::new("kill").args([name, &pid]).status().unwrap();
-    assert!(kill.success());
 }
 
 /// Sends `request`, ends the stream, and reads to the end.

@@ -7,109 +7,15 @@
 
 mod support;
 
-use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 
 use libtest_mimic::{Arguments, Trial};
+use support::language::Language::{self, Go, Java, Python};
 use support::scene::Scene;
-use support::{Program, ROOT, wait_until};
+use support::{Program, wait_until};
 
 const STEPS: [&str; 3] = ["step1", "step2", "step3"];
-
-#[derive(Clone, Copy, PartialEq)]
-enum Language {
-    Python,
-    Java,
-    Go,
-}
-
-use Language::{Go, Java, Python};
-
-impl Language {
-    /// The language's name, and the program that it cannot do without.
-    fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Python => {
-                ("Python", if cfg!(windows) { "python" } else { "python3" })
-            }
-            Java => ("Java", "javac"),
-            Go => ("Go", "go"),
-        }
-    }
-
-    fn is_installed(self) -> bool {
-        let flag = if self == Go { "version" } else { "--version" };
-        let version = Command::new(self.names().1).arg(flag).output();
-        version.is_ok_and(|output| output.status.success())
-    }
-
-    /// A command that runs `program`, named as its Python file is.
-    fn command(self, program: &str) -> Command {
-        let folder = Path::new(ROOT).join("tests/peers");
-        let mut command;
-        match self {
-            Python => {
-                command = Command::new(self.names().1);
-                command.arg(folder.join(format!("python/{program}.py")));
-            }
-            Java => {
-                command = Command::new("java");
-                command.arg("-cp").arg(built_java()).arg(camel_case(program));
-            }
-            Go => command = Command::new(built_go(program)),
-        }
-        command
-    }
-}
-
-fn camel_case(name: &str) -> String {
-    let word = |word: &str| word[..1].to_uppercase() + &word[1..];
-    name.split('_').map(word).collect()
-}
-
-/// Compiles all the Java programs, once.
-fn built_java() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("java");
-        let sources = fs::read_dir(format!("{ROOT}/tests/peers/java")).unwrap();
-        let mut javac = Command::new("javac");
-        javac.args(["-Xlint:all,-try", "-Werror", "-d"]).arg(&folder);
-        javac.args(sources.map(|entry| entry.unwrap().path()));
-        succeed(&mut javac);
-        folder
-    })
-}
-
-/// Compiles all the Go programs, once.
-fn built_go(program: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
-        for entry in fs::read_dir(format!("{ROOT}/tests/peers/go")).unwrap() {
-            let source = entry.unwrap().path();
-            let name = source.file_stem().unwrap().to_str().unwrap();
-            let output = folder.join(format!("{name}{EXE_SUFFIX}"));
-            let mut go = Command::new("go");
-            go.args(["build", "-o"]).arg(output).arg(&source);
-            // No module, no network; and a cache also where HOME is not set.
-            go.env("GO111MODULE", "off").env("GOCACHE", folder.join("cache"));
-            succeed(&mut go);
-        }
-        folder
-    });
-    folder.join(format!("{program}{EXE_SUFFIX}"))
-}
-
-fn succeed(command: &mut Command) {
-    let output = command.output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {stderr}");
-}
 
 fn main() {
     let arguments = Arguments::from_args();

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
 use support::scene::{Scene, rename_ports};
-use support::{DEADLINE, Program, bin, snapshot, wait_until};
+use support::{DEADLINE, Program, bin, signal, snapshot, wait_until};
 
 /// Bytes that have come in for the server at `addr` and that it has not read,
 /// from `/proc/net/tcp` (proc(5): local address, …, state, tx:rx queue).
@@ -114,7 +114,11 @@ fn step1_restarts() {
     let (mut first, addr) = Program::server("step1");
     let ended = Program::client("step1", addr, Some("hi")).finish();
     assert_eq!(ended.stdout, b"Hello, client!");
-    first.kill();
+    if cfg!(unix) {
+        signal(first.id(), "-INT"); // what Ctrl-C sends
+    } else {
+        first.kill();
+    }
     first.wait_end();
     let address = text(addr);
     let second = Program::start("step1", &["server", "--addr", &address]);

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test file uses a part of this
 
+pub mod language;
 pub mod scene;
 
 use std::io::{Read, Write};
@@ -217,6 +218,19 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Is there a program of this name, that tells its version when asked?
+pub fn is_installed(program: &str, flag: &str) -> bool {
+    let version = Command::new(program).arg(flag).output();
+    version.is_ok_and(|output| output.status.success())
+}
+
+/// Sends a signal, such as `-STOP`, with the command `kill`.
+pub fn signal(pid: u32, name: &str) {
+    let pid = pid.to_string();
+    let kill = Command::new("kill").args([name, &pid]).status().unwrap();
+    assert!(kill.success(), "kill {name} {pid}");
 }
 
 /// Waits until `true`, looking again and again, or panics.

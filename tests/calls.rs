@@ -1,0 +1,125 @@
+//! What a server asks the operating system for, in five ways of writing it:
+//! the calls that strace sees, from the first socket to the first client.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use libtest_mimic::{Arguments, Trial};
+use regex::Regex;
+use support::language::Language;
+use support::{Program, bin, is_installed, snapshot};
+
+/// A name; the program to trace; a command that tells the version of what it
+/// is written in, and the version that the book prints. Another version may
+/// ask the system for other things, and is skipped.
+type Server = (&'static str, fn() -> Command, [&'static str; 3]);
+
+const SERVERS: [Server; 5] = [
+    ("tokio", || ours("step3", &["server", "--addr", "127.0.0.1:0"]), TOKIO),
+    ("std", || ours("threads", &["127.0.0.1:0"]), STD),
+    ("python", || peer(Language::Python), ["python3", "--version", "3.11."]),
+    ("java", || peer(Language::Java), ["javac", "--version", "17."]),
+    ("go", || peer(Language::Go), ["go", "version", "go1.19"]),
+];
+const TOKIO: [&str; 3] = ["cargo", "--version", ""]; // Cargo.lock says which
+const STD: [&str; 3] = ["rustc", "--version", "1.95."];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let strace = cfg!(target_os = "linux") && is_installed("strace", "-V");
+    let mut trials = Vec::new();
+    for (name, command, [program, flag, version]) in SERVERS {
+        let told = Command::new(program).arg(flag).output();
+        let told = told.map(|output| output.stdout).unwrap_or_default();
+        let fits = String::from_utf8_lossy(&told).contains(version);
+        let title = match (strace, fits) {
+            (true, true) => format!("calls of {name}"),
+            (false, _) => format!("calls of {name} (skipped: needs strace)"),
+            (_, false) => {
+                let needs = format!("{program} {version}");
+                format!("calls of {name} (skipped: needs {needs})")
+            }
+        };
+        let trial = Trial::test(title, move || {
+            snapshot(&format!("calls-{name}"), calls(command()).trim_end());
+            Ok(())
+        });
+        trials.push(trial.with_ignored_flag(!(strace && fits)));
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn ours(name: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(bin(name));
+    command.args(args);
+    command
+}
+
+fn peer(language: Language) -> Command {
+    let mut command = language.command("answer_once_server");
+    command.arg("0");
+    command
+}
+
+/// Traces a server until it has accepted one client.
+fn calls(server: Command) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    let trace = "trace=socket,setsockopt,bind,listen,accept,accept4";
+    strace.args(["-f", "-e", trace, "-e", "signal=none", "-o"]);
+    strace.arg(file.path()).arg(server.get_program());
+    strace.args(server.get_args());
+    let traced = Program::spawn(&mut strace, false);
+    let mut client = TcpStream::connect(traced.addr()).unwrap();
+    client.write_all(b"hi").unwrap();
+    client.read_exact(&mut [0]).unwrap(); // it has accepted us
+    stop(&traced);
+    traced.wait_end();
+    shortened(&fs::read_to_string(file.path()).unwrap())
+}
+
+/// Ends the traced program, if it has not ended by itself; strace follows.
+fn stop(strace: &Program) {
+    let id = strace.id();
+    let children = format!("/proc/{id}/task/{id}/children");
+    let children = fs::read_to_string(children).unwrap_or_default();
+    for child in children.split_whitespace() {
+        // It may be gone by now, and then `kill` fails: that is no matter.
+        let _ = Command::new("kill").args(["-INT", child]).output();
+    }
+}
+
+/// Of all calls, those for the socket that listens, and then the options of
+/// the socket that `accept` returned. Descriptors get the numbers 3 and 4.
+fn shortened(trace: &str) -> String {
+    let call = Regex::new(r"^\d+ +(\w+)\((.*)\) += (\d+)$").unwrap();
+    let mut lines: Vec<String> = Vec::new();
+    let (mut listener, mut accepted) = (String::new(), String::new());
+    for line in trace.lines() {
+        let Some(found) = call.captures(line) else { continue };
+        let (name, args, result) = (&found[1], &found[2], &found[3]);
+        let (first, rest) = args.split_once(", ").unwrap_or((args, ""));
+        match name {
+            "socket" => {
+                listener = result.to_owned(); // if no other socket follows
+                lines = vec![format!("socket({args}) = 3")];
+            }
+            "accept" | "accept4" if first == listener => {
+                accepted = result.to_owned();
+                lines.push(format!("{name}(3, …) = 4"));
+            }
+            _ if first == accepted => lines.push(format!("{name}(4, {rest})")),
+            _ if first == listener => lines.push(format!("{name}(3, {rest})")),
+            _ => {}
+        }
+    }
+    let v4 = Regex::new(r"\{sa_family=AF_INET,.*\}").unwrap();
+    let v6 = Regex::new(r"\{sa_family=AF_INET6,.*\}").unwrap();
+    let text = lines.join("\n");
+    let text = v4.replace_all(&text, "127.0.0.1:0");
+    v6.replace_all(&text, "[::ffff:127.0.0.1]:0").into_owned()
+}
