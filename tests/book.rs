@@ -1,1 +1,643 @@
-fn main() {}
+//! The book cannot lie: everything on its pages that looks like code or output
+//! is quoted from a file that a test or the compiler reads.
+//!
+//! Each rule is a function that takes pages and returns what is wrong with
+//! them. It is tried twice: on the book, where nothing may be wrong, and on a
+//! page that breaks the rule, where something must be.
+
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use mdbook_driver::MDBook;
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
+use regex::Regex;
+use similar::{ChangeTag, TextDiff};
+use support::ROOT;
+
+/// Path below the project's folder → text.
+type Pages = BTreeMap<String, String>;
+
+/// Lines of steps that no page shows, with the reason.
+const NOT_SHOWN: [(&str, &str, &str); 0] = []; // (file, line, why)
+
+/// Snapshots that no page shows, with the reason.
+const ONLY_TESTED: [(&str, &str); 2] = [
+    ("capture-step2", "the book shows the picture made from it"),
+    ("capture-step3", "an exercise asks to draw the picture from it"),
+];
+
+fn pages() -> Pages {
+    let mut pages = Pages::new();
+    for entry in fs::read_dir(format!("{ROOT}/book/src")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        pages.insert(format!("book/src/{name}"), text);
+    }
+    assert!(pages.len() >= 8, "where is the book?");
+    pages
+}
+
+fn page(text: &str) -> Pages {
+    Pages::from([("book/src/page.md".to_owned(), text.to_owned())])
+}
+
+#[track_caller]
+fn assert_fine(problems: Vec<String>) {
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[track_caller]
+fn assert_found(problems: Vec<String>, what: &str) {
+    let is_found = problems.iter().any(|problem| problem.contains(what));
+    assert!(is_found, "nobody noticed: {what}; only {problems:?}");
+}
+
+// ---- Nothing that looks like code or output is written by hand
+
+/// Fences that hold commands for the reader to type. They are tried below.
+const COMMANDS: &str = "sh";
+
+fn hand_written(pages: &Pages) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let mut events = Parser::new_ext(text, Options::all());
+        while let Some(event) = events.next() {
+            let problem = match event {
+                Event::Start(Tag::CodeBlock(kind)) => fence(kind, &mut events),
+                Event::Html(html) | Event::InlineHtml(html)
+                    if html.contains("<pre") || html.contains("<svg") =>
+                {
+                    Some(format!("code as HTML: {html:?}"))
+                }
+                _ => None,
+            };
+            problems.extend(problem.map(|what| format!("{name}: {what}")));
+        }
+    }
+    problems
+}
+
+/// What is wrong with a block of code. `events` go on with what is in it.
+fn fence(kind: CodeBlockKind, events: &mut Parser) -> Option<String> {
+    let CodeBlockKind::Fenced(info) = kind else {
+        return Some("code by indentation; use a fence".to_owned());
+    };
+    let mut body = String::new();
+    for event in events {
+        match event {
+            Event::Text(part) => body.push_str(&part),
+            _ => break, // the end of the block
+        }
+    }
+    let include = Regex::new(r"^\{\{#include [^{}\s]+\}\}\n$").unwrap();
+    let is_quoted = &*info == COMMANDS || include.is_match(&body);
+    (!is_quoted).then(|| format!("written by hand: {body:?}"))
+}
+
+#[test]
+fn nothing_is_written_by_hand() {
+    assert_fine(hand_written(&pages()));
+}
+
+#[test]
+fn what_is_written_by_hand_is_found() {
+    let include = "{{#include ../../steps/step1/main.rs:main}}";
+    assert_fine(hand_written(&page(&format!("```rust\n{include}\n```\n"))));
+    for text in [
+        "```rust\nfn main() {}\n```\n".to_owned(),
+        "```console\n$ cargo run\nlistening on 127.0.0.1:1\n```\n".to_owned(),
+        "```\nplain\n```\n".to_owned(),
+        "~~~~diff\n-old\n+new\n~~~~\n".to_owned(),
+        format!("```rust\n{include}\nlet x = 1;\n```\n"),
+        "> ```text\n> hidden in a quotation\n> ```\n".to_owned(),
+    ] {
+        assert_found(hand_written(&page(&text)), "written by hand");
+    }
+    let indented = page("Look:\n\n    fn main() {}\n");
+    assert_found(hand_written(&indented), "code by indentation");
+    let html = page("<pre>\nlistening\n</pre>\n");
+    assert_found(hand_written(&html), "code as HTML");
+}
+
+// ---- Every include finds its file, its part and its lines
+
+/// What the includes of a page show: file → lines, counted from 0.
+type Shown = BTreeMap<String, BTreeSet<usize>>;
+
+fn includes(pages: &Pages) -> (Vec<String>, Shown) {
+    let directive = Regex::new(r"\{\{[^}]*\}?\}?").unwrap();
+    let include = Regex::new(r"^\{\{#include ([^:}\s]+)(:[^}\s]+)?\}\}$");
+    let include = include.unwrap();
+    let mut problems = Vec::new();
+    let mut shown = Shown::new();
+    for (name, text) in pages {
+        for found in directive.find_iter(text) {
+            let found = found.as_str();
+            let result = match include.captures(found) {
+                None => Err("not an include".to_owned()),
+                Some(parts) => {
+                    let folder = Path::new(name).parent().unwrap();
+                    let file = below_root(&folder.join(&parts[1]));
+                    let part = parts.get(2).map_or("", |part| part.as_str());
+                    quoted(&file, part).map(|lines| (file, lines))
+                }
+            };
+            match result {
+                Err(why) => problems.push(format!("{name}: {found}: {why}")),
+                Ok((file, lines)) => {
+                    shown.entry(file).or_default().extend(lines);
+                }
+            }
+        }
+    }
+    (problems, shown)
+}
+
+/// Takes `..` out of a path.
+fn below_root(path: &Path) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(parts.pop()),
+            Component::Normal(part) => parts.push(part.to_str().unwrap()),
+            _ => panic!("{path:?} is not relative"),
+        }
+    }
+    parts.join("/")
+}
+
+/// The lines that `:NAME`, `:FROM:` or nothing takes from a file.
+fn quoted(file: &str, part: &str) -> Result<Range<usize>, String> {
+    let path = Path::new(ROOT).join(file);
+    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let lines: Vec<&str> = text.lines().collect();
+    if file.ends_with(".snap") {
+        // The header of a snapshot is exactly three lines.
+        let starts = lines.first() == Some(&"---") && lines[2] == "---";
+        if part != ":4:" || !starts {
+            return Err("a snapshot is included with `:4:`".to_owned());
+        }
+    }
+    let range = match part.trim_matches(':').parse::<usize>() {
+        _ if part.is_empty() => 0..lines.len(),
+        Ok(first) if part.ends_with(':') => first - 1..lines.len(),
+        Ok(_) => return Err("one line alone says nothing".to_owned()),
+        Err(_) => anchored(&lines, &part[1..])?,
+    };
+    match lines.get(range.clone()) {
+        Some(lines) if !lines.is_empty() => Ok(range),
+        _ => Err("finds no lines".to_owned()),
+    }
+}
+
+fn anchored(lines: &[&str], name: &str) -> Result<Range<usize>, String> {
+    let at = |mark: &str| {
+        let mark = format!("{mark}: {name}");
+        let mut found = lines.iter().enumerate();
+        found.find(|(_, line)| line.trim_end().ends_with(&mark)).map(|f| f.0)
+    };
+    match (at("// ANCHOR"), at("// ANCHOR_END")) {
+        (Some(start), Some(end)) if start < end => Ok(start + 1..end),
+        _ => Err(format!("there is no whole part {name:?}")),
+    }
+}
+
+#[test]
+fn includes_find_what_they_quote() {
+    assert_fine(includes(&pages()).0);
+}
+
+#[test]
+fn includes_that_find_nothing_are_found() {
+    for (text, problem) in [
+        ("{{#include ../../steps/step1/none.rs}}", "os error"),
+        ("{{#include ../../steps/step1/main.rs:none}}", "no whole part"),
+        ("{{#include ../../steps/step1/main.rs:9999:}}", "finds no lines"),
+        ("{{#include ../../steps/step1/main.rs:3}}", "one line alone"),
+        ("{{#inclde ../../steps/step1/main.rs}}", "not an include"),
+        ("{{#include ../../steps/step1/main.rs:main}", "not an include"),
+        ("{{#playground ../../steps/step1/main.rs}}", "not an include"),
+        ("{{#include ../../tests/snapshots/demo-step1.snap}}", "`:4:`"),
+        ("{{#include ../../tests/snapshots/demo-step1.snap:5:}}", "`:4:`"),
+    ] {
+        assert_found(includes(&page(text)).0, problem);
+    }
+}
+
+// ---- Every line of every step is shown
+
+fn unshown(pages: &Pages) -> Vec<String> {
+    let (_, shown) = includes(pages);
+    let mut problems = Vec::new();
+    for n in 1..=9 {
+        let step = format!("steps/step{n}");
+        let Ok(files) = fs::read_dir(Path::new(ROOT).join(&step)) else {
+            break;
+        };
+        for entry in files {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            problems.extend(unshown_in(n, &name, &shown));
+        }
+    }
+    problems
+}
+
+/// The lines of one file of step `n` that are neither included, nor the same
+/// in the step before, nor in a diff that is included.
+fn unshown_in(n: usize, name: &str, shown: &Shown) -> Vec<String> {
+    let file = format!("steps/step{n}/{name}");
+    let mut missing: BTreeSet<usize> = code_lines(&file);
+    for line in shown.get(&file).into_iter().flatten() {
+        missing.remove(line);
+    }
+    if n > 1 {
+        let stem = name.trim_end_matches(".rs");
+        let diff = format!("tests/snapshots/growth-step{n}-{stem}.snap");
+        let before = format!("steps/step{}/{name}", n - 1);
+        let same = unchanged(&before, &file);
+        let is_told = shown.contains_key(&diff);
+        missing.retain(|line| !is_told && !same.contains(line));
+    }
+    let text = fs::read_to_string(Path::new(ROOT).join(&file)).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let excused = |line: &str| {
+        NOT_SHOWN.iter().any(|(f, l, _)| *f == file && *l == line.trim())
+    };
+    let missing = missing.into_iter().filter(|&i| !excused(lines[i]));
+    missing
+        .map(|i| format!("no page shows {file}:{}: {}", i + 1, lines[i]))
+        .collect()
+}
+
+/// The lines of a file that say something, counted from 0.
+fn code_lines(file: &str) -> BTreeSet<usize> {
+    let text = fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
+    let says =
+        |line: &str| !line.trim().is_empty() && !line.contains("// ANCHOR");
+    let lines = text.lines().enumerate();
+    lines.filter(|(_, line)| says(line)).map(|(i, _)| i).collect()
+}
+
+/// The lines of `file` that stand in the step before, too.
+fn unchanged(before: &str, file: &str) -> BTreeSet<usize> {
+    let read = |f: &str| fs::read_to_string(Path::new(ROOT).join(f));
+    let (before, after) =
+        (read(before).unwrap_or_default(), read(file).unwrap());
+    let diff = TextDiff::from_lines(&before, &after);
+    let same = diff.iter_all_changes().filter(|c| c.tag() == ChangeTag::Equal);
+    same.filter_map(|change| change.new_index()).collect()
+}
+
+#[test]
+fn every_line_of_every_step_is_shown() {
+    assert_fine(unshown(&pages()));
+}
+
+#[test]
+fn a_line_that_no_page_shows_is_found() {
+    let mut pages = pages();
+    for text in pages.values_mut() {
+        *text = text.replace("step1/server.rs:greet", "step1/server.rs:bind");
+        *text = text.replace("growth-step2-client", "growth-step2-server");
+    }
+    let problems = unshown(&pages);
+    assert_found(problems.clone(), "steps/step1/server.rs");
+    // The whole file is not shown twice: here the part is included, too.
+    let all = problems.join("\n");
+    assert!(all.contains("async fn greet"), "{all}");
+}
+
+// ---- Every snapshot is shown, and some test makes it
+
+fn unused_snapshots(pages: &Pages, names: &[String]) -> Vec<String> {
+    let (_, mut shown) = includes(pages);
+    let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    let made = made_by_tests();
+    let mut problems = Vec::new();
+    for name in names {
+        let file = format!("tests/snapshots/{name}.snap");
+        let is_shown = shown.remove(&file).is_some() || readme.contains(&file);
+        let is_excused = ONLY_TESTED.iter().any(|(other, _)| other == name);
+        if is_shown == is_excused {
+            problems.push(format!("{file}: shown {is_shown}, else excused"));
+        }
+        if !made.iter().any(|pattern| pattern.is_match(name)) {
+            problems.push(format!("{file}: no test makes it"));
+        }
+    }
+    problems
+}
+
+/// What the names of snapshots in the sources of the tests stand for. (CI asks
+/// insta itself which snapshots were compared; this is the quick answer.)
+fn made_by_tests() -> Vec<Regex> {
+    let mut made = Vec::new();
+    let literal = Regex::new(r#""([a-z0-9-]*[{}a-z0-9-]+)""#).unwrap();
+    let hole = Regex::new(r"\\\{[^}]*\\\}").unwrap();
+    for entry in fs::read_dir(format!("{ROOT}/tests")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(path).unwrap();
+            for found in literal.captures_iter(&source) {
+                if found[1].contains('-') {
+                    let name = regex::escape(&found[1]).replace(r"\-", "-");
+                    let pattern = hole.replace_all(&name, "[a-z0-9-]+");
+                    made.push(Regex::new(&format!("^{pattern}$")).unwrap());
+                }
+            }
+        }
+    }
+    made
+}
+
+fn snapshots() -> Vec<String> {
+    let files = fs::read_dir(format!("{ROOT}/tests/snapshots")).unwrap();
+    let names = files.map(|e| e.unwrap().file_name().into_string().unwrap());
+    names.map(|name| name.trim_end_matches(".snap").to_owned()).collect()
+}
+
+#[test]
+fn every_snapshot_is_shown_and_made() {
+    assert_fine(unused_snapshots(&pages(), &snapshots()));
+}
+
+#[test]
+fn a_stale_snapshot_is_found() {
+    let names = ["forgotten".to_owned(), "step1-greets".to_owned()];
+    let problems = unused_snapshots(&pages(), &names);
+    assert_found(problems.clone(), "forgotten.snap: no test makes it");
+    assert_found(problems.clone(), "forgotten.snap: shown false");
+    assert_eq!(problems.len(), 2, "{problems:?}");
+}
+
+// ---- Every heading has a name that outlives a translation
+
+fn nameless_headings(pages: &Pages) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        if name.ends_with("SUMMARY.md") {
+            continue;
+        }
+        for event in Parser::new_ext(text, Options::all()) {
+            if let Event::Start(Tag::Heading { id: None, level, .. }) = event {
+                problems.push(format!("{name}: a heading {level} without id"));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn every_heading_has_an_id() {
+    assert_fine(nameless_headings(&pages()));
+}
+
+#[test]
+fn a_heading_without_id_is_found() {
+    assert_fine(nameless_headings(&page("## Accept {#accept}\n")));
+    assert_found(nameless_headings(&page("## Accept\n")), "without id");
+}
+
+// ---- Every chapter has the parts of a chapter
+
+fn missing_parts(name: &str, text: &str) -> Vec<String> {
+    let parts = [
+        "After this chapter you can\n",
+        " {#predict}\n",
+        "> [!WARNING]\n> **The trap: ",
+        " {#exercises}\n",
+        "**Break it.**",
+        "**Build it.**",
+        "<summary>Hint</summary>",
+        " {#next}\n",
+    ];
+    let missing = parts.iter().filter(|part| !text.contains(*part));
+    missing.map(|part| format!("{name} has no {part:?}")).collect()
+}
+
+#[test]
+fn every_chapter_has_its_parts() {
+    let pages = pages();
+    let numbered = Regex::new(r"(?m)^ *- \[.*\]\((.*)\)$").unwrap();
+    let summary = &pages["book/src/SUMMARY.md"];
+    let mut chapters = 0;
+    for found in numbered.captures_iter(summary) {
+        let name = format!("book/src/{}", &found[1]);
+        assert_fine(missing_parts(&name, &pages[&name]));
+        chapters += 1;
+    }
+    assert!(chapters >= 5);
+}
+
+#[test]
+fn a_chapter_without_a_trap_is_found() {
+    let text = pages()["book/src/server.md"].replace("The trap: ", "");
+    assert_found(missing_parts("server.md", &text), "The trap");
+}
+
+// ---- Commands and paths exist
+
+fn wrong_names(pages: &Pages) -> Vec<String> {
+    let manifest = fs::read_to_string(format!("{ROOT}/Cargo.toml")).unwrap();
+    let contract = fs::read_to_string(format!("{ROOT}/tests/contract.rs"));
+    let contract = contract.unwrap();
+    let target = Regex::new(r"--(bin|test|bench) ([a-z0-9-]+)").unwrap();
+    let path = Regex::new(r"`((?:book|steps|tests)/[^`{}*]+)`").unwrap();
+    let case = Regex::new(r"`(?:step\d::)?([sc]\d_\d\d)`").unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        for found in target.captures_iter(text) {
+            let (kind, target) = (&found[1], &found[2]);
+            let entry = format!("[[{kind}]]\nname = \"{target}\"\n");
+            if !manifest.contains(&entry) {
+                problems.push(format!("{name}: no {kind} {target}"));
+            }
+        }
+        for found in path.captures_iter(text) {
+            if !Path::new(ROOT).join(&found[1]).exists() {
+                problems.push(format!("{name}: no file {}", &found[1]));
+            }
+        }
+        for found in case.captures_iter(text) {
+            if !contract.contains(&format!("fn {}(", &found[1])) {
+                problems.push(format!("{name}: no case {}", &found[1]));
+            }
+        }
+    }
+    problems
+}
+
+fn with_readme(mut pages: Pages) -> Pages {
+    let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    pages.insert("README.md".to_owned(), readme);
+    pages
+}
+
+#[test]
+fn commands_and_paths_exist() {
+    assert_fine(wrong_names(&with_readme(pages())));
+}
+
+#[test]
+fn wrong_commands_and_paths_are_found() {
+    for (text, problem) in [
+        ("`cargo run --bin step99`", "no bin step99"),
+        ("```sh\ncargo test --test nothing\n```", "no test nothing"),
+        ("See `tests/nowhere.rs`.", "no file tests/nowhere.rs"),
+        ("The case `s9_99`", "no case s9_99"),
+    ] {
+        assert_found(wrong_names(&page(text)), problem);
+    }
+}
+
+// ---- The README shows what the tests saw
+
+fn readme_problems(readme: &str) -> Vec<String> {
+    let mark =
+        Regex::new(r"<!-- (tests/snapshots/\S+\.snap) -->\n```console\n")
+            .unwrap();
+    let mut problems = Vec::new();
+    let marked: Vec<_> = mark.captures_iter(readme).collect();
+    if marked.len() != readme.matches("```console").count() {
+        problems.push("a transcript that names no snapshot".to_owned());
+    }
+    for found in marked {
+        let body = &readme[found.get(0).unwrap().end()..];
+        let body = &body[..body.find("```").unwrap()];
+        let file = fs::read_to_string(Path::new(ROOT).join(&found[1]));
+        let file = file.unwrap_or_default();
+        let lines: Vec<&str> = file.lines().skip(3).collect();
+        if body.trim_end() != lines.join("\n") {
+            problems.push(format!("differs from {}", &found[1]));
+        }
+    }
+    let link = Regex::new(r"\]\(([^)#]+)(?:#[^)]*)?\)").unwrap();
+    for found in link.captures_iter(readme) {
+        let target = &found[1];
+        let is_web = target.starts_with("https://");
+        if !is_web && !Path::new(ROOT).join(target).exists() {
+            problems.push(format!("a link to nowhere: {target}"));
+        }
+    }
+    problems
+}
+
+#[test]
+fn the_readme_shows_what_the_tests_saw() {
+    let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    assert!(readme.contains("```console"), "the README has a transcript");
+    assert_fine(readme_problems(&readme));
+}
+
+#[test]
+fn a_readme_that_lies_is_found() {
+    let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    let lie = readme.replace("14 bytes", "15 bytes");
+    assert_found(readme_problems(&lie), "differs from tests/snapshots/");
+    let other = format!("{readme}\n```console\n$ true\n```\n");
+    assert_found(readme_problems(&other), "names no snapshot");
+    let link = format!("{readme}\n[here](nowhere.md)\n");
+    assert_found(readme_problems(&link), "a link to nowhere");
+}
+
+// ---- Every link of the built book resolves
+
+/// Builds the book into a folder, as `mdbook build book` does.
+fn built() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut book = MDBook::load(format!("{ROOT}/book")).unwrap();
+    book.config.build.build_dir = folder.path().to_owned();
+    book.build().unwrap();
+    folder
+}
+
+/// Links, images and fragments of all pages in a folder that lead nowhere.
+fn dead_links(folder: &Path) -> Vec<String> {
+    let link = Regex::new(r#"(?:href|src)="([^"]+)""#).unwrap();
+    let id = Regex::new(r#"(?:id|name)="([^"]+)""#).unwrap();
+    let mut ids: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    let mut mains: Vec<(PathBuf, String)> = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "html") {
+            continue;
+        }
+        let html = fs::read_to_string(&path).unwrap();
+        let found = id.captures_iter(&html).map(|id| id[1].to_owned());
+        ids.insert(path.clone(), found.collect());
+        let main = html.split("<main>").nth(1).unwrap_or(&html);
+        let main = main.split("</main>").next().unwrap();
+        mains.push((path, main.to_owned()));
+    }
+    let mut problems = Vec::new();
+    for (path, main) in &mains {
+        let page = path.file_name().unwrap().to_string_lossy();
+        for found in link.captures_iter(main) {
+            let target = &found[1];
+            if let Err(why) = follow(target, path, &ids) {
+                problems.push(format!("{page}: {target}: {why}"));
+            }
+        }
+    }
+    problems
+}
+
+fn follow(
+    target: &str,
+    page: &Path,
+    ids: &BTreeMap<PathBuf, BTreeSet<String>>,
+) -> Result<(), String> {
+    if target.starts_with("https://") {
+        return Ok(()); // not ours; and tests make no outside request
+    }
+    if target.contains("://") {
+        return Err("neither https nor a page of the book".to_owned());
+    }
+    let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+    let file = match file {
+        "" => page.to_owned(),
+        name => page.with_file_name(name),
+    };
+    if !file.exists() {
+        return Err("no such page".to_owned());
+    }
+    let known = ids.get(&file).is_some_and(|ids| ids.contains(fragment));
+    match fragment.is_empty() || known {
+        true => Ok(()),
+        false => Err("no such place on the page".to_owned()),
+    }
+}
+
+#[test]
+fn every_link_resolves() {
+    let folder = built();
+    let pages = fs::read_dir(folder.path()).unwrap().count();
+    assert!(pages > 8);
+    assert_fine(dead_links(folder.path()));
+    let html = fs::read_to_string(folder.path().join("server.html")).unwrap();
+    assert!(!html.contains("{{#"), "an include was not replaced");
+}
+
+#[test]
+fn dead_links_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let html = r##"<main><p id="here">
+        <a href="#here">fine</a> <a href="#there">dead</a>
+        <a href="page.html#here">fine</a> <a href="none.html">dead</a>
+        <a href="https://www.rfc-editor.org/rfc/rfc9293">fine</a>
+        <a href="http://example.com">dead</a> <img src="none.png">
+        </p></main>"##;
+    fs::write(folder.path().join("page.html"), html).unwrap();
+    let problems = dead_links(folder.path());
+    assert_eq!(problems.len(), 4, "{problems:?}");
+    for dead in ["#there", "none.html", "http://example.com", "none.png"] {
+        assert_found(problems.clone(), dead);
+    }
+}

@@ -1,6 +1,8 @@
 //! What a server asks the operating system for, in five ways of writing it:
 //! the calls that strace sees, from the first socket to the first client.
 
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
 mod support;
 
 use std::fs;

@@ -7,6 +7,8 @@
 //!
 //!     UPDATE_CAPTURES=1 cargo test --test capture
 
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
 #[path = "support/packets.rs"]
 mod packets;
 mod support;
@@ -109,8 +111,8 @@ fn print(conversation: &Conversation) {
     let packets = read(&fs::read(kept(name)).unwrap());
     snapshot(&format!("capture-{name}"), table(&packets).trim_end());
     let id = format!("lifelines-{name}");
-    let acks = *name == "step1";
-    snapshot(&id, &lifelines(&id, title, &packets, acks));
+    let is_step1 = *name == "step1";
+    snapshot(&id, &lifelines(&id, title, &packets, is_step1));
 }
 
 /// The conversation of today must be the kept one. Which packets carry an

@@ -4,6 +4,8 @@
 //! rule it tries. `cases!` makes a test of each pair of case and step, such as
 //! `step2::s2_03`. Servers: S1-… to S3-…; clients: C1-… and C2-….
 
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
 mod support;
 
 use std::fs;

@@ -5,6 +5,8 @@
 //! connects, and a client that sends and receives once. What is not installed
 //! is skipped by name.
 
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
 mod support;
 
 use std::fs;
@@ -13,7 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use libtest_mimic::{Arguments, Trial};
 use support::language::Language::{self, Go, Java, Python};
 use support::scene::Scene;
-use support::{Program, wait_until};
+use support::{ESTABLISHED, End, Program, ends, wait_until};
 
 const STEPS: [&str; 3] = ["step1", "step2", "step3"];
 
@@ -21,44 +23,57 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     for language in [Python, Java, Go] {
-        let (name, needs) = language.names();
-        let is_missing = !language.is_installed();
-        let skipped = match is_missing {
-            true => format!(" (skipped: needs {needs})"),
-            false => String::new(),
-        };
-        let mut add = |what: String, test: fn(Language, &str), step| {
-            let trial =
-                Trial::test(format!("{name}: {what}{skipped}"), move || {
-                    test(language, step);
-                    Ok(())
-                });
-            trials.push(trial.with_ignored_flag(is_missing));
-        };
         for step in STEPS {
-            let client = format!("client of {step}");
-            let server = format!("server of {step}");
-            add(format!("receive-loop server, {client}"), receive_loop, step);
-            add(format!("answer-once server, {client}"), answer_once, step);
-            add(format!("connect-only client, {server}"), connect_only, step);
-            add(format!("send-and-receive client, {server}"), ask, step);
+            trials.extend(pairs(language, step));
         }
     }
-    let no_python = !Python.is_installed();
-    let linux = cfg!(target_os = "linux");
-    for (name, test) in SCENES {
-        let name = match (linux, no_python) {
-            (true, false) => name.to_owned(),
-            (true, true) => format!("{name} (skipped: needs python3)"),
-            (false, _) => format!("{name} (skipped: needs Linux)"),
-        };
-        let trial = Trial::test(name, move || {
-            test();
+    trials.extend(SCENES.map(|(name, test)| scene(name, test)));
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// A program of theirs, the end of ours that it meets, and the test.
+type Pair = (&'static str, &'static str, fn(Language, &str));
+
+/// Each program of a language against one step.
+fn pairs(language: Language, step: &'static str) -> Vec<Trial> {
+    let (name, needs) = language.names();
+    let is_missing = !language.is_installed();
+    let skipped = match is_missing {
+        true => format!(" (skipped: needs {needs})"),
+        false => String::new(),
+    };
+    let pairs: [Pair; 4] = [
+        ("receive-loop server", "client", receive_loop),
+        ("answer-once server", "client", answer_once),
+        ("connect-only client", "server", connect_only),
+        ("send-and-receive client", "server", ask),
+    ];
+    let trials = pairs.map(|(theirs, ours, test)| {
+        let title = format!("{name}: {theirs}, {ours} of {step}{skipped}");
+        let trial = Trial::test(title, move || {
+            test(language, step);
             Ok(())
         });
-        trials.push(trial.with_ignored_flag(!linux || no_python));
-    }
-    libtest_mimic::run(&arguments, trials).exit();
+        trial.with_ignored_flag(is_missing)
+    });
+    trials.into()
+}
+
+fn scene(name: &str, test: fn()) -> Trial {
+    let missing = match (cfg!(target_os = "linux"), Python.is_installed()) {
+        (true, true) => None,
+        (true, false) => Some("python3"),
+        (false, _) => Some("Linux"),
+    };
+    let title = match missing {
+        Some(what) => format!("{name} (skipped: needs {what})"),
+        None => name.to_owned(),
+    };
+    let trial = Trial::test(title, move || {
+        test();
+        Ok(())
+    });
+    trial.with_ignored_flag(missing.is_some())
 }
 
 /// Starts a server of another language on a free port.
@@ -149,6 +164,7 @@ fn never_meet() {
     let client = python("send_and_receive_client", port);
     scene.terminal("the client", "python3 send_and_receive_client.py", client);
     scene.wait_end(1);
+    scene.stays_silent(0);
     let text = scene.text();
     // Of Python's traceback, the last line says what happened.
     let start = text.find("Traceback").unwrap();
@@ -167,7 +183,8 @@ fn both_wait() {
     let client = python("send_and_receive_client", addr.port());
     let shown = "python3 send_and_receive_client.py 8888";
     scene.terminal("the client", shown, client);
-    scene.program(0).wait_for("received");
+    scene.wait_for(0, "received", 1);
+    scene.wait_for(1, "sending", 1);
     // No byte is under way and both programs sleep: nothing can ever change.
     wait_until("stillness", || is_still(addr));
     for terminal in [0, 1] {
@@ -178,24 +195,12 @@ fn both_wait() {
     scene.snapshot("python-both-wait");
 }
 
-/// Are all connections of `addr` established, with empty queues in both
-/// directions? (`/proc/net/tcp`, proc(5))
+/// Are both ends of the connection open, with nothing on its way?
 fn is_still(addr: SocketAddr) -> bool {
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let port = format!(":{:04X}", addr.port());
-    let mut ends = 0;
-    for line in table.lines().skip(1) {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let is_ours =
-            columns[1].ends_with(&port) || columns[2].ends_with(&port);
-        if is_ours && columns[3] != "0A" {
-            ends += 1;
-            if columns[3] != "01" || columns[4] != "00000000:00000000" {
-                return false;
-            }
-        }
-    }
-    ends == 2
+    let still =
+        |end: &End| (end.state, end.unsent, end.unread) == (ESTABLISHED, 0, 0);
+    let ends = ends(addr);
+    ends.len() == 2 && ends.iter().all(still)
 }
 
 /// Does the program wait in the kernel (state S, proc(5))?
@@ -220,22 +225,24 @@ fn half_close_ends_it() {
 }
 
 /// A server that closed first, and did not set SO_REUSEADDR, cannot start
-/// again on its port. (Step 1 can: the scene `step1_restarts`.)
+/// again on its port. (Step 1 can: the scene `step1_restarts`.) The client
+/// keeps its direction open until the server has ended.
 fn time_wait() {
     let (first, addr) = server(Python, "answer_once_server");
-    let ended = Program::client("step1", addr, Some("hi")).finish();
-    assert_eq!(ended.stdout, b"Hello, client!");
-    let printed = first.finish();
-    assert_eq!(printed.code, Some(0));
-
     let mut scene = Scene::new();
     scene.rename(addr, 8888);
+    scene.terminal("the server", "python3 answer_once_server.py", first);
+    scene.client("step2", None, "cargo run --bin step2 -- client");
+    scene.type_line(1, "hi", "Hello, client!");
+    scene.wait_end(0);
+    scene.program(1).end_input();
+    scene.wait_end(1);
+
     let second = python("answer_once_server", addr.port());
     second.wait_end();
     let error = second.texts().1;
     let error = error.lines().last().unwrap();
-    let first = String::from_utf8(printed.stdout).unwrap();
-    let shown = "$ python3 answer_once_server.py";
-    let text = format!("{shown}\n{first}{shown}\n…\n{error}");
-    support::snapshot("python-time-wait", &scene.ports(&text));
+    let again = "$ python3 answer_once_server.py";
+    scene.add(0, format!("{again}\n…\n{error}\n"));
+    scene.snapshot("python-time-wait");
 }

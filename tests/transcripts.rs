@@ -4,33 +4,20 @@
 //! snapshot. The book prints those files: read a snapshot before accepting it.
 //! Run these tests again with `cargo insta test` or `INSTA_UPDATE=always`.
 
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
 mod support;
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
 use support::scene::{Scene, rename_ports};
-use support::{DEADLINE, Program, bin, signal, snapshot, wait_until};
-
-/// Bytes that have come in for the server at `addr` and that it has not read,
-/// from `/proc/net/tcp` (proc(5): local address, …, state, tx:rx queue).
-fn unread(addr: SocketAddr) -> u64 {
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let port = format!(":{:04X}", addr.port());
-    let mut total = 0;
-    for line in table.lines().skip(1) {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let listens = columns[3] == "0A"; // its queue counts connections
-        if columns[1].ends_with(&port) && !listens {
-            let (_, unread) = columns[4].split_once(':').unwrap();
-            total += u64::from_str_radix(unread, 16).unwrap();
-        }
-    }
-    total
-}
+use support::{
+    DEADLINE, FIN_WAIT2, Program, bin, ends, signal, snapshot, unread,
+    wait_until,
+};
 
 fn demo(step: &str) {
     let ended = Program::start(step, &[]).finish();
@@ -73,6 +60,7 @@ fn step1_greets() {
     scene.server("step1");
     scene.ask("step1", "Hello, Server!");
     scene.wait_end(1);
+    scene.wait_for(0, "closes\n", 1);
     scene.snapshot("step1-greets");
 }
 
@@ -81,55 +69,66 @@ fn step1_greets() {
 #[cfg_attr(not(target_os = "linux"), ignore = "prints what Linux does")]
 fn step1_reads_once_a_message_in_pieces() {
     let mut scene = Scene::new();
-    scene.server("step1");
+    let addr = scene.server("step1");
     let shown = "(printf 'Hello, '; sleep 1; printf 'Server!') \\\n  \
                  | cargo run --bin step1 -- client";
     scene.client("step1", None, shown);
     scene.program(1).write(b"Hello, ");
-    scene.program(0).wait_for("closes\n");
+    wait_until("the server's close", || {
+        ends(addr).iter().any(|end| end.is_server && end.state == FIN_WAIT2)
+    });
     scene.program(1).write(b"Server!");
     scene.program(1).end_input();
     scene.wait_end(1);
+    scene.wait_for(0, "closes\n", 1);
     scene.snapshot("step1-reads-once-pieces");
 }
 
-/// A message that is longer than the buffer: one `read` takes 1024 bytes.
+/// A message that is longer than the buffer: one `read` takes 1024 bytes. The
+/// server is stopped until all has arrived, so that each run is the same.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "prints what Linux does")]
 fn step1_reads_once_a_long_message() {
     let mut scene = Scene::new();
-    scene.server("step1");
+    let addr = scene.server("step1");
+    signal(scene.program(0).id(), "-STOP");
     let shown = "seq 1000 | cargo run --bin step1 -- client";
     scene.client("step1", None, shown);
     let numbers: String = (1..=1000).map(|n| format!("{n}\n")).collect();
     scene.program(1).write(numbers.as_bytes());
     scene.program(1).end_input();
+    let all = numbers.len() as u64 + 1; // and the FIN
+    wait_until("the whole message", || unread(addr) == all);
+    signal(scene.program(0).id(), "-CONT");
     scene.wait_end(1);
+    scene.wait_for(0, "closes\n", 1);
     scene.snapshot("step1-reads-once-long");
 }
 
-/// The server stops right after it closed a connection, and starts again.
+/// The server closes first, stops, and starts again on its port.
 #[test]
 fn step1_restarts() {
-    let (mut first, addr) = Program::server("step1");
-    let ended = Program::client("step1", addr, Some("hi")).finish();
-    assert_eq!(ended.stdout, b"Hello, client!");
-    if cfg!(unix) {
-        signal(first.id(), "-INT"); // what Ctrl-C sends
-    } else {
-        first.kill();
-    }
-    first.wait_end();
-    let address = text(addr);
-    let second = Program::start("step1", &["server", "--addr", &address]);
-    assert_eq!(second.addr(), addr);
     let mut scene = Scene::new();
-    scene.rename(addr, 8888);
+    let addr = scene.server("step1");
+    // This client ends its direction only when the server has ended.
+    scene.client("step2", None, "cargo run --bin step2 -- client");
+    scene.type_line(1, "hi", "Hello, client!");
+    scene.program(1).end_input();
+    scene.wait_end(1);
+    if cfg!(unix) {
+        signal(scene.program(0).id(), "-INT"); // what Ctrl-C sends
+    } else {
+        scene.program(0).kill();
+    }
+    scene.wait_end(0);
+
+    let address = text(addr);
+    let again = Program::start("step1", &["server", "--addr", &address]);
+    assert_eq!(again.addr(), addr);
+    let printed = String::from_utf8(again.texts().0).unwrap();
     let shown = "$ cargo run --bin step1 -- server";
-    let [first, second] = [first, second]
-        .map(|program| String::from_utf8(program.texts().0).unwrap());
-    let text = format!("{shown}\n{first}^C\n{shown}\n{second}");
-    snapshot("step1-restarts", scene.ports(&text).trim_end());
+    scene.add(0, format!("^C\n{shown}\n{printed}"));
+    scene.snapshot("step1-restarts");
 }
 
 #[test]
@@ -141,6 +140,7 @@ fn address_in_use() {
     let shown = "cargo run --bin step1 -- server";
     scene.terminal("a second server", shown, second);
     scene.wait_end(1);
+    scene.stays_silent(0);
     scene.snapshot("error-address-in-use");
 }
 
@@ -177,6 +177,7 @@ fn step2_echoes() {
     scene.server("step2");
     scene.ask("step2", "Hello, echo!");
     scene.wait_end(1);
+    scene.wait_for(0, "ended", 1);
     scene.snapshot("step2-echoes");
 }
 
@@ -199,6 +200,7 @@ fn step2_echoes_3_mb() {
                  $ cmp big back && echo identical";
     scene.terminal("the client", shown, Program::spawn(&mut sh, false));
     scene.wait_end(1);
+    scene.wait_for(0, "ended", 1);
     scene.snapshot("step2-echoes-3-mb");
 }
 
@@ -211,7 +213,7 @@ fn write_first_deadlocks() {
     let addr = scene.server("step2");
     scene.run("write-first", &[&text(addr)], "cargo run --bin write-first");
     scene.wait_end(1);
-    scene.program(0).wait_for("reset");
+    scene.wait_for(0, "reset", 1);
     let text = scene.text();
     let stuck = regex::Regex::new(r"after writing (\d+) bytes").unwrap();
     let n: usize = stuck.captures(&text).expect(&text)[1].parse().unwrap();
@@ -228,6 +230,7 @@ fn write_first_is_lucky() {
     let shown = "cargo run --bin write-first -- 127.0.0.1:8888 1000";
     scene.run("write-first", &[&text(addr), "1000"], shown);
     scene.wait_end(1);
+    scene.wait_for(0, "ended", 1);
     scene.snapshot("write-first-is-lucky");
 }
 
@@ -241,12 +244,15 @@ fn step2_lets_the_second_client_wait() {
     // Three bytes and the FIN, which is counted as one.
     wait_until("B's bytes in the kernel", || unread(addr) == 4);
     assert!(scene.program(2).is_running());
+    scene.wait_for(0, "connected", 1);
+    scene.stays_silent(1);
+    scene.stays_silent(2);
     snapshot("step2-second-client-waits", scene.text().trim_end());
 
     scene.program(1).end_input();
     scene.wait_end(1);
     scene.wait_end(2);
-    scene.program(0).wait_for_times("ended", 2);
+    scene.wait_for(0, "ended", 2);
     scene.snapshot("step2-second-client-served");
 }
 
@@ -255,8 +261,9 @@ fn step3_serves_both() {
     let mut scene = Scene::new();
     two_clients(&mut scene, "step3");
     scene.wait_end(2);
-    scene.program(0).wait_for_times("ended", 1);
+    scene.wait_for(0, "ended", 1);
     assert!(scene.program(1).is_running());
+    scene.stays_silent(1);
     scene.snapshot("step3-serves-both");
 }
 
@@ -275,9 +282,11 @@ fn step3_reports_a_reset() {
     let mut scene = Scene::new();
     let addr = scene.server("step3");
     scene.run("reset", &[&text(addr)], "cargo run --bin reset");
+    scene.wait_end(1);
     scene.program(0).wait_for("reset");
     scene.ask("step3", "Still there?");
     scene.wait_end(2);
+    scene.wait_for(0, "ended", 1);
     scene.snapshot("step3-reports-a-reset");
 }
 
@@ -297,7 +306,7 @@ fn broken_pipe() {
     drop(second);
     wait_until("its bytes in the kernel", || unread(addr) >= 40_000);
     drop(first);
-    scene.program(0).wait_for("cannot write");
+    scene.wait_for(0, "cannot write", 1);
     scene.snapshot("error-broken-pipe");
 }
 

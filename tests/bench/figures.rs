@@ -5,6 +5,8 @@
 //! writes one table for each question into `tests/bench`. The ratios are what
 //! counts: the times are those of one machine on one day. Needs Linux.
 
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
 #[path = "../support/mod.rs"]
 mod support;
 

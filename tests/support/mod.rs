@@ -233,6 +233,51 @@ pub fn signal(pid: u32, name: &str) {
     assert!(kill.success(), "kill {name} {pid}");
 }
 
+/// One end of a connection, as Linux sees it.
+#[derive(Debug, PartialEq)]
+pub struct End {
+    pub is_server: bool,
+    /// Such as ESTABLISHED; see [`ESTABLISHED`] and [`FIN_WAIT2`].
+    pub state: u8,
+    /// Bytes that the other end has not acknowledged.
+    pub unsent: u64,
+    /// Bytes that the program has not read; a FIN counts as one.
+    pub unread: u64,
+}
+
+pub const ESTABLISHED: u8 = 1;
+pub const FIN_WAIT2: u8 = 5; // closed here, acknowledged there
+const TIME_WAIT: u8 = 6;
+const LISTEN: u8 = 10;
+
+/// The ends of all connections of the server at `addr`, from `/proc/net/tcp`
+/// (proc(5): local and remote address, state, queues of both directions).
+pub fn ends(addr: SocketAddr) -> Vec<End> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let server = format!("0100007F:{:04X}", addr.port());
+    let number = |text| u64::from_str_radix(text, 16).unwrap();
+    let mut ends = Vec::new();
+    for line in table.lines().skip(1) {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let is_server = columns[1] == server;
+        let state = number(columns[3]) as u8;
+        // TIME_WAIT may be that of a connection which had this port before.
+        let is_alive = state != LISTEN && state != TIME_WAIT;
+        if is_alive && (is_server || columns[2] == server) {
+            let (unsent, unread) = columns[4].split_once(':').unwrap();
+            let (unsent, unread) = (number(unsent), number(unread));
+            ends.push(End { is_server, state, unsent, unread });
+        }
+    }
+    ends
+}
+
+/// Bytes that have come in for the server at `addr` and that it has not read.
+pub fn unread(addr: SocketAddr) -> u64 {
+    let ends = ends(addr).into_iter().filter(|end| end.is_server);
+    ends.map(|end| end.unread).sum()
+}
+
 /// Waits until `true`, looking again and again, or panics.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;

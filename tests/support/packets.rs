@@ -135,9 +135,15 @@ const MARGIN: usize = 100; // room for the calls beside the outer lifelines
 const TOP: usize = 44;
 
 /// Time runs down; each packet is an arrow from one lifeline to another.
-/// Without `acks`, packets that only acknowledge are left out.
-pub fn lifelines(id: &str, title: &str, all: &[Packet], acks: bool) -> String {
-    let shown = all.iter().filter(|p| acks || !p.is_plain_ack());
+/// In step 1 the packets that only acknowledge are drawn too, and the server
+/// reads once, so that it never learns of the client's FIN.
+pub fn lifelines(
+    id: &str,
+    title: &str,
+    all: &[Packet],
+    is_step1: bool,
+) -> String {
+    let shown = all.iter().filter(|p| is_step1 || !p.is_plain_ack());
     let packets: Vec<&Packet> = shown.collect();
     let mut ports = clients(all);
     ports.insert(1, SERVER); // the server stands between its clients
@@ -147,7 +153,6 @@ pub fn lifelines(id: &str, title: &str, all: &[Packet], acks: bool) -> String {
     };
     let width = 2 * MARGIN + (ports.len() - 1) * GAP;
     let height = TOP + packets.len() * ROW + 24;
-    let mut words = Vec::new();
     let mut body = String::new();
     for &port in &ports {
         let (x, name) = (x(port), name(port, all));
@@ -157,40 +162,60 @@ pub fn lifelines(id: &str, title: &str, all: &[Packet], acks: bool) -> String {
              y2=\"{height}\"/>\n"
         );
     }
+    let mut words = Vec::new();
     for (i, p) in packets.iter().enumerate() {
-        let (from, to) = (x(p.from), x(p.to));
-        let y = TOP + i * ROW + 20;
-        let side = if from < to { 1 } else { -1 };
-        let tip = to as i64 - 3 * side;
-        let label = escape(&label(p));
-        let (left, right) = (from.min(to), from.max(to));
-        let middle = (left + right) / 2;
-        body += &format!(
-            "<line class=\"packet\" x1=\"{from}\" y1=\"{y}\" x2=\"{tip}\" \
-             y2=\"{}\" marker-end=\"url(#{id}-tip)\"/>\n\
-             <text class=\"label\" x=\"{middle}\" y=\"{}\">{label}</text>\n",
-            y + 10,
-            y - 4,
-        );
-        body += &call(sent(p), from, y + 5, from == left);
-        body += &call(received(p), to, y + 15, to == left);
+        let unread = is_step1 && p.to == SERVER && p.has("FIN");
+        body +=
+            &arrow(id, p, [x(p.from), x(p.to)], TOP + i * ROW + 20, !unread);
         let (from, to) = (name(p.from, all), name(p.to, all));
-        words.push(format!("{from} to {to}: {label}"));
+        words.push(format!("{from} to {to}: {}", escape(&label(p))));
     }
+    figure(id, &escape(title), &words.join("; "), [width, height], &body)
+}
+
+/// A packet, with the calls at both ends.
+fn arrow(
+    id: &str,
+    p: &Packet,
+    [from, to]: [usize; 2],
+    y: usize,
+    is_read: bool,
+) -> String {
+    let side = if from < to { 1 } else { -1 };
+    let (tip, tip_y) = (to as i64 - 3 * side, y + 10);
+    let (left, middle) = (from.min(to), (from + to) / 2);
+    let label = escape(&label(p));
+    let mut svg = format!(
+        "<line class=\"packet\" x1=\"{from}\" y1=\"{y}\" x2=\"{tip}\" \
+         y2=\"{tip_y}\" marker-end=\"url(#{id}-tip)\"/>\n\
+         <text class=\"label\" x=\"{middle}\" y=\"{}\">{label}</text>\n",
+        y - 4,
+    );
+    svg += &call(sent(p), from, y + 5, from == left);
+    if is_read {
+        svg += &call(received(p), to, y + 15, to == left);
+    }
+    svg
+}
+
+fn figure(
+    id: &str,
+    title: &str,
+    description: &str,
+    [width, height]: [usize; 2],
+    body: &str,
+) -> String {
     format!(
         "<figure class=\"lifelines\">\n\
          <svg role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" \
          viewBox=\"0 0 {width} {height}\" style=\"max-width: {width}px\">\n\
-         <title id=\"{id}-title\">{}</title>\n\
-         <desc id=\"{id}-desc\">{}.</desc>\n\
+         <title id=\"{id}-title\">{title}</title>\n\
+         <desc id=\"{id}-desc\">{description}.</desc>\n\
          <defs><marker id=\"{id}-tip\" viewBox=\"0 0 10 10\" refX=\"9\" \
          refY=\"5\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\">\
          <path d=\"M0 0L10 5L0 10z\"/></marker></defs>\n\
          {body}</svg>\n\
-         <figcaption>{}</figcaption>\n</figure>",
-        escape(title),
-        words.join("; "),
-        escape(title),
+         <figcaption>{title}</figcaption>\n</figure>"
     )
 }
 

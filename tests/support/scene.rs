@@ -23,7 +23,8 @@ struct Terminal {
     shown: String,
     program: Program,
     typed: Vec<(usize, String)>, // after so many bytes of output, this line
-    remark: &'static str,
+    more: String,
+    is_settled: bool, // is all there that the scene shows of it?
 }
 
 impl Terminal {
@@ -87,7 +88,8 @@ impl Scene {
             shown: shown.to_owned(),
             program,
             typed: Vec::new(),
-            remark: "",
+            more: String::new(),
+            is_settled: false,
         });
     }
 
@@ -111,33 +113,48 @@ impl Scene {
         terminal.typed.push((printed, line));
     }
 
-    /// Writes a remark as the last line of terminal `index`.
-    pub fn remark(&mut self, index: usize, text: &'static str) {
-        self.terminals[index].remark = text;
+    /// Adds lines at the end of terminal `index`.
+    pub fn add(&mut self, index: usize, lines: String) {
+        self.terminals[index].more += &lines;
     }
 
     /// Waits until the program of terminal `index` has ended by itself.
     pub fn wait_end(&mut self, index: usize) {
-        self.program(index).wait_end();
+        self.terminals[index].program.wait_end();
+        self.terminals[index].is_settled = true;
+    }
+
+    /// Waits until the program of terminal `index` has printed `part` `n`
+    /// times, which is the last that the scene shows of it.
+    pub fn wait_for(&mut self, index: usize, part: &str, n: usize) {
+        self.terminals[index].program.wait_for_times(part, n);
+        self.terminals[index].is_settled = true;
+    }
+
+    /// Says that the program of terminal `index` prints nothing (more).
+    pub fn stays_silent(&mut self, index: usize) {
+        self.terminals[index].is_settled = true;
     }
 
     /// What stands in the terminals now.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (i, terminal) in self.terminals.iter().enumerate() {
+            let shown = &terminal.shown;
+            assert!(terminal.is_settled, "wait for what `{shown}` prints");
             if self.terminals.len() > 1 {
                 let gap = if i == 0 { "" } else { "\n" };
                 let title = terminal.title;
                 text += &format!("{gap}# terminal {}: {title}\n", i + 1);
             }
-            text += &format!("$ {}\n", terminal.shown);
+            text += &format!("$ {shown}\n");
             for part in terminal.printed() {
                 text += &part;
                 if !part.is_empty() && !part.ends_with('\n') {
                     text.push('\n');
                 }
             }
-            text += terminal.remark;
+            text += &terminal.more;
         }
         cut(&self.ports(&text))
     }
