@@ -328,8 +328,8 @@ fn too_many_open_files() {
     let text = server.wait_for("cannot accept");
     let line = text.lines().find(|l| l.contains("cannot accept")).unwrap();
     let shown = format!(
-        "$ ulimit -n 12\n$ cargo run --bin step3 -- server\n\
-         listening on 127.0.0.1:8888\n…\n{line}"
+        "$ (ulimit -n 12; target/debug/step3 server)\n\
+         listening on 127.0.0.1:8888\n…\n{line}\n…"
     );
     snapshot("error-too-many-open-files", &shown);
 }

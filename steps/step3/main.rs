@@ -79,14 +79,14 @@ async fn run_server(addr: SocketAddr) -> Result<()> {
 
 async fn run_client(addr: SocketAddr, text: Option<String>) -> Result<()> {
     let stream = client::connect(addr).await?;
-    match text {
-        Some(text) => client::talk(stream, text.as_bytes(), stdout()).await?,
-        None => client::talk(stream, stdin(), stdout()).await?,
-    }
+    let outcome = match text {
+        Some(text) => client::talk(stream, text.as_bytes(), stdout()).await,
+        None => client::talk(stream, stdin(), stdout()).await,
+    };
     if std::io::stdout().is_terminal() {
-        say(""); // the shell's next prompt starts on a line of its own
+        say(""); // what follows the answer starts on a line of its own
     }
-    Ok(())
+    outcome
 }
 
 /// Prints one line. When nobody reads it any more (as in `server | head -1`)

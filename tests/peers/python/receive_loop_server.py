@@ -9,6 +9,7 @@ import sys
 port = int(sys.argv[1]) if len(sys.argv) > 1 else 8888
 
 with socket.socket() as listener:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(5)
     print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
