@@ -4,8 +4,11 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// The most that one `read` takes, in bytes.
+const BUFFER: usize = 16 * 1024;
 
 /// Connects to the server at `addr`.
 ///
@@ -26,16 +29,34 @@ pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
 /// The connection broke, `input` cannot be read or `output` be written.
 pub async fn talk(
     mut stream: TcpStream,
-    mut input: impl AsyncRead + Unpin,
-    mut output: impl AsyncWrite + Unpin,
+    input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Unpin,
 ) -> Result<()> {
-    copy(&mut input, &mut stream).await.context("cannot send")?;
-    stream.shutdown().await.context("cannot end the request")?;
+    let texts = ["cannot read the text", "cannot send"];
+    let sent = copy(input, &mut stream, texts).await;
+    let ended = stream.shutdown().await.context("cannot end the request");
+    // Also after an error: what the server said before that is printed.
+    let texts = ["cannot receive", "cannot print the answer"];
+    let received = copy(stream, output, texts).await;
+    sent.and(ended).and(received)
+}
 
-    let received = copy(&mut stream, &mut output).await;
-    // Also when the connection broke: what came before that is printed.
-    output.flush().await.context("cannot print the answer")?;
-    received.context("cannot receive")?;
-    Ok(())
+/// Copies all that comes `from` here `to` there. The two texts say what could
+/// not be done, if that fails. (When a read fails, tokio's own `copy` may drop
+/// bytes that it has read before and not yet written.)
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    [cannot_read, cannot_write]: [&'static str; 2],
+) -> Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let n = from.read(&mut buffer).await.context(cannot_read)?;
+        if n == 0 {
+            return Ok(()); // the end of the stream
+        }
+        to.write_all(&buffer[..n]).await.context(cannot_write)?;
+        to.flush().await.context(cannot_write)?;
+    }
 }
 // ANCHOR_END: talk

@@ -4,8 +4,11 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// The most that one `read` takes, in bytes.
+const BUFFER: usize = 16 * 1024;
 
 /// Connects to the server at `addr`.
 ///
@@ -26,23 +29,43 @@ pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
 /// The connection broke, `input` cannot be read or `output` be written.
 pub async fn talk(
     mut stream: TcpStream,
-    mut input: impl AsyncRead + Unpin,
-    mut output: impl AsyncWrite + Unpin,
+    input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Unpin,
 ) -> Result<()> {
+    // As in the server: what is small is sent at once, too.
     stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
-    let (mut reader, mut writer) = stream.split();
+    let (reader, mut writer) = stream.split();
     let send = async {
-        copy(&mut input, &mut writer).await.context("cannot send")?;
-        writer.shutdown().await.context("cannot end the request")
+        let texts = ["cannot read the text", "cannot send"];
+        let sent = copy(input, &mut writer, texts).await;
+        let ended = writer.shutdown().await.context("cannot end the request");
+        // No `?` above: after an error, the server's answer may still come.
+        Ok(sent.and(ended))
     };
     let receive = async {
-        copy(&mut reader, &mut output).await.context("cannot receive")
+        let texts = ["cannot receive", "cannot print the answer"];
+        copy(reader, output, texts).await
     };
+    let (sent, ()) = tokio::try_join!(send, receive)?;
+    sent
+}
 
-    let outcome = tokio::try_join!(send, receive);
-    // Also when the connection broke: what came before that is printed.
-    output.flush().await.context("cannot print the answer")?;
-    outcome?;
-    Ok(())
+/// Copies all that comes `from` here `to` there. The two texts say what could
+/// not be done, if that fails. (When a read fails, tokio's own `copy` may drop
+/// bytes that it has read before and not yet written.)
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    [cannot_read, cannot_write]: [&'static str; 2],
+) -> Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let n = from.read(&mut buffer).await.context(cannot_read)?;
+        if n == 0 {
+            return Ok(()); // the end of the stream
+        }
+        to.write_all(&buffer[..n]).await.context(cannot_write)?;
+        to.flush().await.context(cannot_write)?;
+    }
 }
 // ANCHOR_END: talk

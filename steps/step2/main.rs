@@ -64,7 +64,7 @@ async fn main() {
         Some(Command::Client { addr, text }) => run_client(addr, text).await,
     };
     if let Err(error) = outcome {
-        eprintln!("error: {error:#}");
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
         // Not a return: that would wait for a read of stdin under way.
         std::process::exit(1);
     }
@@ -89,8 +89,8 @@ async fn run_client(addr: SocketAddr, text: Option<String>) -> Result<()> {
     outcome
 }
 
-/// Prints one line. When nobody reads it any more (as in `server | head -1`)
-/// the line is lost and the program goes on, where `println!` would panic.
+/// Prints one line. When its reader is gone (as in `server | head -1`) the
+/// line is lost and the program goes on, where `println!` would panic.
 fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

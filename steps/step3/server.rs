@@ -12,8 +12,8 @@ use tokio::time::sleep;
 
 use crate::say;
 
-/// How many connections may wait for `accept`; more than that are ignored.
-/// Linux takes `net.core.somaxconn` if that is less (listen(2)).
+/// How many connections may wait for `accept`. When more come, Linux ignores
+/// them; and it takes `net.core.somaxconn` if that is less (listen(2)).
 const BACKLOG: u32 = 1024;
 
 /// How long the server pauses when `accept` fails.
@@ -28,6 +28,9 @@ const BUFFER: usize = 16 * 1024;
 ///
 /// # Errors
 /// The address is in use, is not an address of this machine, or is reserved.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
     listen(addr).with_context(|| {
         format!("cannot listen on {addr} (try another with --addr)")
@@ -39,9 +42,9 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // The kernel remembers a closed connection for a minute (TIME_WAIT) and
-    // would refuse its port to a server that starts again. On Windows the
-    // option means something else: it would let two servers share a port.
+    // Who closes first remembers the connection for a while (TIME_WAIT, on
+    // Linux a minute), and its port would be refused to a server that starts
+    // again. On Windows the option would let two servers share one port.
     if cfg!(not(windows)) {
         socket.set_reuseaddr(true)?;
     }
@@ -51,7 +54,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 // ANCHOR_END: bind
 
 // ANCHOR: accept
-/// Serves the clients of `listener`, for ever.
+/// Serves the clients of `listener`. It never returns.
 pub async fn run(listener: TcpListener) {
     loop {
         let (stream, peer) = accept(&listener).await;
@@ -62,13 +65,16 @@ pub async fn run(listener: TcpListener) {
 /// Waits for the next client, however often `accept` fails before it comes.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
-        match listener.accept().await {
+        let error = match listener.accept().await {
             Ok(connection) => return connection,
-            // The client gave up, or this process may open no more sockets.
-            // The second lasts: without a pause the loop would spin.
-            Err(error) => say(format!("server: cannot accept: {error}")),
+            Err(error) => error,
+        };
+        say(format!("server: cannot accept: {error}"));
+        // A client gave up: that costs nobody time. All else may last, such
+        // as the limit on open sockets; without a pause the loop would spin.
+        if error.kind() != io::ErrorKind::ConnectionAborted {
+            sleep(ACCEPT_PAUSE).await;
         }
-        sleep(ACCEPT_PAUSE).await;
     }
 }
 
@@ -79,6 +85,7 @@ async fn serve(mut stream: TcpStream, peer: SocketAddr) {
         Ok(total) => say(format!("server: {peer} ended after {total} bytes")),
         Err(error) => say(format!("server: {peer}: {error:#}")),
     }
+    // Here `stream` is dropped, and that closes it: after the line is printed.
 }
 // ANCHOR_END: accept
 

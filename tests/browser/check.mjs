@@ -10,11 +10,11 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 
-const book = resolve(import.meta.dirname, "../../target/book");
+const book = fileURLToPath(new URL("../../target/book", import.meta.url));
 const browsers = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"];
 const executablePath = browsers.find((path) => path && existsSync(path));
 if (!executablePath) {

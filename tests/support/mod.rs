@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// How long a test waits for anything that must happen. Far more than it
 /// takes, also on a busy machine: a test that gets here has failed.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The folder of the whole project.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -61,20 +61,26 @@ impl Output {
     }
 
     /// Waits until `found` says so of the text so far, or panics.
-    fn wait(&self, what: &str, found: impl Fn(&str, bool) -> bool) -> String {
+    fn wait(&self, what: &str, found: impl Fn(&str) -> bool) -> String {
+        let text_of =
+            |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.wait_for_bytes(what, |bytes, _| found(&text_of(bytes)));
+        text_of(&self.bytes())
+    }
+
+    fn wait_for_bytes(&self, what: &str, found: impl Fn(&[u8], bool) -> bool) {
         let end = Instant::now() + DEADLINE;
         let mut state = self.state.lock().unwrap();
         loop {
-            let text = String::from_utf8_lossy(&state.0).into_owned();
-            if found(&text, state.1) {
-                return text;
+            if found(&state.0, state.1) {
+                return;
             }
             let left = end.saturating_duration_since(Instant::now());
-            let ended = state.1;
+            let ended = if state.1 { ", and ended" } else { "" };
             assert!(
-                !left.is_zero() && !ended,
-                "waited for {what}; the program wrote {text:?}{}",
-                if ended { ", and ended" } else { "" }
+                !left.is_zero() && ended.is_empty(),
+                "waited for {what}; the program wrote {:?}{ended}",
+                String::from_utf8_lossy(&state.0)
             );
             state = self.changed.wait_timeout(state, left).unwrap().0;
         }
@@ -128,9 +134,15 @@ impl Program {
 
     /// Starts any command; with `input`, its stdin is ours to write.
     pub fn spawn(command: &mut Command, input: bool) -> Program {
+        let stdin = if input { Stdio::piped() } else { Stdio::null() };
+        Program::spawn_from(command, stdin)
+    }
+
+    /// Starts any command with this stdin.
+    pub fn spawn_from(command: &mut Command, stdin: Stdio) -> Program {
         let mut child = command
             .env_remove("RUST_BACKTRACE") // anyhow would print one
-            .stdin(if input { Stdio::piped() } else { Stdio::null() })
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -150,7 +162,7 @@ impl Program {
     /// The address that a server prints when it is ready.
     pub fn addr(&self) -> SocketAddr {
         let start = "listening on ";
-        let text = self.stdout.wait("its address", |text, _| {
+        let text = self.stdout.wait("its address", |text| {
             text.starts_with(start) && text.contains('\n')
         });
         let line = text.lines().next().unwrap();
@@ -159,23 +171,30 @@ impl Program {
 
     /// Waits until the program has written `part` to stdout.
     pub fn wait_for(&self, part: &str) -> String {
-        self.stdout.wait(part, |text, _| text.contains(part))
+        self.stdout.wait(part, |text| text.contains(part))
     }
 
     /// Waits until the program has written `part` to stdout `n` times.
     pub fn wait_for_times(&self, part: &str, n: usize) -> String {
-        self.stdout.wait(part, |text, _| text.matches(part).count() >= n)
+        self.stdout.wait(part, |text| text.matches(part).count() >= n)
     }
 
     /// Waits until the program has written `part` to stderr.
     pub fn wait_for_stderr(&self, part: &str) {
-        self.stderr.wait(part, |text, _| text.contains(part));
+        self.stderr.wait(part, |text| text.contains(part));
     }
 
     /// Types `bytes`. A program that has ended is no error: that shows later.
     pub fn write(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("a program with input");
         let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
+    }
+
+    /// Gives the program `bytes` and the end of its input, from a thread: also
+    /// a program that does not read keeps nobody waiting.
+    pub fn feed(&mut self, bytes: Vec<u8>) {
+        let mut stdin = self.stdin.take().expect("a program with input");
+        thread::spawn(move || stdin.write_all(&bytes));
     }
 
     /// Ends the program's input, as Ctrl-D does.
@@ -204,8 +223,8 @@ impl Program {
 
     /// Waits until both pipes have ended, and so (nearly) the program.
     pub fn wait_end(&self) {
-        self.stdout.wait("its end", |_, ended| ended);
-        self.stderr.wait("its end", |_, ended| ended);
+        self.stdout.wait_for_bytes("its end", |_, ended| ended);
+        self.stderr.wait_for_bytes("its end", |_, ended| ended);
     }
 
     pub fn texts(&self) -> (Vec<u8>, String) {
