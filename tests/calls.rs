@@ -52,7 +52,58 @@ fn main() {
         });
         trials.push(trial.with_ignored_flag(!(strace && fits)));
     }
+    trials.push(client_trial(strace));
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn client_trial(strace: bool) -> Trial {
+    let title = match strace {
+        true => "calls of the client",
+        false => "calls of the client (skipped: needs strace)",
+    };
+    let trial = Trial::test(title, || {
+        snapshot("calls-client", calls_of_the_client().trim_end());
+        Ok(())
+    });
+    trial.with_ignored_flag(!strace)
+}
+
+/// Traces the client of step 2 from its start to its end.
+fn calls_of_the_client() -> String {
+    let (_server, addr) = Program::server("step2");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    let trace = "trace=socket,setsockopt,bind,connect,shutdown";
+    strace.args(["-f", "-e", trace, "-e", "signal=none", "-o"]);
+    strace.arg(file.path()).arg(bin("step2"));
+    strace.args(["client", "--addr", &addr.to_string(), "hi"]);
+    let ended = Program::spawn(&mut strace, false).finish();
+    assert_eq!(ended.stdout, b"hi");
+    let trace = fs::read_to_string(file.path()).unwrap();
+    of_the_socket_that_connects(&trace, &format!("htons({})", addr.port()))
+}
+
+fn of_the_socket_that_connects(trace: &str, port: &str) -> String {
+    let call = Regex::new(r"^\d+ +(\w+)\((.*)\) += ").unwrap();
+    let mut socket = String::new();
+    let mut lines = Vec::new();
+    for line in trace.lines() {
+        let Some(found) = call.captures(line) else { continue };
+        let (name, args) = (&found[1], &found[2]);
+        let (first, rest) = args.split_once(", ").unwrap_or((args, ""));
+        match name {
+            "socket" if lines.len() <= 1 => {
+                socket = line.rsplit(' ').next().unwrap().to_owned();
+                lines = vec![format!("socket({args}) = 3")];
+            }
+            "connect" if rest.contains(port) => {
+                lines.push("connect(3, 127.0.0.1:8888)".to_owned());
+            }
+            _ if first == socket => lines.push(format!("{name}(3, {rest})")),
+            _ => {}
+        }
+    }
+    lines.join("\n")
 }
 
 fn ours(name: &str, args: &[&str]) -> Command {
