@@ -142,7 +142,7 @@ fn stop(strace: &Program) {
     let children = fs::read_to_string(children).unwrap_or_default();
     for child in children.split_whitespace() {
         // It may be gone by now, and then `kill` fails: that is no matter.
-        let _ = Command::new("kill").args(["-INT", child]).output();
+        let _ = Command::new("kill").args(["-TERM", child]).output();
     }
 }
 

@@ -151,7 +151,7 @@ fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
     (conversation.play)(&net);
     // What is on its way to the file is written before tcpdump ends.
     support::wait_until("the last packet", || is_over(file.path()));
-    signal(tcpdump.id(), "-INT");
+    signal(tcpdump.id(), "-TERM");
     tcpdump.wait_end();
     file
 }

@@ -123,7 +123,8 @@ fn step1_restarts() {
     scene.program(1).end_input();
     scene.wait_end(1);
     if cfg!(unix) {
-        signal(scene.program(0).id(), "-INT"); // what Ctrl-C sends
+        // As Ctrl-C would; but a job in the background may ignore SIGINT.
+        signal(scene.program(0).id(), "-TERM");
     } else {
         scene.program(0).kill();
     }
