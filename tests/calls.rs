@@ -126,23 +126,35 @@ fn calls(server: Command) -> String {
     strace.args(["-f", "-e", trace, "-e", "signal=none", "-o"]);
     strace.arg(file.path()).arg(server.get_program());
     strace.args(server.get_args());
-    let traced = Program::spawn(&mut strace, false);
-    let mut client = TcpStream::connect(traced.addr()).unwrap();
+    let traced = Traced(Program::spawn(&mut strace, false));
+    let mut client = TcpStream::connect(traced.0.addr()).unwrap();
     client.write_all(b"hi").unwrap();
     client.read_exact(&mut [0]).unwrap(); // it has accepted us
-    stop(&traced);
-    traced.wait_end();
+    traced.stop();
+    traced.0.wait_end();
     shortened(&fs::read_to_string(file.path()).unwrap())
 }
 
-/// Ends the traced program, if it has not ended by itself; strace follows.
-fn stop(strace: &Program) {
-    let id = strace.id();
-    let children = format!("/proc/{id}/task/{id}/children");
-    let children = fs::read_to_string(children).unwrap_or_default();
-    for child in children.split_whitespace() {
-        // It may be gone by now, and then `kill` fails: that is no matter.
-        let _ = Command::new("kill").args(["-TERM", child]).output();
+/// A program under strace, which ends when this value goes away: were strace
+/// killed alone, the program would go on without it.
+struct Traced(Program);
+
+impl Traced {
+    /// Ends the program, if it has not ended by itself; strace follows.
+    fn stop(&self) {
+        let id = self.0.id();
+        let children = format!("/proc/{id}/task/{id}/children");
+        let children = fs::read_to_string(children).unwrap_or_default();
+        for child in children.split_whitespace() {
+            // It may be gone by now, and `kill` fails: that is no matter.
+            let _ = Command::new("kill").args(["-TERM", child]).output();
+        }
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
