@@ -80,7 +80,7 @@ impl Output {
             assert!(
                 !left.is_zero() && ended.is_empty(),
                 "waited for {what}; the program wrote {:?}{ended}",
-                String::from_utf8_lossy(&state.0)
+                String::from_utf8_lossy(&state.0[..state.0.len().min(2000)])
             );
             state = self.changed.wait_timeout(state, left).unwrap().0;
         }
