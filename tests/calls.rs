@@ -5,12 +5,13 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 use regex::Regex;
 use support::language::Language;
 use support::{Program, bin, is_installed, snapshot};
@@ -53,6 +54,8 @@ fn main() {
         trials.push(trial.with_ignored_flag(!(strace && fits)));
     }
     trials.push(client_trial(strace));
+    let test = lines_in_two_pieces_are_made_whole;
+    trials.push(Trial::test("lines in two pieces are made whole", test));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -87,8 +90,8 @@ fn of_the_socket_that_connects(trace: &str, port: &str) -> String {
     let call = Regex::new(r"^\d+ +(\w+)\((.*)\) += ").unwrap();
     let mut socket = String::new();
     let mut lines = Vec::new();
-    for line in trace.lines() {
-        let Some(found) = call.captures(line) else { continue };
+    for line in whole_lines(trace) {
+        let Some(found) = call.captures(&line) else { continue };
         let (name, args) = (&found[1], &found[2]);
         let (first, rest) = args.split_once(", ").unwrap_or((args, ""));
         match name {
@@ -158,14 +161,43 @@ impl Drop for Traced {
     }
 }
 
+/// The lines of a trace, those whole again that strace wrote in two pieces
+/// since the call of another thread came in between:
+/// `1 name(args <unfinished ...>` and later `1 <... name resumed>) = 0`.
+fn whole_lines(trace: &str) -> Vec<String> {
+    let begun = Regex::new(r"^(\d+) +(.*) <unfinished \.\.\.>$").unwrap();
+    let resumed = Regex::new(r"^(\d+) +<\.\.\. \w+ resumed>(.*)$").unwrap();
+    let mut lines: Vec<String> = Vec::new();
+    let mut waiting: BTreeMap<String, usize> = BTreeMap::new();
+    for line in trace.lines() {
+        if let Some(found) = begun.captures(line) {
+            waiting.insert(found[1].to_owned(), lines.len());
+            lines.push(format!("{} {}", &found[1], &found[2]));
+        } else if let Some(found) = resumed.captures(line) {
+            let at = waiting.remove(&found[1]).expect("the begin of a call");
+            lines[at] += &found[2];
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    lines
+}
+
+fn lines_in_two_pieces_are_made_whole() -> Result<(), Failed> {
+    let trace =
+        "1  a(2 <unfinished ...>\n7  b() = 1\n1  <... a resumed>, 3) = 0";
+    assert_eq!(whole_lines(trace), ["1 a(2, 3) = 0", "7  b() = 1"]);
+    Ok(())
+}
+
 /// Of all calls, those for the socket that listens, and then the options of
 /// the socket that `accept` returned. Descriptors get the numbers 3 and 4.
 fn shortened(trace: &str) -> String {
     let call = Regex::new(r"^\d+ +(\w+)\((.*)\) += (\d+)$").unwrap();
     let mut lines: Vec<String> = Vec::new();
     let (mut listener, mut accepted) = (String::new(), String::new());
-    for line in trace.lines() {
-        let Some(found) = call.captures(line) else { continue };
+    for line in whole_lines(trace) {
+        let Some(found) = call.captures(&line) else { continue };
         let (name, args, result) = (&found[1], &found[2], &found[3]);
         let (first, rest) = args.split_once(", ").unwrap_or((args, ""));
         match name {
