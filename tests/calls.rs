@@ -53,26 +53,50 @@ fn main() {
         });
         trials.push(trial.with_ignored_flag(!(strace && fits)));
     }
-    trials.push(client_trial(strace));
+    trials.push(trial("the client", "calls-client", strace, of_the_client));
+    trials.push(trial("100 frames", "calls-frames", strace, of_100_frames));
     let test = lines_in_two_pieces_are_made_whole;
     trials.push(Trial::test("lines in two pieces are made whole", test));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn client_trial(strace: bool) -> Trial {
+fn trial(what: &str, name: &str, strace: bool, calls: fn() -> String) -> Trial {
     let title = match strace {
-        true => "calls of the client",
-        false => "calls of the client (skipped: needs strace)",
+        true => format!("calls of {what}"),
+        false => format!("calls of {what} (skipped: needs strace)"),
     };
-    let trial = Trial::test(title, || {
-        snapshot("calls-client", calls_of_the_client().trim_end());
+    let name = name.to_owned();
+    let trial = Trial::test(title, move || {
+        snapshot(&name, calls().trim_end());
         Ok(())
     });
     trial.with_ignored_flag(!strace)
 }
 
+/// Counts the calls with which step 4 receives 100 frames and answers them.
+fn of_100_frames() -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=recvfrom,sendto", "-o"]);
+    strace.arg(file.path()).arg(bin("step4"));
+    strace.args(["server", "--addr", "127.0.0.1:0"]);
+    let traced = Traced(Program::spawn(&mut strace, false));
+    let mut client = TcpStream::connect(traced.0.addr()).unwrap();
+    let frames = [0, 0, 0, 3, 1, b'h', b'i'].repeat(100);
+    client.write_all(&frames).unwrap();
+    client.read_exact(&mut vec![0; frames.len()]).unwrap();
+    traced.stop();
+    traced.0.wait_end();
+    let trace = fs::read_to_string(file.path()).unwrap();
+    let call = Regex::new(r"(recvfrom|sendto).* = (700)$").unwrap();
+    let trace = whole_lines(&trace);
+    let calls = trace.iter().filter_map(|line| call.captures(line));
+    let lines = calls.map(|found| format!("{} = {}", &found[1], &found[2]));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Traces the client of step 2 from its start to its end.
-fn calls_of_the_client() -> String {
+fn of_the_client() -> String {
     let (_server, addr) = Program::server("step2");
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut strace = Command::new("strace");

@@ -29,7 +29,7 @@ struct Conversation {
     play: fn(&Namespace),
 }
 
-const CONVERSATIONS: [Conversation; 3] = [
+const CONVERSATIONS: [Conversation; 4] = [
     Conversation {
         name: "step1",
         title: "Step 1: a greeting, packet by packet",
@@ -67,6 +67,21 @@ const CONVERSATIONS: [Conversation; 3] = [
             a.end_input();
             a.wait_end();
             server.wait_for_times("ended", 2);
+        },
+    },
+    Conversation {
+        name: "step4",
+        title: "Step 4: three messages; acknowledgements are left out",
+        play: |net| {
+            let server = net.server("step4");
+            let mut client = net.typing_client("step4");
+            for line in ["one\n", "two\n", "three\n"] {
+                client.write(line.as_bytes());
+                client.wait_for(line);
+            }
+            client.end_input();
+            client.wait_end();
+            server.wait_for("ended");
         },
     },
 ];

@@ -1,8 +1,8 @@
-//! The contract of steps 1 to 3, tried over real sockets.
+//! The contract of steps 1 to 4, tried over real sockets.
 //!
 //! A case is a function that takes the name of the step to try, and names the
 //! rule it tries. `cases!` makes a test of each pair of case and step, such as
-//! `step2::s2_03`. Servers: S1-… to S3-…; clients: C1-… and C2-….
+//! `step2::s2_03`. Servers: S1-… to S4-…; clients: C1-… to C4-….
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -35,6 +35,7 @@ macro_rules! cases {
 }
 
 // Step 3 keeps every promise of step 2, and all of them start and stop alike.
+// From step 4 on the bytes are in frames; what speaks raw bytes ends there.
 cases! {
     step1: s1_01 s1_02 s1_03 s1_04 s1_05 s1_06
         c1_01 c1_02 c1_03 c1_04 c1_05 c1_06, linux:;
@@ -45,6 +46,12 @@ cases! {
         s3_01 s3_02 s3_04 s3_05
         c1_01 c1_02 c1_03 c1_04 c1_05 c1_06 c2_01 c2_02,
         linux: s2_06 s2_08 s3_03 s3_06;
+    step4: s1_04 s1_05 s1_06 s2_01 s2_04 s2_05 s2_07
+        s3_01 s3_02 s3_04 s3_05
+        s4_01 s4_02 s4_03 s4_04 s4_05 s4_06 s4_07 s4_08 s4_09 s4_10 s4_11
+        s4_12 s4_13 s4_14 s4_15 s4_16 s4_17 s4_18 s4_19
+        c1_02 c1_06 c4_01 c4_02 c4_03 c4_04 c4_05 c4_06,
+        linux: s2_06 s2_08 s3_03 s3_06 s4_20;
 }
 
 // ---- Step 1: bind and accept
@@ -91,11 +98,11 @@ fn s1_04(step: &str) {
 fn s1_05(step: &str) {
     let (mut server, addr) = Program::server(step);
     let mut client = connect(addr);
-    client.write_all(b"hello").unwrap();
     if step == "step1" {
+        client.write_all(b"hello").unwrap();
         client.read_to_end(&mut Vec::new()).unwrap();
     } else {
-        client.read_exact(&mut [0; 5]).unwrap();
+        exchange(step, &mut client, b"hello");
     }
     server.kill();
     drop(client);
@@ -116,7 +123,8 @@ fn s1_06(step: &str) {
     drop(stdout);
     let line = String::from_utf8(line).unwrap();
     let addr = line.trim().rsplit_once(' ').unwrap().1.parse().unwrap();
-    let answers = (0..3).map(|_| ask(addr, b"hi").len()).collect::<Vec<_>>();
+    let hi = if has_frames(step) { frame(ECHO, b"hi") } else { b"hi".into() };
+    let answers = (0..3).map(|_| ask(addr, &hi).len()).collect::<Vec<_>>();
     assert!(answers.iter().all(|&n| n > 0), "{answers:?}");
 }
 
@@ -127,7 +135,7 @@ fn s2_01(step: &str) {
     let (_server, addr) = Program::server(step);
     let start = Instant::now();
     let mut client = connect(addr);
-    assert_eq!(exchange(&mut client, b"hi"), b"hi");
+    exchange(step, &mut client, b"hi");
     assert!(start.elapsed() < Duration::from_secs(1), "took too long");
 }
 
@@ -166,7 +174,7 @@ fn s2_05(step: &str) {
     let (_server, addr) = Program::server(step);
     let mut client = connect(addr);
     for byte in b"slow" {
-        assert_eq!(exchange(&mut client, &[*byte]), [*byte]);
+        exchange(step, &mut client, &[*byte]);
     }
 }
 
@@ -175,7 +183,7 @@ fn s2_05(step: &str) {
 fn s2_06(step: &str) {
     let (server, addr) = Program::server(step);
     let mut client = connect(addr);
-    assert_eq!(exchange(&mut client, b"hi"), b"hi");
+    exchange(step, &mut client, b"hi");
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
     assert_idle(&server);
@@ -185,21 +193,21 @@ fn s2_06(step: &str) {
 fn s2_07(step: &str) {
     let (server, addr) = Program::server(step);
     let mut client = connect(addr);
-    assert_eq!(exchange(&mut client, b"hello"), b"hello");
-    client.write_all(b"you will ne").unwrap();
+    exchange(step, &mut client, b"hello");
+    client.write_all(b"\0\0\0\x09\x01half").unwrap(); // of a frame, too
     reset(client);
-    assert_eq!(ask(addr, b"next"), b"next");
+    visit(step, addr, b"next");
     server.wait_for("cannot "); // it was reported
 }
 
 /// 1000 tiny connections, and no descriptor stays open.
 fn s2_08(step: &str) {
     let (server, addr) = Program::server(step);
-    assert_eq!(ask(addr, b"warm"), b"warm");
+    visit(step, addr, b"warm");
     let before = descriptors(&server);
     for i in 0..1000 {
         let text = format!("{i}");
-        assert_eq!(ask(addr, text.as_bytes()), text.as_bytes());
+        visit(step, addr, text.as_bytes());
     }
     server.wait_for_times("ended", 1001);
     wait_until("the descriptors", || descriptors(&server) <= before);
@@ -209,11 +217,11 @@ fn s2_08(step: &str) {
 fn s2_09(step: &str) {
     let (server, addr) = Program::server(step);
     let mut first = connect(addr);
-    assert_eq!(exchange(&mut first, b"1"), b"1");
+    exchange(step, &mut first, b"1");
     let mut second = connect(addr);
     second.write_all(b"2").unwrap();
     for _ in 0..10 {
-        assert_eq!(exchange(&mut first, b"1"), b"1");
+        exchange(step, &mut first, b"1");
     }
     second.set_nonblocking(true).unwrap();
     let early = second.read(&mut [0]).unwrap_err();
@@ -246,7 +254,7 @@ fn s3_01(step: &str) {
     let (_server, addr) = Program::server(step);
     let _silent = connect(addr);
     let start = Instant::now();
-    assert_eq!(exchange(&mut connect(addr), b"!"), b"!");
+    exchange(step, &mut connect(addr), b"!");
     assert!(start.elapsed() < Duration::from_secs(1), "took too long");
 }
 
@@ -255,22 +263,20 @@ fn s3_02(step: &str) {
     let (_server, addr) = Program::server(step);
     let mut clients: Vec<_> = (0..60u8).map(|i| (i, connect(addr))).collect();
     for (i, client) in &mut clients {
-        client.write_all(&[*i; 100]).unwrap();
+        say(step, client, &[*i; 100]);
     }
     for (i, client) in clients.iter_mut().rev() {
-        let mut echo = [0; 100];
-        client.read_exact(&mut echo).unwrap();
-        assert_eq!(echo, [*i; 100]);
+        hear(step, client, &[*i; 100]);
     }
 }
 
 /// 200 clients come and go, half of them by reset.
 fn s3_03(step: &str) {
     let (server, addr) = Program::server(step);
-    assert_eq!(ask(addr, b"warm"), b"warm");
+    visit(step, addr, b"warm");
     let before = descriptors(&server);
     for i in 0..100 {
-        assert_eq!(ask(addr, b"come"), b"come", "client {i}");
+        visit(step, addr, format!("client {i}").as_bytes());
         reset(connect(addr));
     }
     wait_until("the descriptors", || descriptors(&server) <= before + 5);
@@ -280,9 +286,13 @@ fn s3_03(step: &str) {
 fn s3_04(step: &str) {
     let (_server, addr) = Program::server(step);
     let mut greedy = connect(addr);
-    let sent = write_until_stalled(&mut greedy, &vec![b'x'; 30_000_000]);
+    let data = match has_frames(step) {
+        true => frame(ECHO, &[b'x'; 60_000]).repeat(500),
+        false => vec![b'x'; 30_000_000],
+    };
+    let sent = write_until_stalled(&mut greedy, &data);
     assert!(sent < 30_000_000, "the server keeps what nobody reads");
-    assert_eq!(exchange(&mut connect(addr), b"!"), b"!");
+    exchange(step, &mut connect(addr), b"!");
 }
 
 /// 1000 clients in one burst, all there at the same time. On Linux the server
@@ -309,12 +319,10 @@ fn s3_05(step: &str) {
     for (i, client) in clients.iter_mut().enumerate() {
         client.set_nonblocking(false).unwrap();
         client.set_read_timeout(Some(DEADLINE)).unwrap();
-        client.write_all(format!("{i:04}").as_bytes()).unwrap();
+        say(step, client, format!("{i:04}").as_bytes());
     }
     for (i, client) in clients.iter_mut().enumerate() {
-        let mut echo = [0; 4];
-        client.read_exact(&mut echo).unwrap();
-        assert_eq!(echo, format!("{i:04}").as_bytes());
+        hear(step, client, format!("{i:04}").as_bytes());
     }
 }
 
@@ -329,12 +337,226 @@ fn s3_06(step: &str) {
     let mut clients: Vec<_> = (0..30).map(|_| connect(addr)).collect();
     server.wait_for("cannot accept");
     assert_idle(&server);
-    assert_eq!(exchange(&mut clients[0], b"in"), b"in");
+    exchange(step, &mut clients[0], b"in");
     let mut last = clients.pop().unwrap();
     drop(clients);
     let start = Instant::now();
-    assert_eq!(exchange(&mut last, b"me too"), b"me too");
+    exchange(step, &mut last, b"me too");
     assert!(start.elapsed() < Duration::from_secs(2), "took too long");
+}
+
+// ---- Step 4: frames
+
+/// An echo.
+fn s4_01(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let answer = ask(addr, b"\x00\x00\x00\x06\x01hello");
+    assert_eq!(answer, b"\x00\x00\x00\x06\x81hello");
+}
+
+/// An empty echo, N = 1.
+fn s4_02(step: &str) {
+    let (_server, addr) = Program::server(step);
+    exchange(step, &mut connect(addr), b"");
+}
+
+/// The largest frame, N = 65 536: the limit is inclusive.
+fn s4_03(step: &str) {
+    let (_server, addr) = Program::server(step);
+    exchange(step, &mut connect(addr), &noise(65_535));
+}
+
+/// One byte more, with its payload.
+fn s4_04(step: &str) {
+    fatal(step, &frame(ECHO, &noise(65_536)), 1);
+}
+
+/// The largest length there is, and nothing behind it.
+fn s4_05(step: &str) {
+    fatal(step, &[0xff; 4], 1);
+}
+
+/// A length that is negative for those who forget that it has no sign.
+fn s4_06(step: &str) {
+    fatal(step, &[0x80, 0, 0, 0], 1);
+}
+
+/// A length of nothing.
+fn s4_07(step: &str) {
+    fatal(step, &[0, 0, 0, 0], 2);
+}
+
+/// One byte in each write.
+fn s4_08(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let mut client = connect(addr);
+    for byte in frame(ECHO, b"slowly") {
+        client.write_all(&[byte]).unwrap();
+        thread::sleep(Duration::from_millis(3)); // a packet of its own
+    }
+    hear(step, &mut client, b"slowly");
+}
+
+/// 100 frames in one write.
+fn s4_09(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let numbers: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+    let frames = numbers.iter().flat_map(|n| frame(ECHO, n.as_bytes()));
+    let mut client = connect(addr);
+    client.write_all(&frames.collect::<Vec<_>>()).unwrap();
+    for number in numbers {
+        hear(step, &mut client, number.as_bytes());
+    }
+}
+
+/// A frame and seven bytes of the next; later the rest.
+fn s4_10(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let mut client = connect(addr);
+    let both = [frame(ECHO, b"first"), frame(ECHO, b"second")].concat();
+    let (early, late) = both.split_at(10 + 7);
+    client.write_all(early).unwrap();
+    hear(step, &mut client, b"first");
+    client.write_all(late).unwrap();
+    hear(step, &mut client, b"second");
+}
+
+/// A whole frame, then one that is cut, and the end.
+fn s4_11(step: &str) {
+    let (_server, addr) = Program::server(step);
+    for cut in [1, 2, 3, 4, 5, 8] {
+        let next = frame(ECHO, b"never answered");
+        let bytes = [&frame(ECHO, b"whole"), &next[..cut]].concat();
+        assert_eq!(ask(addr, &bytes), frame(ECHO_REPLY, b"whole"));
+    }
+}
+
+/// Other protocols, which a stranger may speak to any port.
+fn s4_12(step: &str) {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"hello\r\n",
+    ] {
+        fatal(step, bytes, 1);
+    }
+}
+
+/// A kind that nobody knows: an error, and the connection goes on.
+fn s4_13(step: &str) {
+    unknown_kind(step, 0x55);
+}
+
+/// Random frames in random slices.
+fn s4_14(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let sizes = noise(60);
+    let payload = |size: &u8| noise(usize::from(*size) * 20);
+    let bytes = sizes.iter().flat_map(|size| frame(ECHO, &payload(size)));
+    let bytes: Vec<u8> = bytes.collect();
+    let mut client = connect(addr);
+    client.set_nodelay(true).unwrap();
+    let mut writer = client.try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        let mut rest = &bytes[..];
+        for cut in noise(100_000).iter().cycle() {
+            let cut = rest.len().min(1 + usize::from(*cut) * 8);
+            writer.write_all(&rest[..cut]).unwrap();
+            rest = &rest[cut..];
+            if rest.is_empty() {
+                break;
+            }
+        }
+    });
+    for size in &sizes {
+        hear(step, &mut client, &payload(size));
+    }
+    sender.join().unwrap();
+}
+
+/// 50 requests and the end: all are answered.
+fn s4_15(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let answer = ask(addr, &frame(ECHO, b"again").repeat(50));
+    assert_eq!(answer, frame(ECHO_REPLY, b"again").repeat(50));
+}
+
+/// One client breaks the rules; the other one does not notice.
+fn s4_16(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let mut good = connect(addr);
+    exchange(step, &mut good, b"before");
+    let mut bad = connect(addr);
+    bad.write_all(&[0xff; 4]).unwrap();
+    read_error(&mut bad, 1);
+    exchange(step, &mut good, b"after");
+}
+
+/// After a fatal error nothing is a frame, also if it looks like one.
+fn s4_17(step: &str) {
+    let hidden = frame(ECHO, b"hidden");
+    let large = frame(ECHO, &hidden.repeat(65_536 / hidden.len() + 1));
+    fatal(step, &large, 1);
+}
+
+/// 8 MB are on their way when the server refuses: the ERROR can be read, and
+/// the end of the stream is a FIN.
+fn s4_18(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let mut client = connect(addr);
+    let mut writer = client.try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        writer.write_all(&[0xff; 8_000_000]).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    sender.join().unwrap();
+    read_error(&mut client, 1);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+}
+
+/// Kinds that only a server sends.
+fn s4_19(step: &str) {
+    unknown_kind(step, ECHO_REPLY);
+    unknown_kind(step, 0x7f);
+}
+
+/// 200 clients that claim a large frame, and do not send it, cost nothing.
+fn s4_20(step: &str) {
+    let (server, addr) = Program::server(step);
+    visit(step, addr, b"warm");
+    let Some(before) = resident(&server) else { return };
+    let mut clients: Vec<_> = (0..200).map(|_| connect(addr)).collect();
+    for client in &mut clients {
+        say(step, client, b"hello");
+        client.write_all(&65_536u32.to_be_bytes()).unwrap();
+    }
+    for client in &mut clients {
+        hear(step, client, b"hello");
+    }
+    let grown = resident(&server).unwrap() - before;
+    assert!(grown < 200 * 64, "{grown} KB for 200 claims of 64 KB");
+}
+
+/// Sends `bytes`, which must be refused by the error `code` and nothing else,
+/// within a second; then the server ends, and lives.
+#[track_caller]
+fn fatal(step: &str, bytes: &[u8], code: u8) {
+    let (_server, addr) = Program::server(step);
+    let mut client = connect(addr);
+    client.write_all(bytes).unwrap();
+    let start = Instant::now();
+    read_error(&mut client, code);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "nothing follows");
+    assert!(start.elapsed() < Duration::from_secs(1), "took too long");
+    visit(step, addr, b"next");
+}
+
+fn unknown_kind(step: &str, kind: u8) {
+    let (_server, addr) = Program::server(step);
+    let mut client = connect(addr);
+    client.write_all(&frame(kind, b"\x01?")).unwrap();
+    read_error(&mut client, 3);
+    exchange(step, &mut client, b"go on");
 }
 
 // ---- Clients
@@ -478,6 +700,99 @@ fn c2_02(step: &str) {
     assert_eq!(client.finish().code, Some(0));
 }
 
+/// A reply whose length cannot be true: refused at once, nothing printed.
+fn c4_01(step: &str) {
+    for length in [0, u32::MAX] {
+        let (addr, server) = play(move |mut stream| {
+            read_frame(&mut stream);
+            stream.write_all(&length.to_be_bytes()).unwrap();
+            // Stay: the client must not wait for us to end.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let ended = Program::client(step, addr, Some("hi")).finish();
+        server.join().unwrap();
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stdout.is_empty());
+        assert!(ended.stderr.contains("length"), "{}", ended.stderr);
+    }
+}
+
+/// Replies that are merged and sliced: all printed, in order.
+fn c4_02(step: &str) {
+    let (addr, server) = play(|mut stream| {
+        stream.set_nodelay(true).unwrap();
+        let mut replies = Vec::new();
+        for _ in 0..3 {
+            replies.extend(frame(ECHO_REPLY, &read_frame(&mut stream).1));
+        }
+        for slice in replies.chunks(7) {
+            stream.write_all(slice).unwrap();
+            thread::sleep(Duration::from_millis(3)); // a packet of its own
+        }
+    });
+    let mut client = Program::client(step, addr, None);
+    client.write(b"one\ntwo\n\n");
+    let ended = client.finish();
+    server.join().unwrap();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(ended.stdout, b"one\ntwo\n\n");
+}
+
+/// The server ends before it has answered all, or in the middle of a reply.
+fn c4_03(step: &str) {
+    for cut in [0, 6] {
+        let (addr, server) = play(move |mut stream| {
+            let reply = frame(ECHO_REPLY, &read_frame(&mut stream).1);
+            read_frame(&mut stream);
+            stream.write_all(&reply).unwrap();
+            stream.write_all(&reply[..cut]).unwrap();
+        });
+        let mut client = Program::client(step, addr, None);
+        client.write(b"one\ntwo\n");
+        let ended = client.finish();
+        server.join().unwrap();
+        assert_eq!(ended.code, Some(1));
+        assert_eq!(ended.stdout, b"one\n");
+        let stderr = ended.stderr;
+        assert!(stderr.contains("1 replies to 2 messages"), "{stderr}");
+    }
+}
+
+/// The server refuses: its text is shown, and cannot command the terminal.
+fn c4_04(step: &str) {
+    let (addr, server) = play(|mut stream| {
+        read_frame(&mut stream);
+        stream.write_all(&frame(0x7f, b"\x03no\x1b[2J")).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let ended = Program::client(step, addr, Some("hi")).finish();
+    server.join().unwrap();
+    assert_eq!(ended.code, Some(1));
+    let stderr = ended.stderr;
+    assert!(stderr.contains("error 3: \"no\\u{1b}[2J\""), "{stderr}");
+}
+
+/// A line that is too long for a frame: an error, and no wrong frame.
+fn c4_05(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let mut client = Program::client(step, addr, None);
+    client.feed([&[b'x'; 65_535][..], b"\n", &[b'y'; 100_000]].concat());
+    let ended = client.finish();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("65537"), "{}", ended.stderr);
+}
+
+/// 3 MB of lines through stdin and stdout: no deadlock, nothing is changed.
+fn c4_06(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let lines: String = (0..300_000).map(|i| format!("{i:09}\n")).collect();
+    let mut client = Program::client(step, addr, None);
+    client.feed(lines.clone().into_bytes());
+    let ended = client.finish();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert!(ended.stdout == lines.as_bytes(), "the echo differs");
+}
+
 // ---- What the cases share
 
 fn text(addr: SocketAddr) -> String {
@@ -551,17 +866,78 @@ fn ask(addr: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = connect(addr);
     stream.write_all(request).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    answer
+    to_end(stream)
 }
 
-/// Sends `request` and reads as many bytes; the stream stays open.
-fn exchange(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
-    stream.write_all(request).unwrap();
-    let mut answer = vec![0; request.len()];
-    stream.read_exact(&mut answer).unwrap();
-    answer
+/// Reads to the end of the stream.
+fn to_end(mut stream: TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    rest
+}
+
+/// Sends `payload` as the step does: as it is, or from step 4 on in a frame.
+fn say(step: &str, stream: &mut TcpStream, payload: &[u8]) {
+    match has_frames(step) {
+        true => stream.write_all(&frame(ECHO, payload)).unwrap(),
+        false => stream.write_all(payload).unwrap(),
+    }
+}
+
+/// Reads the echo of `payload`; the stream stays open.
+fn hear(step: &str, stream: &mut TcpStream, payload: &[u8]) {
+    let expected = match has_frames(step) {
+        true => frame(ECHO_REPLY, payload),
+        false => payload.to_owned(),
+    };
+    let mut echo = vec![0; expected.len()];
+    stream.read_exact(&mut echo).unwrap();
+    assert_eq!(echo, expected);
+}
+
+fn exchange(step: &str, stream: &mut TcpStream, payload: &[u8]) {
+    say(step, stream, payload);
+    hear(step, stream, payload);
+}
+
+/// One client that comes, gets its echo, and goes.
+fn visit(step: &str, addr: SocketAddr, payload: &[u8]) {
+    let mut stream = connect(addr);
+    exchange(step, &mut stream, payload);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(to_end(stream), b"");
+}
+
+fn has_frames(step: &str) -> bool {
+    step >= "step4"
+}
+
+// The frame, as a peer in another language would write it: from the contract.
+
+const ECHO: u8 = 0x01;
+const ECHO_REPLY: u8 = 0x81;
+
+fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let length = 1 + payload.len() as u32;
+    [&length.to_be_bytes(), &[kind][..], payload].concat()
+}
+
+/// Reads one frame: its kind and its payload.
+fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).unwrap();
+    let mut body = vec![0; u32::from_be_bytes(head) as usize];
+    stream.read_exact(&mut body).unwrap();
+    let payload = body.split_off(1);
+    (body[0], payload)
+}
+
+/// Reads an ERROR with this code, whose text contains nothing of ours.
+fn read_error(stream: &mut TcpStream, code: u8) {
+    let (kind, payload) = read_frame(stream);
+    assert_eq!((kind, payload[0]), (0x7f, code));
+    assert!(payload.len() <= 201);
+    String::from_utf8(payload).unwrap();
 }
 
 /// Closes with RST in place of FIN.
@@ -601,6 +977,14 @@ fn noise(size: usize) -> Vec<u8> {
 fn descriptors(program: &Program) -> usize {
     let folder = format!("/proc/{}/fd", program.id());
     fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
+/// Resident memory in KB, where the system tells (proc(5)).
+fn resident(program: &Program) -> Option<usize> {
+    let path = format!("/proc/{}/status", program.id());
+    let status = fs::read_to_string(path).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Asserts that over half a second a program uses less than 15 % of a core.

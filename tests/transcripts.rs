@@ -53,6 +53,66 @@ fn demo_step3() {
 }
 
 #[test]
+fn demo_step4() {
+    demo("step4");
+}
+
+/// Three messages that the server reads at once: it is stopped meanwhile.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc/net/tcp")]
+fn step1_reads_three_messages_as_one() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step1");
+    signal(scene.program(0).id(), "-STOP");
+    let shown = "(printf one; printf two; printf three) \\\n  \
+                 | cargo run --bin step1 -- client";
+    scene.client("step1", None, shown);
+    for message in ["one", "two", "three"] {
+        scene.program(1).write(message.as_bytes());
+    }
+    scene.program(1).end_input();
+    wait_until("all messages", || unread(addr) == 11 + 1); // and the FIN
+    signal(scene.program(0).id(), "-CONT");
+    scene.wait_end(1);
+    scene.wait_for(0, "closes\n", 1);
+    scene.snapshot("step1-three-as-one");
+}
+
+#[test]
+fn step4_answers_messages() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step4");
+    let mut command = Command::new(bin("step4"));
+    command.args(["client", "--addr", &text(addr), "one", "two words", ""]);
+    let client = Program::spawn(&mut command, false);
+    let shown = "cargo run --bin step4 -- client one 'two words' ''";
+    scene.terminal("the client", shown, client);
+    scene.wait_end(1);
+    scene.wait_for(0, "ended", 1);
+    scene.snapshot("step4-answers-messages");
+}
+
+/// A browser, say, that takes the port for a web server's.
+#[test]
+#[cfg_attr(not(unix), ignore = "needs a Unix shell")]
+fn step4_refuses_http() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step4");
+    let script = format!(
+        "printf 'GET / HTTP/1.1\\r\\n\\r\\n' | {} client --addr {addr} | cat -v",
+        bin("step3")
+    );
+    let mut sh = Command::new("sh");
+    let client = Program::spawn(sh.arg("-c").arg(script), false);
+    let shown = "printf 'GET / HTTP/1.1\\r\\n\\r\\n' \\\n  \
+                 | cargo run --bin step3 -- client | cat -v";
+    scene.terminal("a stranger", shown, client);
+    scene.wait_end(1);
+    scene.wait_for(0, "at most", 1);
+    scene.snapshot("step4-refuses-http");
+}
+
+#[test]
 fn help() {
     let ended = Program::start("step1", &["--help"]).finish();
     assert_eq!(ended.code, Some(0));

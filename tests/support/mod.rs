@@ -25,6 +25,7 @@ pub fn bin(name: &str) -> &'static str {
         "step1" => env!("CARGO_BIN_EXE_step1"),
         "step2" => env!("CARGO_BIN_EXE_step2"),
         "step3" => env!("CARGO_BIN_EXE_step3"),
+        "step4" => env!("CARGO_BIN_EXE_step4"),
         "reset" => env!("CARGO_BIN_EXE_reset"),
         "threads" => env!("CARGO_BIN_EXE_threads"),
         "write-first" => env!("CARGO_BIN_EXE_write-first"),

@@ -102,8 +102,15 @@ fn clients(packets: &[Packet]) -> Vec<u16> {
     ports
 }
 
+/// Text in quotes; other bytes in hexadecimal.
 fn quoted(payload: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(payload))
+    match std::str::from_utf8(payload) {
+        Ok(text) if !text.contains('\0') => format!("{text:?}"),
+        _ => {
+            let hex = payload.iter().map(|byte| format!("{byte:02x}"));
+            hex.collect::<Vec<_>>().join(" ")
+        }
+    }
 }
 
 /// One line for each packet.

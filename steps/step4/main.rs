@@ -1,0 +1,153 @@
+// ANCHOR: header
+//! Step 4: frames.
+//!
+//! Each message has its length in front, so that it arrives as it was sent,
+//! however the network slices or merges the bytes.
+//!
+//! Both ends in one process, to see what happens and in which order:
+//!
+//!     cargo run --bin step4
+//!
+//! The same in two terminals:
+//!
+//!     cargo run --bin step4 -- server
+//!     cargo run --bin step4 -- client one two three
+
+mod client;
+mod frame;
+mod server;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, stdin, stdout};
+use tokio::net::TcpStream;
+
+use client::Messages;
+use frame::ECHO;
+// ANCHOR_END: header
+
+// ANCHOR: args
+/// Step 4: a server that echoes messages, however their bytes arrive
+///
+/// Without a command it plays a demo: both ends in one process, on a free port.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Wait for clients, echo their messages; stop with Ctrl-C
+    Server {
+        /// Where to listen; 0.0.0.0 is every network, port 0 any free port
+        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
+        addr: SocketAddr,
+    },
+    /// Send messages to the server and print the replies
+    Client {
+        /// Where the server listens
+        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
+        addr: SocketAddr,
+        /// What to send, a message each; without any, each line of stdin
+        #[arg(value_name = "TEXT")]
+        texts: Vec<String>,
+    },
+}
+// ANCHOR_END: args
+
+// ANCHOR: main
+#[tokio::main]
+async fn main() {
+    let outcome = match Args::parse().command {
+        None => demo().await,
+        Some(Command::Server { addr }) => run_server(addr).await,
+        Some(Command::Client { addr, texts }) => run_client(addr, texts).await,
+    };
+    if let Err(error) = outcome {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        // Not a return: that would wait for a read of stdin under way.
+        std::process::exit(1);
+    }
+}
+
+async fn run_server(addr: SocketAddr) -> Result<()> {
+    let listener = server::bind(addr)?;
+    say(format!("listening on {}", listener.local_addr()?));
+    server::run(listener).await;
+    Ok(())
+}
+
+async fn run_client(addr: SocketAddr, texts: Vec<String>) -> Result<()> {
+    let stream = client::connect(addr).await?;
+    let messages = match texts.is_empty() {
+        true => Messages::Lines(BufReader::new(stdin())),
+        false => Messages::Given(texts.into_iter()),
+    };
+    client::talk(stream, messages, stdout()).await
+}
+
+/// Prints one line. When its reader is gone (as in `server | head -1`) the
+/// line is lost and the program goes on, where `println!` would panic.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+// ANCHOR_END: main
+
+// ANCHOR: demo
+/// Each end says what it will do before it does it, and what it saw after:
+/// so the lines come in the same order in every run.
+async fn demo() -> Result<()> {
+    let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let addr = listener.local_addr()?;
+    say(format!("listening on {addr}"));
+    tokio::spawn(server::run(listener));
+
+    let mut frames = Vec::new();
+    for text in ["one", "two", "three"] {
+        frame::encode(ECHO, text.as_bytes(), &mut frames)?;
+    }
+    say("client: connects, and sends 3 frames in one write:");
+    say(format!("    {}", hex(&frames)));
+    let mut stream = client::connect(addr).await?;
+    stream.write_all(&frames).await?;
+    receive(&mut stream, frames.len()).await?;
+
+    say("client: sends 1 frame in 8 writes:");
+    say(format!("    {}", hex(&frames[..8])));
+    for byte in &frames[..8] {
+        stream.write_all(&[*byte]).await?;
+    }
+    receive(&mut stream, 8).await?;
+
+    say("client: sends a length that nobody should believe:");
+    say("    ff ff ff ff");
+    stream.write_all(&[0xff; 4]).await?;
+    receive(&mut stream, 49).await?;
+    stream.read_to_end(&mut frames).await?; // the server has closed
+
+    say("\nNow you, in two terminals:");
+    say("  cargo run --bin step4 -- server");
+    say("  cargo run --bin step4 -- client one two three");
+    Ok(())
+}
+
+async fn receive(stream: &mut TcpStream, n: usize) -> Result<()> {
+    let mut reply = vec![0; n];
+    stream.read_exact(&mut reply).await?;
+    say("client: received");
+    for line in reply.chunks(16) {
+        say(format!("    {:47}  {}", hex(line), line.escape_ascii()));
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let bytes: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    bytes.join(" ")
+}
+// ANCHOR_END: demo
