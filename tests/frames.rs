@@ -88,9 +88,7 @@ fn two_frames_cut_at_each_place() {
     let mut bytes = Vec::new();
     encode(frame::ECHO, b"hi", &mut bytes).unwrap();
     encode(frame::ECHO, b"yo", &mut bytes).unwrap();
-    let mut table =
-        "the first read gives                         frames   kept\n"
-            .to_owned();
+    let mut table = "kept  frames  what the first read gives\n".to_owned();
     for cut in 1..=bytes.len() {
         let (early, late) = bytes.split_at(cut);
         let (frames, kept, _) = receive(early, &[cut]).unwrap();
@@ -100,8 +98,8 @@ fn two_frames_cut_at_each_place() {
             .iter()
             .map(|(_, payload)| String::from_utf8_lossy(payload))
             .collect();
-        table +=
-            &format!("{:42}   {:6}   {kept}\n", hex.join(" "), names.join(" "));
+        let (names, hex) = (names.join(" "), hex.join(" "));
+        table += &format!("{kept:4}  {names:6}  {hex}\n");
         // And with the second read, both are there.
         let (all, kept, _) = receive(&[early, late].concat(), &[cut]).unwrap();
         assert_eq!((all.len(), kept), (2, 0));
