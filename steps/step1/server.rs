@@ -30,9 +30,6 @@ const GREETING: &str = "Hello, client!";
 ///
 /// # Errors
 /// The address is in use, is not an address of this machine, or is reserved.
-///
-/// # Panics
-/// Outside of a tokio runtime.
 pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
     listen(addr).with_context(|| {
         format!("cannot listen on {addr} (try another with --addr)")

@@ -141,11 +141,10 @@ async fn receive(name: &str, stream: &mut TcpStream, n: usize) -> Result<()> {
     Ok(())
 }
 
-/// Ends the client's stream, and waits until the server has ended its own.
 async fn end(name: &str, mut stream: TcpStream) -> Result<()> {
     say(format!("client {name}: ends"));
     stream.shutdown().await?;
-    stream.read_to_end(&mut Vec::new()).await?;
+    stream.read_to_end(&mut Vec::new()).await?; // the server has ended
     Ok(())
 }
 // ANCHOR_END: demo

@@ -28,9 +28,6 @@ const BUFFER: usize = 16 * 1024;
 ///
 /// # Errors
 /// The address is in use, is not an address of this machine, or is reserved.
-///
-/// # Panics
-/// Outside of a tokio runtime.
 pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
     listen(addr).with_context(|| {
         format!("cannot listen on {addr} (try another with --addr)")

@@ -116,16 +116,13 @@ async fn demo() -> Result<()> {
     let mut stream = client::connect(addr).await?;
     stream.write_all(&frames).await?;
     receive(&mut stream, frames.len()).await?;
-
     say("client: sends 1 frame in 8 writes:");
     say(format!("    {}", hex(&frames[..8])));
     for byte in &frames[..8] {
         stream.write_all(&[*byte]).await?;
     }
     receive(&mut stream, 8).await?;
-
-    say("client: sends a length that nobody should believe:");
-    say("    ff ff ff ff");
+    say("client: sends a length that nobody should believe: ff ff ff ff");
     stream.write_all(&[0xff; 4]).await?;
     receive(&mut stream, 49).await?;
     stream.read_to_end(&mut frames).await?; // the server has closed

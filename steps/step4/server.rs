@@ -32,9 +32,6 @@ const LINGER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The address is in use, is not an address of this machine, or is reserved.
-///
-/// # Panics
-/// Outside of a tokio runtime.
 pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
     listen(addr).with_context(|| {
         format!("cannot listen on {addr} (try another with --addr)")
