@@ -20,7 +20,7 @@ const MOST_ADDED: usize = 120;
 
 /// Steps that may add more, with the reason.
 const MORE_ADDED: [(usize, usize, &str); 1] =
-    [(4, 260, "a protocol, with both ends of it")];
+    [(4, 280, "a protocol, with both ends of it")];
 
 /// The most lines of a file of a step, its tests not counted.
 const MOST_LINES: usize = 150;

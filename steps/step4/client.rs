@@ -1,14 +1,19 @@
 // ANCHOR: connect
 //! The client: it sends frames and receives replies at the same time.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt};
-use tokio::io::{AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::frame::{self, ECHO, ECHO_REPLY, ERROR, Frame, MAX_PAYLOAD};
+use crate::frame::{self, ECHO, ECHO_REPLY, ERROR, Frame};
+use crate::frame::{MAX_PAYLOAD, MAX_TEXT};
+use crate::messages::Messages;
+
+/// Room for received bytes, in bytes; it grows for a frame that is larger.
+const BUFFER: usize = 16 * 1024;
 
 /// Connects to the server at `addr`.
 ///
@@ -21,80 +26,62 @@ pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
 }
 // ANCHOR_END: connect
 
-// ANCHOR: messages
-/// Where the messages come from: the command line, or the lines of a stream.
-pub enum Messages<R> {
-    Given(std::vec::IntoIter<String>),
-    Lines(BufReader<R>),
-}
-
-impl<R: AsyncRead + Unpin> Messages<R> {
-    /// Puts the next message into `message`, without the newline of a line.
-    /// `false` means that there are no more.
-    async fn next(&mut self, message: &mut Vec<u8>) -> Result<bool> {
-        message.clear();
-        match self {
-            Messages::Given(texts) => {
-                let Some(text) = texts.next() else { return Ok(false) };
-                message.extend_from_slice(text.as_bytes());
-            }
-            Messages::Lines(lines) => {
-                // One byte more than fits is enough to see that it does not.
-                let mut line = lines.take(MAX_PAYLOAD as u64 + 1);
-                let n = line.read_until(b'\n', message).await;
-                if n.context("cannot read the messages")? == 0 {
-                    return Ok(false);
-                }
-                message.pop_if(|byte| *byte == b'\n');
-            }
-        }
-        Ok(true)
-    }
-}
-// ANCHOR_END: messages
-
 // ANCHOR: talk
+/// What the sending half has done, for the receiving half to check against.
+#[derive(Default)]
+struct Progress {
+    sent: Cell<usize>,
+    ended: Cell<bool>,
+}
+
 /// Sends each message in a frame, and meanwhile prints the replies to
 /// `output`, a line each, until the server closes.
 ///
 /// # Errors
 /// The connection broke, the server refused a message or broke the rules of
-/// the frame, a message is too large, or a reply is missing.
+/// the frame, a message is too large, or a reply is missing or too much.
 pub async fn talk(
     mut stream: TcpStream,
-    mut messages: Messages<impl AsyncRead + Unpin>,
-    mut output: impl AsyncWrite + Unpin,
+    messages: Messages<impl AsyncRead + Unpin>,
+    output: impl AsyncWrite + Unpin,
 ) -> Result<()> {
     // As in the server: what is small is sent at once, too.
     stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
     let (reader, mut writer) = stream.split();
+    let progress = Progress::default();
     let send = async {
-        let sent = send_all(&mut messages, &mut writer).await;
+        let sent = send_all(messages, &mut writer, &progress).await;
         let ended = writer.shutdown().await.context("cannot end the requests");
+        progress.ended.set(true);
         // No `?` above: after an error, the server's answer may still come.
-        Ok(sent.and_then(|sent| ended.map(|()| sent)))
+        Ok(sent.and(ended))
     };
-    let receive = receive_all(reader, &mut output);
+    let receive = receive_all(reader, output, &progress);
     let (sent, received) = tokio::try_join!(send, receive)?;
-    let sent = sent?;
+    sent?;
+    let sent = progress.sent.get();
     ensure!(sent == received, "{received} replies to {sent} messages");
     Ok(())
 }
 
-/// Sends each message in a frame. Returns how many.
+/// Sends each message in a frame, and each frame in a write of its own: who
+/// types a line wants it to leave at once.
 async fn send_all(
-    messages: &mut Messages<impl AsyncRead + Unpin>,
+    mut messages: Messages<impl AsyncRead + Unpin>,
     writer: &mut (impl AsyncWrite + Unpin),
-) -> Result<usize> {
-    let (mut message, mut bytes, mut sent) = (Vec::new(), Vec::new(), 0);
+    progress: &Progress,
+) -> Result<()> {
+    let (mut message, mut bytes, mut n) = (Vec::new(), Vec::new(), 0);
     while messages.next(&mut message).await? {
-        sent += 1;
-        frame::encode(ECHO, &message, &mut bytes)
-            .with_context(|| format!("cannot send message {sent}"))?;
+        n += 1;
+        let fits = message.len() <= MAX_PAYLOAD;
+        ensure!(fits, "message {n} is larger than {MAX_PAYLOAD} bytes");
+        frame::encode(ECHO, &message, &mut bytes)?;
+        progress.sent.set(n);
         writer.write_all(&bytes).await.context("cannot send")?;
         bytes.clear();
     }
-    Ok(sent)
+    Ok(())
 }
 // ANCHOR_END: talk
 
@@ -102,9 +89,11 @@ async fn send_all(
 /// Prints replies until the server ends. Returns how many.
 async fn receive_all(
     mut reader: impl AsyncRead + Unpin,
-    output: &mut (impl AsyncWrite + Unpin),
+    mut output: impl AsyncWrite + Unpin,
+    progress: &Progress,
 ) -> Result<usize> {
-    let (mut input, mut lines, mut received) = (Vec::new(), Vec::new(), 0);
+    let mut input = Vec::with_capacity(BUFFER);
+    let (mut lines, mut received) = (Vec::new(), 0);
     while reader.read_buf(&mut input).await.context("cannot receive")? > 0 {
         let taken = take_replies(&mut input, &mut lines);
         let printed = output.write_all(&lines).await;
@@ -112,7 +101,10 @@ async fn receive_all(
         output.flush().await.context("cannot print the replies")?;
         lines.clear();
         received += taken?;
+        ensure!(received <= progress.sent.get(), "a reply to no message");
     }
+    ensure!(input.is_empty(), "the server ended in the middle of a reply");
+    ensure!(progress.ended.get(), "the server ended before the client did");
     Ok(received)
 }
 
@@ -120,11 +112,16 @@ async fn receive_all(
 fn take_replies(input: &mut Vec<u8>, lines: &mut Vec<u8>) -> Result<usize> {
     let mut rest = &input[..];
     let mut total = 0;
-    while let Some(frame) = frame::decode(&mut rest)? {
+    while let Some(frame) =
+        frame::decode(&mut rest).context("the server sent")?
+    {
         match frame {
-            Frame { kind: ECHO_REPLY, payload } => lines.extend(payload),
+            Frame { kind: ECHO_REPLY, payload } => {
+                lines.extend_from_slice(payload);
+            }
             Frame { kind: ERROR, payload: [code, text @ ..] } => {
                 // {:?} escapes what a terminal would obey.
+                let text = &text[..text.len().min(MAX_TEXT)];
                 let text = String::from_utf8_lossy(text);
                 bail!("the server answered with error {code}: {text:?}");
             }

@@ -17,6 +17,9 @@ pub const MAX_LENGTH: usize = 65_536;
 /// The largest payload, in bytes: N counts the kind, too.
 pub const MAX_PAYLOAD: usize = MAX_LENGTH - 1;
 
+/// The largest text of an ERROR frame, in bytes.
+pub const MAX_TEXT: usize = 200;
+
 /// The kinds. A reply has the kind of its request, with the highest bit set.
 pub const ECHO: u8 = 0x01;
 pub const ECHO_REPLY: u8 = 0x81;
@@ -34,8 +37,8 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
-/// A length that no frame has. Nobody can say where the next frame begins,
-/// so the connection is of no more use.
+/// A length that no frame may have. After one has been received, nobody can
+/// say where the next frame begins: the connection is of no more use.
 #[derive(Debug, PartialEq)]
 pub enum LengthError {
     TooLarge(u32),
@@ -117,8 +120,9 @@ pub fn encode(
     Ok(())
 }
 
-/// Appends an ERROR frame. `text` is ours, and has at most 200 bytes.
+/// Appends an ERROR frame. `text` is ours, and at most [`MAX_TEXT`] long.
 pub fn encode_error(code: u8, text: &str, output: &mut Vec<u8>) {
+    debug_assert!(text.len() <= MAX_TEXT);
     let length = 2 + text.len() as u32;
     output.extend_from_slice(&length.to_be_bytes());
     output.extend_from_slice(&[ERROR, code]);
@@ -170,7 +174,7 @@ mod tests {
         }
     }
 
-    /// Signed, the last three would be less than the limit.
+    /// With a sign, the last two would be less than the limit.
     #[test]
     fn a_length_is_refused_by_its_four_bytes() {
         let lengths = [65_537, 0x7fff_ffff, 0x8000_0000, u32::MAX];
@@ -190,7 +194,7 @@ mod tests {
         assert_eq!(bytes, b"before");
     }
 
-    /// Text where a length should be, and what becomes of it.
+    /// The begin of an HTTP request, and a piece of a word such as "balloon".
     #[test]
     fn a_lost_frame_boundary_reads_text_as_a_length() {
         for (text, length) in [("GET ", 1_195_725_856), ("llon", 1_819_045_742)]

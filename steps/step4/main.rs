@@ -15,6 +15,7 @@
 
 mod client;
 mod frame;
+mod messages;
 mod server;
 
 use std::fmt::Display;
@@ -26,8 +27,8 @@ use clap::{Parser, Subcommand};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, stdin, stdout};
 use tokio::net::TcpStream;
 
-use client::Messages;
 use frame::ECHO;
+use messages::Messages;
 // ANCHOR_END: header
 
 // ANCHOR: args
@@ -114,8 +115,9 @@ async fn demo() -> Result<()> {
     say("client: connects, and sends 3 frames in one write:");
     say(format!("    {}", hex(&frames)));
     let mut stream = client::connect(addr).await?;
+    stream.set_nodelay(true)?; // each write leaves by itself
     stream.write_all(&frames).await?;
-    receive(&mut stream, frames.len()).await?;
+    receive(&mut stream, frames.len() as u64).await?;
     say("client: sends 1 frame in 8 writes:");
     say(format!("    {}", hex(&frames[..8])));
     for byte in &frames[..8] {
@@ -124,8 +126,7 @@ async fn demo() -> Result<()> {
     receive(&mut stream, 8).await?;
     say("client: sends a length that nobody should believe: ff ff ff ff");
     stream.write_all(&[0xff; 4]).await?;
-    receive(&mut stream, 49).await?;
-    stream.read_to_end(&mut frames).await?; // the server has closed
+    receive(&mut stream, u64::MAX).await?;
 
     say("\nNow you, in two terminals:");
     say("  cargo run --bin step4 -- server");
@@ -133,9 +134,10 @@ async fn demo() -> Result<()> {
     Ok(())
 }
 
-async fn receive(stream: &mut TcpStream, n: usize) -> Result<()> {
-    let mut reply = vec![0; n];
-    stream.read_exact(&mut reply).await?;
+/// Shows the next `n` bytes, or those until the server ends.
+async fn receive(stream: &mut TcpStream, n: u64) -> Result<()> {
+    let mut reply = Vec::new();
+    stream.take(n).read_to_end(&mut reply).await?;
     say("client: received");
     for line in reply.chunks(16) {
         say(format!("    {:47}  {}", hex(line), line.escape_ascii()));

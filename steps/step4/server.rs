@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -20,7 +20,8 @@ const BACKLOG: u32 = 1024;
 /// How long the server pauses when `accept` fails.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Room for received bytes, in bytes; it grows for a frame that is larger.
+/// Room for received bytes, in bytes. For large frames it grows, to at most
+/// twice the largest one, and stays so.
 const BUFFER: usize = 16 * 1024;
 
 /// How long a client that broke the rules may take to read why.
@@ -79,6 +80,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
+// ANCHOR: serve
 /// Serves one client. What goes wrong with it is reported and ends here.
 async fn serve(mut stream: TcpStream, peer: SocketAddr) {
     say(format!("server: {peer} connected"));
@@ -92,6 +94,7 @@ async fn serve(mut stream: TcpStream, peer: SocketAddr) {
         }
     }
 }
+// ANCHOR_END: serve
 // ANCHOR_END: accept
 
 // ANCHOR: answer
@@ -109,7 +112,8 @@ async fn answer(stream: &mut TcpStream) -> Result<usize> {
         output.clear();
         total += replied?;
         if stream.read_buf(&mut input).await.context("cannot read")? == 0 {
-            return Ok(total); // a piece of a frame gets no answer
+            ensure!(input.is_empty(), "ended in the middle of a frame");
+            return Ok(total);
         }
     }
 }
