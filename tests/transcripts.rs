@@ -83,9 +83,9 @@ fn step4_answers_messages() {
     let mut scene = Scene::new();
     let addr = scene.server("step4");
     let mut command = Command::new(bin("step4"));
-    command.args(["client", "--addr", &text(addr), "one", "two\nlines", ""]);
+    command.args(["client", "--addr", &text(addr), "one", "", "two\nlines"]);
     let client = Program::spawn(&mut command, false);
-    let shown = "cargo run --bin step4 -- client one $'two\\nlines' ''";
+    let shown = "cargo run --bin step4 -- client one '' $'two\\nlines'";
     scene.terminal("the client", shown, client);
     scene.wait_end(1);
     scene.wait_for(0, "ended", 1);
