@@ -746,6 +746,7 @@ fn c4_03(step: &str) {
             read_frame(&mut stream);
             stream.write_all(&reply).unwrap();
             stream.write_all(&reply[..cut]).unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
         });
         let mut client = Program::client(step, addr, None);
         client.write(b"one\ntwo\n");
@@ -788,14 +789,13 @@ fn c4_05(step: &str) {
     assert_eq!(ended.stdout.len(), 65_535 + 1); // message 1 was answered
 }
 
-/// A reply that nobody asked for, and an end that comes too early: errors at
-/// once, also while stdin is open.
+/// A reply that nobody asked for, and one that can never come any more: errors
+/// at once, also while stdin is open.
 fn c4_07(step: &str) {
-    for (surplus, wanted) in [(1, "a reply to no message"), (0, "ended before")]
-    {
+    for (n, wanted) in [(2, "a reply to no message"), (0, "0 replies to 1")] {
         let (addr, server) = play(move |mut stream| {
             let reply = frame(ECHO_REPLY, &read_frame(&mut stream).1);
-            stream.write_all(&reply.repeat(1 + surplus)).unwrap();
+            stream.write_all(&reply.repeat(n)).unwrap();
         });
         let mut client = Program::client(step, addr, None);
         client.write(b"one\n");

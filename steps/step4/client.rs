@@ -27,13 +27,6 @@ pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
 // ANCHOR_END: connect
 
 // ANCHOR: talk
-/// What the sending half has done, for the receiving half to check against.
-#[derive(Default)]
-struct Progress {
-    sent: Cell<usize>,
-    ended: Cell<bool>,
-}
-
 /// Sends each message in a frame, and meanwhile prints the replies to
 /// `output`, a line each, until the server closes.
 ///
@@ -48,19 +41,18 @@ pub async fn talk(
     // As in the server: what is small is sent at once, too.
     stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
     let (reader, mut writer) = stream.split();
-    let progress = Progress::default();
+    let count = Cell::new(0); // of the messages sent so far
     let send = async {
-        let sent = send_all(messages, &mut writer, &progress).await;
+        let sent = send_all(messages, &mut writer, &count).await;
         let ended = writer.shutdown().await.context("cannot end the requests");
-        progress.ended.set(true);
         // No `?` above: after an error, the server's answer may still come.
         Ok(sent.and(ended))
     };
-    let receive = receive_all(reader, output, &progress);
+    let receive = receive_all(reader, output, &count);
     let (sent, received) = tokio::try_join!(send, receive)?;
     sent?;
-    let sent = progress.sent.get();
-    ensure!(sent == received, "{received} replies to {sent} messages");
+    let sent = count.get();
+    ensure!(received == sent, "{received} replies to {sent} messages");
     Ok(())
 }
 
@@ -69,7 +61,7 @@ pub async fn talk(
 async fn send_all(
     mut messages: Messages<impl AsyncRead + Unpin>,
     writer: &mut (impl AsyncWrite + Unpin),
-    progress: &Progress,
+    count: &Cell<usize>,
 ) -> Result<()> {
     let (mut message, mut bytes, mut n) = (Vec::new(), Vec::new(), 0);
     while messages.next(&mut message).await? {
@@ -77,7 +69,7 @@ async fn send_all(
         let fits = message.len() <= MAX_PAYLOAD;
         ensure!(fits, "message {n} is larger than {MAX_PAYLOAD} bytes");
         frame::encode(ECHO, &message, &mut bytes)?;
-        progress.sent.set(n);
+        count.set(n);
         writer.write_all(&bytes).await.context("cannot send")?;
         bytes.clear();
     }
@@ -90,7 +82,7 @@ async fn send_all(
 async fn receive_all(
     mut reader: impl AsyncRead + Unpin,
     mut output: impl AsyncWrite + Unpin,
-    progress: &Progress,
+    count: &Cell<usize>,
 ) -> Result<usize> {
     let mut input = Vec::with_capacity(BUFFER);
     let (mut lines, mut received) = (Vec::new(), 0);
@@ -101,10 +93,11 @@ async fn receive_all(
         output.flush().await.context("cannot print the replies")?;
         lines.clear();
         received += taken?;
-        ensure!(received <= progress.sent.get(), "a reply to no message");
+        ensure!(received <= count.get(), "a reply to no message");
     }
     ensure!(input.is_empty(), "the server ended in the middle of a reply");
-    ensure!(progress.ended.get(), "the server ended before the client did");
+    let sent = count.get();
+    ensure!(received == sent, "{received} replies to {sent} messages");
     Ok(received)
 }
 
