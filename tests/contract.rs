@@ -1,8 +1,8 @@
-//! The contract of steps 1 to 4, tried over real sockets.
+//! The contract of steps 1 to 5, tried over real sockets.
 //!
 //! A case is a function that takes the name of the step to try, and names the
 //! rule it tries. `cases!` makes a test of each pair of case and step, such as
-//! `step2::s2_03`. Servers: S1-… to S4-…; clients: C1-… to C4-….
+//! `step2::s2_03`. Servers: S1-… to S5-…; clients: C1-… to C5-….
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -12,6 +12,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,15 @@ cases! {
         s4_12 s4_13 s4_14 s4_15 s4_16 s4_17 s4_18 s4_19
         c1_02 c1_06 c4_01 c4_02 c4_03 c4_04 c4_05 c4_06 c4_07,
         linux: s2_06 s2_08 s3_03 s3_06 s4_20;
+    step5: s1_04 s1_05 s1_06 s2_01 s2_04 s2_05 s2_07
+        s3_01 s3_02 s3_04 s3_05
+        s4_01 s4_02 s4_03 s4_04 s4_05 s4_06 s4_07 s4_08 s4_09 s4_10 s4_11
+        s4_12 s4_13 s4_14 s4_15 s4_16 s4_17 s4_18 s4_19
+        s5_01 s5_02 s5_03 s5_04 s5_05 s5_06 s5_07 s5_08 s5_09 s5_10
+        c1_02 c1_06 c4_01 c4_02 c4_04 c4_05 c4_06
+        c5_01 c5_03 c5_04 c5_05 c5_06 c5_07 c5_08 c5_09 c5_10 c5_11 c5_12
+        c5_13 c5_14 c5_15 c5_16 c5_17 c5_18 c5_20 c5_21 c5_22 c5_23,
+        linux: s2_06 s2_08 s3_03 s3_06 s4_20 c5_02 c5_19 c5_24;
 }
 
 // ---- Step 1: bind and accept
@@ -559,6 +569,208 @@ fn unknown_kind(step: &str, kind: u8) {
     exchange(step, &mut client, b"go on");
 }
 
+// ---- Step 5: time limits
+
+/// "Within a limit" means: not before nine tenths of it, and not later than
+/// this. Far more than it takes, for machines that are busy.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// A client that is silent, before a frame and between two: cut when its time
+/// is over.
+fn s5_01(step: &str) {
+    let limits = [("TCP_IDLE_MS", 600)];
+    for frames in [0, 1] {
+        let (_server, addr) = limited_server(step, &limits);
+        let mut client = connect(addr);
+        for _ in 0..frames {
+            exchange(step, &mut client, b"hi");
+        }
+        cut_after(&mut client, Duration::from_millis(600));
+    }
+}
+
+/// A byte every 100 ms, which would take 6.5 s: cut when the time for a frame
+/// is over, however lively it looks ("slowloris").
+fn s5_02(step: &str) {
+    let limits = [("TCP_FRAME_MS", 600)];
+    let (_server, addr) = limited_server(step, &limits);
+    let mut client = connect(addr);
+    let mut writer = client.try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        for byte in frame(ECHO, &[b'x'; 60]) {
+            // It fails when the server has cut us.
+            if writer.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    cut_after(&mut client, Duration::from_millis(600));
+    drop(client);
+    sender.join().unwrap();
+}
+
+/// Requests with pauses that are shorter than the limit, longer than it
+/// together: all are answered.
+fn s5_03(step: &str) {
+    let limits = [("TCP_IDLE_MS", 1500), ("TCP_FRAME_MS", 1500)];
+    let (_server, addr) = limited_server(step, &limits);
+    let mut client = connect(addr);
+    for i in 0..4 {
+        exchange(step, &mut client, &[i]);
+        thread::sleep(Duration::from_millis(600));
+    }
+}
+
+/// A frame in three pieces, with pauses that are longer than the time between
+/// two frames: no timer threw a piece away, and none fired.
+fn s5_04(step: &str) {
+    let limits = [("TCP_IDLE_MS", 300)];
+    let (_server, addr) = limited_server(step, &limits);
+    let mut client = connect(addr);
+    let bytes = frame(ECHO, b"hello");
+    for piece in [&bytes[..2], &bytes[2..7], &bytes[7..]] {
+        client.write_all(piece).unwrap();
+        thread::sleep(Duration::from_millis(450));
+    }
+    hear(step, &mut client, b"hello");
+}
+
+/// Forty clients that send half a header and stay, and one that is normal.
+fn s5_05(step: &str) {
+    let limits = [("TCP_FRAME_MS", 600)];
+    let (_server, addr) = limited_server(step, &limits);
+    let mut slow: Vec<_> = (0..40).map(|_| connect(addr)).collect();
+    for client in &mut slow {
+        client.write_all(&[0, 0]).unwrap();
+    }
+    visit(step, addr, b"normal");
+    for client in &mut slow {
+        read_error(client, TIMEOUT);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+/// A client that sends and never reads: cut when no byte has gone out for the
+/// time of a write, and until then the server took in little.
+fn s5_06(step: &str) {
+    let limits = [("TCP_WRITE_MS", 600)];
+    let (server, addr) = limited_server(step, &limits);
+    let mut client = connect(addr);
+    let data = frame(ECHO, &[b'x'; 60_000]);
+    let mut sent = 0;
+    let error = loop {
+        match client.write(&data) {
+            Ok(n) => sent += n,
+            Err(error) => break error,
+        }
+        assert!(sent < 64_000_000, "the server keeps what nobody reads");
+    };
+    let cut = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    assert!(cut.contains(&error.kind()), "{error}");
+    server.wait_for("a write stood still for 600ms");
+}
+
+/// A client that reads slowly and steadily is not cut, although the server has
+/// more for it than all buffers hold.
+fn s5_07(step: &str) {
+    let limits = [("TCP_WRITE_MS", 1000)];
+    let (_server, addr) = limited_server(step, &limits);
+    let mut client = connect(addr);
+    let mut writer = client.try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        let data = frame(ECHO, &[b'x'; 60_000]).repeat(700);
+        let _ = writer.write_all(&data); // until we have seen enough
+    });
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(4) {
+        let n = client.read(&mut [0; 32_000]).expect("not cut");
+        assert_ne!(n, 0, "cut after {:?}", start.elapsed());
+        thread::sleep(Duration::from_millis(50));
+    }
+    client.shutdown(Shutdown::Both).unwrap();
+    sender.join().unwrap();
+}
+
+/// While the server waits for a client to take replies, it does not read, and
+/// the time of the frame that comes next does not run.
+fn s5_08(step: &str) {
+    let limits = [("TCP_FRAME_MS", 600), ("TCP_IDLE_MS", 600)];
+    let (_server, addr) = limited_server(step, &limits);
+    let mut client = connect(addr);
+    let one = frame(ECHO, &[b'x'; 60_000]);
+    let data = one.repeat(500);
+    // For a second nothing moves; then the client reads, and sends the rest.
+    let sent = write_until_stalled(&mut client, &data);
+    let mut writer = client.try_clone().unwrap();
+    writer.set_write_timeout(Some(DEADLINE)).unwrap();
+    let rest = (data.len() - sent) % one.len(); // to the end of a frame
+    let sender = thread::spawn(move || {
+        writer.write_all(&data[sent..sent + rest]).unwrap();
+    });
+    let mut replies = vec![0; sent + rest];
+    client.read_exact(&mut replies).unwrap();
+    sender.join().unwrap();
+}
+
+/// The limits as options.
+fn s5_09(step: &str) {
+    let args = ["server", "--addr", "127.0.0.1:0", "--idle-ms", "300"];
+    let server = Program::start(step, &args);
+    let mut client = connect(server.addr());
+    cut_after(&mut client, Duration::from_millis(300));
+    let args = ["server", "--idle-ms", "0"];
+    let ended = Program::start(step, &args).finish();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("--idle-ms"), "{}", ended.stderr);
+}
+
+/// A client that has not read its replies when it breaks a rule: when it does
+/// read, the ERROR stands behind them.
+fn s5_10(step: &str) {
+    for n in [10, 100, 200] {
+        let (_server, addr) = limited_server(step, &[]);
+        let mut client = connect(addr);
+        SockRef::from(&client).set_recv_buffer_size(4096).unwrap();
+        let data = frame(ECHO, &[b'x'; 1000]);
+        client.write_all(&data.repeat(n)).unwrap();
+        client.write_all(&[0xff; 4]).unwrap();
+        thread::sleep(Duration::from_millis(1500)); // longer than LINGER
+        for _ in 0..n {
+            hear(step, &mut client, &[b'x'; 1000]);
+        }
+        read_error(&mut client, 1);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+/// Waits for the ERROR about time, and the end, at `limit` from now.
+#[track_caller]
+fn cut_after(client: &mut TcpStream, limit: Duration) {
+    let start = Instant::now();
+    read_error(client, TIMEOUT);
+    let taken = start.elapsed();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "nothing follows");
+    assert!(taken > limit * 9 / 10, "too early: {taken:?}");
+    assert!(taken < limit + SLACK, "too late: {taken:?}");
+}
+
+fn limited_server(step: &str, limits: &[Limit]) -> (Program, SocketAddr) {
+    let mut command = Command::new(bin(step));
+    command.args(["server", "--addr", "127.0.0.1:0"]);
+    let server = Program::spawn(set(&mut command, limits), false);
+    let addr = server.addr();
+    (server, addr)
+}
+
+/// An environment variable, and its value.
+type Limit = (&'static str, u32);
+
+fn set<'a>(command: &'a mut Command, limits: &[Limit]) -> &'a mut Command {
+    let limits = limits.iter().map(|(name, value)| (name, value.to_string()));
+    command.envs(limits)
+}
+
 // ---- Clients
 
 /// The answer comes in pieces of one byte: all of it is printed, and nothing
@@ -582,14 +794,12 @@ fn c1_01(step: &str) {
 
 /// Refused: exit code 1, and a message that says what and where.
 fn c1_02(step: &str) {
-    // Bound and not listening: refused for sure, and nobody can take it.
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    let (_socket, addr) = refusing();
     let start = Instant::now();
     let ended = Program::client(step, addr, Some("hi")).finish();
-    assert!(start.elapsed() < Duration::from_millis(1250), "took too long");
-    assert_eq!(ended.code, Some(1));
+    assert!(start.elapsed() < Duration::from_millis(2500), "took too long");
+    let code = if step >= "step5" { NOT_EXECUTED } else { 1 };
+    assert_eq!(ended.code, Some(code));
     assert!(ended.stdout.is_empty());
     assert!(ended.stderr.contains(&text(addr)), "{}", ended.stderr);
     assert!(ended.stderr.contains("is the server running?"));
@@ -598,7 +808,7 @@ fn c1_02(step: &str) {
     let mut client =
         Killed::start(step, &["client", "--addr", &text(addr), "hi"]);
     drop(client.0.stderr.take());
-    assert_eq!(client.code(), Some(1));
+    assert_eq!(client.code(), Some(code));
 }
 
 /// The server answers half and resets: the half is printed, the exit code
@@ -658,9 +868,7 @@ fn c1_05(step: &str) {
 
 /// stdin cannot be read: an error, and the exit code 1.
 fn c1_06(step: &str) {
-    let (addr, server) = play(|mut stream| {
-        let _ = stream.read_to_end(&mut Vec::new());
-    });
+    let (_server, addr) = Program::server(step);
     let mut command = Command::new(bin(step));
     command.args(["client", "--addr", &text(addr)]);
     let folder = fs::File::open(support::ROOT);
@@ -668,7 +876,6 @@ fn c1_06(step: &str) {
         Ok(folder) => Program::spawn_from(&mut command, folder.into()).finish(),
         Err(_) => return, // Windows opens no folders
     };
-    server.join().unwrap();
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("cannot read"), "{}", ended.stderr);
 }
@@ -711,7 +918,8 @@ fn c4_01(step: &str) {
         });
         let ended = Program::client(step, addr, Some("hi")).finish();
         server.join().unwrap();
-        assert_eq!(ended.code, Some(1));
+        let code = if step >= "step5" { PROTOCOL } else { 1 };
+        assert_eq!(ended.code, Some(code));
         assert!(ended.stdout.is_empty());
         assert!(ended.stderr.contains("length"), "{}", ended.stderr);
     }
@@ -772,7 +980,8 @@ fn c4_04(step: &str) {
     });
     let ended = Program::client(step, addr, Some("hi")).finish();
     server.join().unwrap();
-    assert_eq!(ended.code, Some(1));
+    let code = if step >= "step5" { REJECTED } else { 1 };
+    assert_eq!(ended.code, Some(code));
     let stderr = ended.stderr;
     assert!(stderr.contains("error 3: \"no\\u{1b}[2J\""), "{stderr}");
 }
@@ -785,7 +994,7 @@ fn c4_05(step: &str) {
     let ended = client.finish();
     assert_eq!(ended.code, Some(1));
     let stderr = ended.stderr;
-    assert!(stderr.contains("message 2 is larger than 65535"), "{stderr}");
+    assert!(stderr.contains("is larger than 65535 bytes"), "{stderr}");
     assert_eq!(ended.stdout.len(), 65_535 + 1); // message 1 was answered
 }
 
@@ -816,6 +1025,518 @@ fn c4_06(step: &str) {
     let ended = client.finish();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout == lines.as_bytes(), "the echo differs");
+}
+
+// The exit codes of the client, from step 5 on.
+const NOT_EXECUTED: i32 = 3;
+const UNKNOWN: i32 = 4;
+const PROTOCOL: i32 = 5;
+const REJECTED: i32 = 6;
+
+/// Refused each time: certainly not executed.
+fn c5_01(step: &str) {
+    let (_socket, addr) = refusing();
+    let ended = limited_client(step, addr, &FAST).finish();
+    assert_eq!(ended.code, Some(NOT_EXECUTED));
+    assert!(ended.stdout.is_empty());
+    let stderr = ended.stderr;
+    assert!(stderr.contains(&format!("cannot connect to {addr}")), "{stderr}");
+    assert!(
+        stderr.ends_with("not executed after 5 of 5 attempts\n"),
+        "{stderr}"
+    );
+}
+
+/// A black hole: the SYN is never answered.
+fn c5_02(step: &str) {
+    let (_socket, _first, addr) = black_hole();
+    let limits = [("TCP_CONNECT_MS", 300), ("TCP_ATTEMPTS", 2)];
+    let start = Instant::now();
+    let ended = limited_client(step, addr, &limits).finish();
+    assert_eq!(ended.code, Some(NOT_EXECUTED), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no answer within 300ms"));
+    assert!(start.elapsed() < Duration::from_millis(700) + SLACK);
+}
+
+/// The server accepts and never answers.
+fn c5_03(step: &str) {
+    let stage = Stage::new(|_, mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let limits = [("TCP_REQUEST_MS", 300), ("TCP_ATTEMPTS", 2)];
+    let ended = limited_client(step, stage.addr, &limits).finish();
+    assert_eq!(ended.code, Some(UNKNOWN), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no whole reply in time"));
+    assert_eq!(stage.attempts().len(), 2);
+}
+
+/// The server drops the first two attempts, and answers the third.
+fn c5_04(step: &str) {
+    let stage = Stage::new(|n, mut stream| {
+        let (_, payload) = read_frame(&mut stream);
+        if n == 3 {
+            stream.write_all(&frame(ECHO_REPLY, &payload)).unwrap();
+        }
+    });
+    let ended = limited_client(step, stage.addr, &FAST).finish();
+    assert_eq!((ended.code, &ended.stdout[..]), (Some(0), &b"hi\n"[..]));
+    assert_eq!(stage.attempts().len(), 3);
+}
+
+/// The server drops all attempts: five, with waits that are random and no
+/// longer than their ceilings.
+fn c5_05(step: &str) {
+    let stage = Stage::new(|_, mut stream| {
+        read_frame(&mut stream);
+    });
+    let ended = limited_client(step, stage.addr, &[]).finish();
+    assert_eq!(ended.code, Some(UNKNOWN), "{}", ended.stderr);
+    let told = waits(&ended.stderr);
+    assert_eq!(told.len(), 4, "{}", ended.stderr);
+    let ceilings = [100, 200, 400, 800];
+    let fits = told.iter().zip(ceilings).all(|(wait, most)| *wait <= most);
+    assert!(fits, "{told:?}");
+    assert!(told.iter().sum::<u32>() > 50, "no pause: {told:?}");
+    // And it really waited as long as it says.
+    let attempts = stage.attempts();
+    assert_eq!(attempts.len(), 5);
+    for (pair, told) in attempts.windows(2).zip(&told) {
+        let wait = pair[1] - pair[0];
+        let told = Duration::from_millis((*told).into());
+        assert!(wait + Duration::from_millis(2) >= told, "{wait:?} {told:?}");
+        assert!(wait < told + SLACK, "{wait:?} {told:?}");
+    }
+}
+
+/// A definite error: one attempt.
+fn c5_06(step: &str) {
+    for code in [1, 2, 3, 4, 7, 9] {
+        let stage = Stage::new(move |_, mut stream| {
+            read_frame(&mut stream);
+            stream.write_all(&frame(0x7f, &[code, b'n', b'o'])).unwrap();
+        });
+        let ended = limited_client(step, stage.addr, &FAST).finish();
+        assert_eq!(ended.code, Some(REJECTED), "{}", ended.stderr);
+        assert!(ended.stderr.contains("\"no\""), "{}", ended.stderr);
+        assert_eq!(stage.attempts().len(), 1);
+    }
+}
+
+/// The reply comes byte by byte.
+fn c5_07(step: &str) {
+    let stage = Stage::new(|_, mut stream| {
+        let (_, payload) = read_frame(&mut stream);
+        stream.set_nodelay(true).unwrap();
+        for byte in frame(ECHO_REPLY, &payload) {
+            stream.write_all(&[byte]).unwrap();
+            thread::sleep(Duration::from_millis(3)); // a packet of its own
+        }
+    });
+    let ended = limited_client(step, stage.addr, &[]).finish();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(ended.stdout, b"hi\n");
+}
+
+/// The server breaks the rules: no second attempt, and nothing is printed.
+fn c5_08(step: &str) {
+    for bytes in [
+        &[0xff; 4][..],
+        &[0; 4],
+        &frame(0x55, b"?"),
+        &frame(0x7f, b""),
+        &frame(0x7f, &[99]),
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ] {
+        let bytes = bytes.to_owned();
+        let stage = Stage::new(move |_, mut stream| {
+            read_frame(&mut stream);
+            stream.write_all(&bytes).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let ended = limited_client(step, stage.addr, &[]).finish();
+        assert_eq!(ended.code, Some(PROTOCOL), "{}", ended.stderr);
+        assert!(ended.stdout.is_empty());
+        assert_eq!(stage.attempts().len(), 1);
+    }
+}
+
+/// A reply that is cut short is none.
+fn c5_09(step: &str) {
+    let stage = Stage::new(|n, mut stream| {
+        let (_, payload) = read_frame(&mut stream);
+        let reply = frame(ECHO_REPLY, &payload);
+        stream.write_all(&reply[..reply.len() - n]).unwrap();
+    });
+    let ended = limited_client(step, stage.addr, &FAST).finish();
+    assert_eq!(ended.code, Some(UNKNOWN), "{}", ended.stderr);
+    assert!(ended.stdout.is_empty());
+    assert_eq!(stage.attempts().len(), 5);
+}
+
+/// The deadline ends everything, however many attempts are left.
+fn c5_10(step: &str) {
+    let stage = Stage::new(|_, mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let limits = [
+        ("TCP_DEADLINE_MS", 1200),
+        ("TCP_REQUEST_MS", 400),
+        ("TCP_ATTEMPTS", 50),
+    ];
+    let start = Instant::now();
+    let ended = limited_client(step, stage.addr, &limits).finish();
+    assert!(start.elapsed() < Duration::from_millis(1200) + SLACK);
+    assert_eq!(ended.code, Some(UNKNOWN), "{}", ended.stderr);
+    // And a deadline that is shorter than an attempt.
+    let limits = [("TCP_DEADLINE_MS", 300), ("TCP_REQUEST_MS", 19_000)];
+    let start = Instant::now();
+    let ended = limited_client(step, stage.addr, &limits).finish();
+    assert!(start.elapsed() < Duration::from_millis(300) + SLACK);
+    assert_eq!(ended.code, Some(UNKNOWN), "{}", ended.stderr);
+}
+
+/// Eight clients lose the server together: they do not come back together.
+fn c5_11(step: &str) {
+    let (_socket, addr) = refusing();
+    let limits = [("TCP_ATTEMPTS", 5)];
+    let clients: Vec<_> =
+        (0..8).map(|_| limited_client(step, addr, &limits)).collect();
+    let all: Vec<Vec<u32>> =
+        clients.into_iter().map(|c| waits(&c.finish().stderr)).collect();
+    for n in [2, 3] {
+        let nth = all.iter().map(|waits| waits[n]);
+        let spread = nth.clone().max().unwrap() - nth.min().unwrap();
+        assert!(spread > 60, "wait {}: {all:?}", n + 1);
+    }
+}
+
+/// One attempt may have been executed, and no later one was: that it is
+/// unknown stays so.
+fn c5_12(step: &str) {
+    let (addr, server) = play(|mut stream| {
+        read_frame(&mut stream);
+    }); // then nobody listens any more
+    let ended = limited_client(step, addr, &FAST).finish();
+    server.join().unwrap();
+    assert_eq!(ended.code, Some(UNKNOWN), "{}", ended.stderr);
+    assert!(ended.stderr.contains("refused"), "{}", ended.stderr);
+}
+
+/// The server is too busy: tried again, and if it stays so, not executed.
+fn c5_13(step: &str) {
+    for (busy, wanted) in [(2, 0), (9, NOT_EXECUTED)] {
+        let stage = Stage::new(move |n, mut stream| {
+            let (_, payload) = read_frame(&mut stream);
+            let reply = match n <= busy {
+                true => frame(0x7f, &[if n == 1 { 6 } else { 8 }]),
+                false => frame(ECHO_REPLY, &payload),
+            };
+            stream.write_all(&reply).unwrap();
+        });
+        let ended = limited_client(step, stage.addr, &FAST).finish();
+        assert_eq!(ended.code, Some(wanted), "{}", ended.stderr);
+    }
+}
+
+/// A reply comes too late, on a connection that is not used any more; it is
+/// not taken for the reply to the next attempt.
+fn c5_14(step: &str) {
+    let stage = Stage::new(|n, mut stream| {
+        read_frame(&mut stream);
+        if n == 1 {
+            // The end means that the client has given up this connection.
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+            let _ = stream.write_all(&frame(ECHO_REPLY, b"late"));
+            return;
+        }
+        stream.write_all(&frame(ECHO_REPLY, b"in time")).unwrap();
+    });
+    let limits = [("TCP_REQUEST_MS", 500)];
+    let ended = limited_client(step, stage.addr, &limits).finish();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, b"in time\n");
+}
+
+/// Of three requests one is answered, and the connection ends: the others are
+/// asked again, and nothing is printed twice.
+fn c5_15(step: &str) {
+    let stage = Stage::new(|n, mut stream| {
+        for _ in 0..if n == 1 { 1 } else { 2 } {
+            let (_, payload) = read_frame(&mut stream);
+            stream.write_all(&frame(ECHO_REPLY, &payload)).unwrap();
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let mut command = client_command(step, stage.addr, &FAST);
+    command.args(["one", "two", "three"]);
+    let ended = Program::spawn(&mut command, false).finish();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, b"one\ntwo\nthree\n");
+    assert_eq!(stage.attempts().len(), 2);
+}
+
+/// Between two lines the server ends the connection, with the ERROR about time
+/// or without: the next line goes over a new one, and that is no failure.
+fn c5_16(step: &str) {
+    for goodbye in [&b""[..], &frame(0x7f, b"\x05no frame")] {
+        let goodbye = goodbye.to_owned();
+        let stage = Stage::new(move |_, mut stream| {
+            let (_, payload) = read_frame(&mut stream);
+            stream.write_all(&frame(ECHO_REPLY, &payload)).unwrap();
+            stream.write_all(&goodbye).unwrap();
+        });
+        let mut command = client_command(step, stage.addr, &FAST);
+        let mut client = Program::spawn(&mut command, true);
+        for line in ["one\n", "two\n"] {
+            client.write(line.as_bytes());
+            client.wait_for(line);
+        }
+        let ended = client.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+}
+
+/// A reply that nobody asked for breaks the rules.
+fn c5_17(step: &str) {
+    let stage = Stage::new(|_, mut stream| {
+        let (_, payload) = read_frame(&mut stream);
+        let reply = frame(ECHO_REPLY, &payload);
+        stream.write_all(&reply.repeat(2)).unwrap();
+    });
+    let ended = limited_client(step, stage.addr, &FAST).finish();
+    assert_eq!(ended.code, Some(PROTOCOL), "{}", ended.stderr);
+    assert_eq!(ended.stdout, b"hi\n");
+}
+
+/// Nobody reads what the client prints, for longer than all its limits: the
+/// reply is neither lost nor asked for again.
+fn c5_18(step: &str) {
+    let (_server, addr) = Program::server(step);
+    let limits = [("TCP_REQUEST_MS", 300), ("TCP_DEADLINE_MS", 300)];
+    let mut command = client_command(step, addr, &limits);
+    let texts: Vec<String> = (0..2000).map(|n| format!("{n:0100}")).collect();
+    command.args(&texts).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = Killed(command.spawn().unwrap());
+    thread::sleep(Duration::from_millis(900)); // three times its limit
+    let mut printed = String::new();
+    client.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert_eq!(client.code(), Some(0));
+    assert!(printed.lines().eq(texts.iter()), "lines differ");
+}
+
+/// The server is stopped, and goes on when the client has given up: what was
+/// asked five times is executed five times.
+fn c5_19(step: &str) {
+    let (server, addr) = Program::server(step);
+    signal(server.id(), "-STOP");
+    let limits = [FAST[0], ("TCP_REQUEST_MS", 300)];
+    let ended = limited_client(step, addr, &limits).finish();
+    assert_eq!(ended.code, Some(UNKNOWN), "{}", ended.stderr);
+    signal(server.id(), "-CONT");
+    server.wait_for_times("connected", 5);
+    server.wait_for_times("ended after 1 frames", 5);
+}
+
+/// All is answered, and then the server says that the connection is over, in
+/// the same write, whole or not: the client has what it wanted.
+fn c5_20(step: &str) {
+    for goodbye in [&b"\x05late"[..], b"\x06busy", b"\x08bye"] {
+        for cut in [0, 3] {
+            let mut goodbye = frame(0x7f, goodbye);
+            goodbye.truncate(goodbye.len() - cut);
+            let (addr, server) = play(move |mut stream| {
+                let (_, payload) = read_frame(&mut stream);
+                let reply = frame(ECHO_REPLY, &payload);
+                stream.write_all(&[reply, goodbye].concat()).unwrap();
+            }); // then nobody listens any more
+            let ended = limited_client(step, addr, &FAST).finish();
+            server.join().unwrap();
+            assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+            assert_eq!(ended.stdout, b"hi\n");
+        }
+    }
+}
+
+/// Each reply has its own time, and each request its own attempts.
+fn c5_21(step: &str) {
+    let texts = ["one", "two", "three", "four", "five", "six"];
+    let slow = Stage::new(|_, mut stream| {
+        for _ in 0..6 {
+            let (_, payload) = read_frame(&mut stream);
+            thread::sleep(Duration::from_millis(300));
+            stream.write_all(&frame(ECHO_REPLY, &payload)).unwrap();
+        }
+    });
+    let short = Stage::new(|_, mut stream| {
+        let (_, payload) = read_frame(&mut stream);
+        stream.write_all(&frame(ECHO_REPLY, &payload)).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let limits = [FAST[0], ("TCP_REQUEST_MS", 1200), ("TCP_ATTEMPTS", 2)];
+    for stage in [slow, short] {
+        let mut command = client_command(step, stage.addr, &limits);
+        let ended = Program::spawn(command.args(texts), false).finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(ended.stdout, b"one\ntwo\nthree\nfour\nfive\nsix\n");
+    }
+}
+
+/// All texts together have one deadline.
+fn c5_22(step: &str) {
+    let stage = Stage::new(|_, mut stream| {
+        loop {
+            let (_, payload) = read_frame(&mut stream);
+            thread::sleep(Duration::from_millis(200));
+            let reply = frame(ECHO_REPLY, &payload);
+            if stream.write_all(&reply).is_err() {
+                return;
+            }
+        }
+    });
+    let limits = [("TCP_DEADLINE_MS", 900), ("TCP_ATTEMPTS", 50)];
+    let mut command = client_command(step, stage.addr, &limits);
+    let large = "x".repeat(60_000); // one of them is more than half a batch
+    command.args(vec![large; 20]);
+    let start = Instant::now();
+    let ended = Program::spawn(&mut command, false).finish();
+    assert_eq!(ended.code, Some(UNKNOWN), "{}", ended.stderr);
+    assert!(start.elapsed() < Duration::from_millis(900) + SLACK);
+    assert!(ended.stdout.len() < 10 * 60_001, "it took far longer");
+}
+
+/// Between two lines the server sends what nobody asked for.
+fn c5_23(step: &str) {
+    let (sent, is_sent) = std::sync::mpsc::channel();
+    let stage = Stage::new(move |_, mut stream| {
+        let (_, payload) = read_frame(&mut stream);
+        stream.write_all(&frame(ECHO_REPLY, &payload)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        thread::sleep(Duration::from_millis(100)); // after the reply is read
+        stream.write_all(&frame(ECHO_REPLY, b"extra")).unwrap();
+        sent.send(()).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let mut command = client_command(step, stage.addr, &FAST);
+    let mut client = Program::spawn(&mut command, true);
+    client.write(b"one\n");
+    client.wait_for("one\n");
+    is_sent.recv_timeout(DEADLINE).unwrap();
+    thread::sleep(Duration::from_millis(100)); // for the client's runtime
+    client.write(b"two\n");
+    let ended = client.finish();
+    assert_eq!(ended.code, Some(PROTOCOL), "{}", ended.stderr);
+    assert_eq!(ended.stdout, b"one\n");
+}
+
+/// Thousands of small requests, each answered with a large frame: the client
+/// prints them as they come and keeps none.
+fn c5_24(step: &str) {
+    let stage = Stage::new(|_, mut stream| {
+        let reply = frame(ECHO_REPLY, &[b'x'; 60_000]);
+        for _ in 0..5000 {
+            read_frame(&mut stream);
+            stream.write_all(&reply).unwrap();
+        }
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let mut command = client_command(step, stage.addr, &[]);
+    command.args(vec![""; 5000]).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = Killed(command.spawn().unwrap());
+    let mut stdout = client.0.stdout.take().unwrap();
+    let (mut printed, mut most) = (0, 0);
+    let mut buffer = vec![0; 60_001];
+    for n in 0..5000 {
+        stdout.read_exact(&mut buffer).unwrap();
+        printed += buffer.len();
+        if n % 500 == 499 {
+            most = most.max(kilobytes(client.0.id(), "VmHWM:").unwrap());
+        }
+    }
+    assert_eq!(client.code(), Some(0));
+    assert_eq!(printed, 5000 * 60_001);
+    assert!(most < 50_000, "{most} KB");
+}
+
+/// Limits for tests that are not about time: no long waits.
+const FAST: [Limit; 1] = [("TCP_BACKOFF_CAP_MS", 5)];
+
+fn client_command(step: &str, addr: SocketAddr, limits: &[Limit]) -> Command {
+    let mut command = Command::new(bin(step));
+    command.args(["client", "--addr", &text(addr)]);
+    set(&mut command, limits);
+    command
+}
+
+/// The client of a step with the text `hi` and these limits.
+fn limited_client(step: &str, addr: SocketAddr, limits: &[Limit]) -> Program {
+    let mut command = client_command(step, addr, limits);
+    Program::spawn(command.arg("hi"), false)
+}
+
+/// The waits that a client tells on stderr, in ms.
+fn waits(stderr: &str) -> Vec<u32> {
+    let lines = stderr.lines().filter_map(|line| line.strip_prefix("waits "));
+    let wait = |line: &str| {
+        let (wait, _) = line.split_once(" (").unwrap();
+        match wait.strip_suffix("ms") {
+            Some(ms) => ms.parse().unwrap(),
+            None => 0, // less than one, in µs
+        }
+    };
+    lines.map(wait).collect()
+}
+
+/// A socket that is bound and does not listen: it refuses for sure, and nobody
+/// can take its port.
+fn refusing() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
+}
+
+/// A socket that listens, with room for one connection that nobody accepts,
+/// and this connection: on Linux, the SYNs of others are ignored.
+fn black_hole() -> (Socket, TcpStream, SocketAddr) {
+    let (socket, addr) = refusing();
+    socket.listen(0).unwrap();
+    let first = connect(addr);
+    (socket, first, addr)
+}
+
+/// Plays a server for as many clients as come, one after another.
+struct Stage {
+    addr: SocketAddr,
+    attempts: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Stage {
+    /// `script` gets the number of the attempt, from 1, and its connection.
+    fn new(script: impl Fn(usize, TcpStream) + Send + 'static) -> Stage {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let attempts = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&attempts);
+        thread::spawn(move || {
+            for n in 1.. {
+                let (stream, _) = listener.accept().unwrap();
+                list.lock().unwrap().push(Instant::now());
+                stream.set_read_timeout(Some(DEADLINE)).unwrap();
+                stream.set_write_timeout(Some(DEADLINE)).unwrap();
+                script(n, stream);
+            }
+        });
+        Stage { addr, attempts }
+    }
+
+    /// When each attempt came.
+    fn attempts(&self) -> Vec<Instant> {
+        self.attempts.lock().unwrap().clone()
+    }
 }
 
 // ---- What the cases share
@@ -941,6 +1662,7 @@ fn has_frames(step: &str) -> bool {
 
 const ECHO: u8 = 0x01;
 const ECHO_REPLY: u8 = 0x81;
+const TIMEOUT: u8 = 5;
 
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let length = 1 + payload.len() as u32;
@@ -1006,9 +1728,13 @@ fn descriptors(program: &Program) -> usize {
 
 /// Resident memory in KB, where the system tells (proc(5)).
 fn resident(program: &Program) -> Option<usize> {
-    let path = format!("/proc/{}/status", program.id());
-    let status = fs::read_to_string(path).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    kilobytes(program.id(), "VmRSS:")
+}
+
+/// A line of `/proc/PID/status`, such as VmRSS, or VmHWM for the most so far.
+fn kilobytes(pid: u32, key: &str) -> Option<usize> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(key))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use Language::{Go, Java, Python};
+use Language::{C, Go, Java, Node, Python};
 
 use super::{ROOT, is_installed};
 
@@ -16,6 +16,8 @@ pub enum Language {
     Python,
     Java,
     Go,
+    C,
+    Node,
 }
 
 impl Language {
@@ -27,6 +29,8 @@ impl Language {
             }
             Java => ("Java", "javac"),
             Go => ("Go", "go"),
+            C => ("C", "cc"),
+            Node => ("Node", "node"),
         }
     }
 
@@ -49,6 +53,11 @@ impl Language {
                 command.arg("-cp").arg(built_java()).arg(camel_case(program));
             }
             Go => command = Command::new(built_go(program)),
+            C => command = Command::new(built_c(program)),
+            Node => {
+                command = Command::new("node");
+                command.arg(folder.join(format!("node/{program}.mjs")));
+            }
         }
         command
     }
@@ -91,6 +100,25 @@ fn built_go(program: &str) -> PathBuf {
         folder
     });
     folder.join(format!("{program}{EXE_SUFFIX}"))
+}
+
+/// Compiles all the C programs, once, with every warning an error.
+fn built_c(program: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c");
+        fs::create_dir_all(&folder).unwrap();
+        for entry in fs::read_dir(format!("{ROOT}/tests/peers/c")).unwrap() {
+            let source = entry.unwrap().path();
+            let mut cc = Command::new("cc");
+            cc.args(["-std=c11", "-O2", "-pthread"]);
+            cc.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
+            cc.arg("-o").arg(folder.join(source.file_stem().unwrap()));
+            succeed(cc.arg(&source));
+        }
+        folder
+    });
+    folder.join(program)
 }
 
 fn succeed(command: &mut Command) {

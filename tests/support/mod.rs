@@ -26,8 +26,14 @@ pub fn bin(name: &str) -> &'static str {
         "step2" => env!("CARGO_BIN_EXE_step2"),
         "step3" => env!("CARGO_BIN_EXE_step3"),
         "step4" => env!("CARGO_BIN_EXE_step4"),
+        "step5" => env!("CARGO_BIN_EXE_step5"),
         "reset" => env!("CARGO_BIN_EXE_reset"),
+        "black-hole" => env!("CARGO_BIN_EXE_black-hole"),
+        "lost-bytes" => env!("CARGO_BIN_EXE_lost-bytes"),
+        "no-jitter" => env!("CARGO_BIN_EXE_no-jitter"),
+        "slowloris" => env!("CARGO_BIN_EXE_slowloris"),
         "threads" => env!("CARGO_BIN_EXE_threads"),
+        "write-each" => env!("CARGO_BIN_EXE_write-each"),
         "write-first" => env!("CARGO_BIN_EXE_write-first"),
         other => panic!("no program is called {other:?}"),
     }
@@ -117,7 +123,9 @@ impl Program {
     /// Starts the server of a step, or a server peer, on a free port.
     pub fn server(name: &str) -> (Program, SocketAddr) {
         let program = match name {
-            "threads" => Program::start(name, &["127.0.0.1:0"]),
+            "threads" | "write-each" | "black-hole" => {
+                Program::start(name, &["127.0.0.1:0"])
+            }
             _ => Program::start(name, &["server", "--addr", "127.0.0.1:0"]),
         };
         let addr = program.addr();
@@ -167,6 +175,7 @@ impl Program {
             text.starts_with(start) && text.contains('\n')
         });
         let line = text.lines().next().unwrap();
+        let line = line.split(',').next().unwrap(); // what follows is a remark
         line[start.len()..].parse().expect("an address after `listening on`")
     }
 

@@ -1,5 +1,7 @@
 //! Packets from a capture file, as a table and as a picture.
 
+use std::collections::HashMap;
+
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use pcap_parser::PcapCapture;
 
@@ -38,6 +40,7 @@ impl Packet {
 pub fn read(file: &[u8]) -> Vec<Packet> {
     let capture = PcapCapture::from_file(file).expect("a pcap file");
     let mut packets: Vec<Packet> = Vec::new();
+    let mut server = None;
     for block in &capture.blocks {
         let sliced = SlicedPacket::from_ethernet(block.data).unwrap();
         assert!(matches!(sliced.net, Some(NetSlice::Ipv4(_))));
@@ -52,9 +55,12 @@ pub fn read(file: &[u8]) -> Vec<Packet> {
             (tcp.ack(), "ACK"),
         ];
         let flags = flags.iter().filter(|(is_set, _)| *is_set);
+        // A demo listens on any port: that is where the first SYN goes.
+        let server = *server.get_or_insert(tcp.destination_port());
+        let shown = |port| if port == server { SERVER } else { port };
         packets.push(Packet {
-            from: tcp.source_port(),
-            to: tcp.destination_port(),
+            from: shown(tcp.source_port()),
+            to: shown(tcp.destination_port()),
             flags: flags.map(|(_, name)| *name).collect(),
             seq: tcp.sequence_number(),
             ack: tcp.acknowledgment_number(),
@@ -64,21 +70,20 @@ pub fn read(file: &[u8]) -> Vec<Packet> {
     relative(packets)
 }
 
-/// Counts sequence numbers from the SYN of each direction.
-fn relative(packets: Vec<Packet>) -> Vec<Packet> {
-    let start = |from: u16, to: u16| {
-        let mut syns = packets.iter().filter(|p| p.has("SYN"));
-        let syn = syns.find(|p| (p.from, p.to) == (from, to));
-        syn.map_or(0, |p| p.seq)
-    };
-    let mut counted = packets.clone();
-    for p in &mut counted {
+/// Counts sequence numbers from the last SYN of each direction.
+fn relative(mut packets: Vec<Packet>) -> Vec<Packet> {
+    let mut starts = HashMap::new();
+    for p in &mut packets {
+        if p.has("SYN") {
+            starts.insert((p.from, p.to), p.seq);
+        }
+        let start = |from, to| starts.get(&(from, to)).copied().unwrap_or(0);
         p.seq = p.seq.wrapping_sub(start(p.from, p.to));
         if p.has("ACK") {
             p.ack = p.ack.wrapping_sub(start(p.to, p.from));
         }
     }
-    counted
+    packets
 }
 
 /// What a port is called: with several clients, each has its letter.
@@ -136,22 +141,49 @@ pub fn table(packets: &[Packet]) -> String {
     text
 }
 
+/// The bytes of each packet with data, taken apart as frames. Each packet of
+/// these holds one.
+pub fn frames(packets: &[Packet]) -> String {
+    let hex = |bytes: &[u8]| {
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
+        hex.collect::<Vec<_>>().join(" ")
+    };
+    let mut text =
+        "from    length N     kind  payload         as text\n".to_owned();
+    for p in packets.iter().filter(|p| !p.payload.is_empty()) {
+        let (length, body) = p.payload.split_at(4);
+        let length_of: [u8; 4] = length.try_into().unwrap();
+        assert_eq!(u32::from_be_bytes(length_of) as usize, body.len());
+        text += &format!(
+            "{:6}  {}  {}    {:14}  {:?}\n",
+            name(p.from, packets),
+            hex(length),
+            hex(&body[..1]),
+            hex(&body[1..]),
+            String::from_utf8_lossy(&body[1..])
+        );
+    }
+    text
+}
+
 const ROW: usize = 46; // pixels from one arrow to the next
 const GAP: usize = 300; // pixels between two lifelines
 const MARGIN: usize = 100; // room for the calls beside the outer lifelines
 const TOP: usize = 44;
 
 /// Time runs down; each packet is an arrow from one lifeline to another.
-/// In step 1 the packets that only acknowledge are drawn too, and the server
-/// reads once, so that it never learns of the client's FIN.
+/// Those that only acknowledge are drawn with `with_acks`. `is_unread` says
+/// which packets no `read` of a program takes, `ends` which calls send FIN.
 pub fn lifelines(
-    id: &str,
-    title: &str,
+    [id, title]: [&str; 2],
     all: &[Packet],
-    is_step1: bool,
+    with_acks: bool,
+    ends: [&str; 2],
+    is_unread: impl Fn(&[Packet], usize) -> bool,
 ) -> String {
-    let shown = all.iter().filter(|p| is_step1 || !p.is_plain_ack());
-    let packets: Vec<&Packet> = shown.collect();
+    let shown = all.iter().enumerate();
+    let shown = shown.filter(|(_, p)| with_acks || !p.is_plain_ack());
+    let packets: Vec<(usize, &Packet)> = shown.collect();
     let mut ports = clients(all);
     ports.insert(1, SERVER); // the server stands between its clients
     let x = |port| {
@@ -160,24 +192,31 @@ pub fn lifelines(
     };
     let width = 2 * MARGIN + (ports.len() - 1) * GAP;
     let height = TOP + packets.len() * ROW + 24;
-    let mut body = String::new();
-    for &port in &ports {
-        let (x, name) = (x(port), name(port, all));
-        body += &format!(
-            "<text class=\"end\" x=\"{x}\" y=\"20\">{name}</text>\n\
-             <line class=\"life\" x1=\"{x}\" y1=\"30\" x2=\"{x}\" \
-             y2=\"{height}\"/>\n"
-        );
-    }
+    let lines =
+        ports.iter().map(|&port| line(name(port, all), x(port), height));
+    let mut body: String = lines.collect();
     let mut words = Vec::new();
-    for (i, p) in packets.iter().enumerate() {
-        let unread = is_step1 && p.to == SERVER && p.has("FIN");
-        body +=
-            &arrow(id, p, [x(p.from), x(p.to)], TOP + i * ROW + 20, !unread);
+    for (i, (index, p)) in packets.into_iter().enumerate() {
+        body += &arrow(
+            id,
+            p,
+            [x(p.from), x(p.to)],
+            TOP + i * ROW + 20,
+            !is_unread(all, index),
+            ends,
+        );
         let (from, to) = (name(p.from, all), name(p.to, all));
         words.push(format!("{from} to {to}: {}", escape(&label(p))));
     }
     figure(id, &escape(title), &words.join("; "), [width, height], &body)
+}
+
+fn line(name: String, x: usize, height: usize) -> String {
+    format!(
+        "<text class=\"end\" x=\"{x}\" y=\"20\">{name}</text>\n\
+         <line class=\"life\" x1=\"{x}\" y1=\"30\" x2=\"{x}\" \
+         y2=\"{height}\"/>\n"
+    )
 }
 
 /// A packet, with the calls at both ends.
@@ -187,6 +226,7 @@ fn arrow(
     [from, to]: [usize; 2],
     y: usize,
     is_read: bool,
+    ends: [&str; 2],
 ) -> String {
     let side = if from < to { 1 } else { -1 };
     let (tip, tip_y) = (to as i64 - 3 * side, y + 10);
@@ -198,7 +238,7 @@ fn arrow(
          <text class=\"label\" x=\"{middle}\" y=\"{}\">{label}</text>\n",
         y - 4,
     );
-    svg += &call(sent(p), from, y + 5, from == left);
+    svg += &call(sent(p, ends), from, y + 5, from == left);
     if is_read {
         svg += &call(received(p), to, y + 15, to == left);
     }
@@ -249,13 +289,13 @@ fn label(p: &Packet) -> String {
     if p.has("FIN") { format!("{data} FIN") } else { data }
 }
 
-/// The call that sends a packet.
-fn sent(p: &Packet) -> &'static str {
+/// The call that sends a packet; `ends` are those that send FIN.
+fn sent<'a>(p: &Packet, [client_ends, server_ends]: [&'a str; 2]) -> &'a str {
     match p.from == SERVER {
         _ if !p.payload.is_empty() => "write",
         false if p.has("SYN") => "connect",
-        false if p.has("FIN") => "shutdown",
-        true if p.has("FIN") => "close",
+        false if p.has("FIN") => client_ends,
+        true if p.has("FIN") => server_ends,
         _ => "",
     }
 }
@@ -266,6 +306,7 @@ fn received(p: &Packet) -> &'static str {
         _ if !p.payload.is_empty() => "read",
         _ if p.has("FIN") => "read = 0",
         false if p.has("SYN") => "connected",
+        false if p.has("RST") && p.seq == 0 => "refused",
         true if p.is_plain_ack() && p.seq == 1 && p.ack == 1 => "accept",
         _ => "",
     }

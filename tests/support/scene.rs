@@ -55,6 +55,26 @@ impl Scene {
         addr
     }
 
+    /// The same with environment variables, as `NAME=VALUE` before it.
+    pub fn server_with(
+        &mut self,
+        name: &str,
+        variables: &[(&str, &str)],
+    ) -> SocketAddr {
+        let mut command = Command::new(bin(name));
+        command.args(["server", "--addr", "127.0.0.1:0"]);
+        command.envs(variables.iter().copied());
+        let program = Program::spawn(&mut command, false);
+        let addr = program.addr();
+        let set =
+            variables.iter().map(|(name, value)| format!("{name}={value} "));
+        let set: String = set.collect();
+        self.servers.push((addr, 8888));
+        let shown = format!("{set}cargo run --bin {name} -- server");
+        self.terminal("the server", &shown, program);
+        addr
+    }
+
     /// A client of a step in a new terminal. Without a text it reads stdin,
     /// and `shown` says what the reader types to give it that.
     pub fn client(&mut self, step: &str, text: Option<&str>, shown: &str) {
@@ -111,6 +131,14 @@ impl Scene {
         terminal.program.write(line.as_bytes());
         terminal.program.wait_for(answer);
         terminal.typed.push((printed, line));
+    }
+
+    /// Adds a line that the reader types in terminal `index`, and that the
+    /// shell reads, not the program.
+    pub fn note(&mut self, index: usize, line: &str) {
+        let terminal = &mut self.terminals[index];
+        let printed = terminal.program.texts().0.len();
+        terminal.typed.push((printed, line.to_owned()));
     }
 
     /// Adds lines at the end of terminal `index`.
