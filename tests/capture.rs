@@ -5,7 +5,7 @@
 //! tcpdump can run, each conversation is captured again and compared.
 //! To make the kept files anew (as root, on Linux):
 //!
-//!     UPDATE_CAPTURES=1 cargo test --test capture
+//!     UPDATE_CAPTURES=step1,step2 cargo test --test capture
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -19,20 +19,23 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 
 use libtest_mimic::{Arguments, Trial};
-use packets::{Packet, SERVER, lifelines, read, table};
+use packets::{Packet, SERVER, frames, lifelines, read, table};
 use support::{Program, ROOT, bin, is_installed, signal, snapshot};
 
 /// A capture: its name, its title in the book, and the conversation.
 struct Conversation {
     name: &'static str,
     title: &'static str,
+    /// The calls that send the FIN of the client, and that of the server.
+    ends: [&'static str; 2],
     play: fn(&Namespace),
 }
 
-const CONVERSATIONS: [Conversation; 4] = [
+const CONVERSATIONS: [Conversation; 6] = [
     Conversation {
         name: "step1",
         title: "Step 1: a greeting, packet by packet",
+        ends: ["shutdown", "close"],
         play: |net| {
             let server = net.server("step1");
             net.client("step1", "Hello, Server!").wait_end();
@@ -42,6 +45,7 @@ const CONVERSATIONS: [Conversation; 4] = [
     Conversation {
         name: "step2",
         title: "Step 2: an echo; acknowledgements are left out",
+        ends: ["shutdown", "close"],
         play: |net| {
             let server = net.server("step2");
             let mut client = net.typing_client("step2");
@@ -57,6 +61,7 @@ const CONVERSATIONS: [Conversation; 4] = [
     Conversation {
         name: "step3",
         title: "Step 3: two clients at once; acknowledgements are left out",
+        ends: ["shutdown", "close"],
         play: |net| {
             let server = net.server("step3");
             let mut a = net.typing_client("step3");
@@ -72,6 +77,7 @@ const CONVERSATIONS: [Conversation; 4] = [
     Conversation {
         name: "step4",
         title: "Step 4: three messages; acknowledgements are left out",
+        ends: ["shutdown", "close"],
         play: |net| {
             let server = net.server("step4");
             let mut client = net.typing_client("step4");
@@ -82,6 +88,33 @@ const CONVERSATIONS: [Conversation; 4] = [
             client.end_input();
             client.wait_end();
             server.wait_for("ended");
+        },
+    },
+    Conversation {
+        name: "step5",
+        title: "Step 5: half a length, and then nothing; acknowledgements \
+                are left out",
+        ends: ["close", "shutdown"],
+        play: |net| {
+            let mut command = net.command(bin("step5"));
+            command.arg("server").env("TCP_FRAME_MS", "600");
+            let server = Program::spawn(&mut command, false);
+            assert_eq!(server.addr().port(), SERVER);
+            let mut client = net.typing_client("step3");
+            client.write(&[0, 0]);
+            client.wait_for("whole");
+            client.end_input();
+            client.wait_end();
+            server.wait_for("not whole");
+        },
+    },
+    Conversation {
+        name: "step5-retry",
+        title: "Step 5: refused, not answered, and then answered; \
+                acknowledgements are left out",
+        ends: ["close", "close"],
+        play: |net| {
+            Program::spawn(&mut net.command(bin("step5")), false).wait_end();
         },
     },
 ];
@@ -108,8 +141,10 @@ fn main() {
             });
         trials.push(print);
     }
-    if env::var_os("UPDATE_CAPTURES").is_some() {
-        for conversation in &CONVERSATIONS {
+    if let Ok(names) = env::var("UPDATE_CAPTURES") {
+        let is_named =
+            |c: &&Conversation| names.split(',').any(|n| n == c.name);
+        for conversation in CONVERSATIONS.iter().filter(is_named) {
             let file = capture(conversation);
             fs::copy(file.path(), kept(conversation.name)).unwrap();
         }
@@ -122,20 +157,59 @@ fn kept(name: &str) -> PathBuf {
 }
 
 fn print(conversation: &Conversation) {
-    let Conversation { name, title, .. } = conversation;
-    let packets = read(&fs::read(kept(name)).unwrap());
+    let Conversation { name, title, ends, .. } = conversation;
+    let packets = packets_of(name, &fs::read(kept(name)).unwrap());
     snapshot(&format!("capture-{name}"), table(&packets).trim_end());
+    if *name == "step4" {
+        snapshot("frames-on-the-wire", frames(&packets).trim_end());
+    }
     let id = format!("lifelines-{name}");
-    let is_step1 = *name == "step1";
-    snapshot(&id, &lifelines(&id, title, &packets, is_step1));
+    let unread = |all: &[Packet], i| is_unread(name, all, i);
+    let with_acks = *name == "step1";
+    let picture = lifelines([&id, title], &packets, with_acks, *ends, unread);
+    snapshot(&id, &picture);
+}
+
+/// Step 1's server reads once, so that it never learns of the client's FIN.
+/// In the demo of step 5 the server never reads from the second connection
+/// (the first one is refused), and the client drops each.
+fn is_unread(name: &str, all: &[Packet], i: usize) -> bool {
+    let p = &all[i];
+    let before = &all[..i];
+    match (name, p.to == SERVER) {
+        ("step1", true) => p.has("FIN"),
+        ("step5-retry", true) => {
+            let syns = before.iter().filter(|p| p.flags == ["SYN"]);
+            syns.count() == 2
+        }
+        ("step5-retry", false) => p.has("FIN"),
+        _ => false,
+    }
+}
+
+/// The packets of a capture. Several connections of one client are drawn
+/// between the same two lifelines.
+fn packets_of(name: &str, file: &[u8]) -> Vec<Packet> {
+    let packets = read(file);
+    if name != "step5-retry" {
+        return packets;
+    }
+    let one = |port| if port == SERVER { SERVER } else { 50001 };
+    let merged = packets.into_iter().map(|p| Packet {
+        from: one(p.from),
+        to: one(p.to),
+        ..p
+    });
+    merged.collect()
 }
 
 /// The conversation of today must be the kept one. Which packets carry an
 /// acknowledgement alone is a matter of time, so those are not compared.
 fn capture_again(conversation: &Conversation) {
     let file = capture(conversation);
-    let today = read(&fs::read(file.path()).unwrap());
-    let kept = read(&fs::read(kept(conversation.name)).unwrap());
+    let name = conversation.name;
+    let today = packets_of(name, &fs::read(file.path()).unwrap());
+    let kept = packets_of(name, &fs::read(kept(name)).unwrap());
     let essence = |packets: &[Packet]| -> Vec<_> {
         let essential = packets.iter().filter(|p| !p.is_plain_ack());
         let mut steps: Vec<_> = essential
@@ -148,7 +222,10 @@ fn capture_again(conversation: &Conversation) {
         steps
     };
     assert_eq!(essence(&today), essence(&kept), "\n{}", table(&today));
-    let handshake: Vec<_> = today[..3].iter().map(|p| &p.flags[..]).collect();
+    // A SYN that was refused may stand before it.
+    let answer = today.iter().position(|p| p.flags == ["SYN", "ACK"]).unwrap();
+    let handshake = today[answer - 1..].iter().take(3);
+    let handshake: Vec<_> = handshake.map(|p| &p.flags[..]).collect();
     assert_eq!(handshake, [&["SYN"][..], &["SYN", "ACK"], &["ACK"]]);
 }
 
@@ -157,7 +234,10 @@ fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let net = Namespace::new(conversation.name);
     let path = file.path().to_str().unwrap();
-    let port = format!("tcp port {SERVER}");
+    // A demo listens on any port.
+    let is_demo = conversation.name == "step5-retry";
+    let port =
+        if is_demo { "tcp".into() } else { format!("tcp port {SERVER}") };
     let mut tcpdump = net.command("tcpdump");
     tcpdump.args(["-i", "lo", "-U", "--immediate-mode", "-Z", "root"]);
     tcpdump.args(["-w", path, &port]);
@@ -171,8 +251,8 @@ fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
     file
 }
 
-/// Has each connection of the capture ended on both sides, and has the last
-/// FIN been acknowledged?
+/// Has each connection of the capture ended on both sides, by FIN or by RST
+/// (which may also answer a SYN), and has the last FIN been acknowledged?
 fn is_over(file: &Path) -> bool {
     let file = fs::read(file).unwrap();
     if file.len() < 24 {
@@ -180,8 +260,10 @@ fn is_over(file: &Path) -> bool {
     }
     let packets = read(&file);
     let count = |flag| packets.iter().filter(|p| p.has(flag)).count();
-    let last_is_ack = packets.last().is_some_and(Packet::is_plain_ack);
-    count("SYN") > 0 && count("FIN") == count("SYN") && last_is_ack
+    let is_last = |p: &Packet| p.is_plain_ack() || p.has("RST");
+    count("SYN") > 0
+        && count("FIN") + count("RST") == count("SYN")
+        && packets.last().is_some_and(is_last)
 }
 
 /// A network namespace with nothing but loopback, where ports are always
@@ -192,11 +274,14 @@ struct Namespace {
 
 impl Namespace {
     fn new(name: &str) -> Namespace {
-        let name = format!("tcp-step-by-step-{name}-{}", process::id());
-        ip(&["netns", "add", &name]);
-        let net = Namespace { name };
+        let full_name = format!("tcp-step-by-step-{name}-{}", process::id());
+        ip(&["netns", "add", &full_name]);
+        let net = Namespace { name: full_name };
         let ports = "/proc/sys/net/ipv4/ip_local_port_range";
-        let script = format!("ip link set lo up && echo 50001 50002 > {ports}");
+        // In most, a client has one of two ports; a demo needs some more.
+        let last = if name == "step5-retry" { 50010 } else { 50002 };
+        let script =
+            format!("ip link set lo up && echo 50001 {last} > {ports}");
         let sh = net.command("sh").args(["-c", &script]).status();
         assert!(sh.unwrap().success(), "{script}");
         net

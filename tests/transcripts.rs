@@ -30,7 +30,8 @@ fn demo_once(step: &str) {
     let ended = Program::start(step, &[]).finish();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let text = String::from_utf8(ended.stdout).unwrap();
-    let port = text.lines().next().unwrap().rsplit_once(':').unwrap().1;
+    let (_, port) = text.split_once("127.0.0.1:").unwrap(); // the server's
+    let port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap();
     let port: u16 = port.parse().unwrap();
     let text = rename_ports(&text, |p| (p == port).then_some(40001));
     let text = format!("$ cargo run --bin {step}\n{text}");
@@ -55,6 +56,13 @@ fn demo_step3() {
 #[test]
 fn demo_step4() {
     demo("step4");
+}
+
+/// Prints the words of Linux for the first failure.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn demo_step5() {
+    demo("step5");
 }
 
 /// Three messages that the server reads at once: it is stopped meanwhile.
@@ -110,6 +118,130 @@ fn step4_refuses_http() {
     scene.wait_end(1);
     scene.wait_for(0, "at most", 1);
     scene.snapshot("step4-refuses-http");
+}
+
+/// The SYN of step 4's client is never answered: it waits and waits.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "a full queue is silent there")]
+fn black_hole() {
+    let (hole, addr) = Program::server("black-hole");
+    let mut scene = Scene::new();
+    scene.rename(addr, 8888);
+    scene.terminal("nobody gets in", "cargo run --bin black-hole", hole);
+    scene.stays_silent(0);
+    let script = format!(
+        "timeout 2 {} client --addr {addr} hello; echo \"exit code $?\"",
+        bin("step4")
+    );
+    let mut sh = Command::new("sh");
+    let client = Program::spawn(sh.arg("-c").arg(script), false);
+    let shown = "timeout 2 cargo run --bin step4 -- client hello; \
+                 echo \"exit code $?\"";
+    scene.terminal("step 4, ended after two seconds", shown, client);
+    scene.wait_end(1);
+    let script = format!(
+        "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 {} client --addr {addr} --seed 1 \
+         hello; echo \"exit code $?\"",
+        bin("step5")
+    );
+    let mut sh = Command::new("sh");
+    let client = Program::spawn(sh.arg("-c").arg(script + " >&2"), false);
+    let shown = "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 cargo run --bin step5 -- \
+                 client --seed 1 hello; echo \"exit code $?\"";
+    scene.terminal("step 5", shown, client);
+    scene.wait_end(2);
+    scene.snapshot("step5-black-hole");
+}
+
+/// A byte now and then: step 4 waits as long as its client wants.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn slowloris() {
+    let bytes = regex::Regex::new(r"after \d+ bytes: error").unwrap();
+    for step in ["step4", "step5"] {
+        let mut scene = Scene::new();
+        let addr = match step {
+            "step5" => scene.server_with(step, &[("TCP_FRAME_MS", "600")]),
+            _ => scene.server(step),
+        };
+        scene.run("slowloris", &[&text(addr)], "cargo run --bin slowloris");
+        scene.wait_end(1);
+        let last = if step == "step5" { "not whole" } else { "in the middle" };
+        scene.wait_for(0, last, 1);
+        let text = scene.text();
+        let text = bytes.replace(&text, "after N bytes: error");
+        snapshot(&format!("{step}-slowloris"), text.trim_end());
+    }
+}
+
+/// A limit around `read_exact`, and one around `read_buf`.
+#[test]
+fn lost_bytes() {
+    let ended = Program::start("lost-bytes", &[]).finish();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let text = String::from_utf8(ended.stdout).unwrap();
+    let text = format!("$ cargo run --bin lost-bytes\n{text}");
+    snapshot("lost-bytes", text.trim_end());
+}
+
+/// The server has the request and does not answer in time. What the client
+/// sees is the same, whether the server goes on later or dies.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc/net/tcp")]
+fn unknown_outcome() {
+    for goes_on in [true, false] {
+        let mut scene = Scene::new();
+        let addr = scene.server("step5");
+        let server = scene.program(0).id();
+        signal(server, "-STOP");
+        scene.note(0, "^Z\n");
+        let script = format!(
+            "TCP_REQUEST_MS=500 TCP_ATTEMPTS=1 {} client --addr {addr} \
+             'pay 5 euros' 2>&1; echo \"exit code $?\"",
+            bin("step5")
+        );
+        let mut sh = Command::new("sh");
+        let client = Program::spawn(sh.arg("-c").arg(script), false);
+        let shown = "TCP_REQUEST_MS=500 TCP_ATTEMPTS=1 cargo run --bin \
+                     step5 -- client 'pay 5 euros'; echo \"exit code $?\"";
+        scene.terminal("the client", shown, client);
+        scene.wait_end(1);
+        if goes_on {
+            scene.note(0, "$ fg\n");
+            signal(server, "-CONT");
+            scene.wait_for(0, "ended after 1 frames", 1);
+            scene.snapshot("step5-unknown-executed");
+        } else {
+            scene.note(0, "$ kill -9 %1\n");
+            scene.program(0).kill();
+            scene.stays_silent(0);
+            scene.snapshot("step5-unknown-not-executed");
+        }
+    }
+}
+
+/// Silence for longer than the server allows, seen by a client that waits for
+/// its user.
+#[test]
+fn idle() {
+    let mut scene = Scene::new();
+    scene.server_with("step5", &[("TCP_IDLE_MS", "600")]);
+    scene.client("step4", None, "cargo run --bin step4 -- client");
+    scene.wait_end(1);
+    scene.wait_for(0, "no frame", 1);
+    scene.snapshot("error-timeout");
+}
+
+#[test]
+fn help_of_the_limits() {
+    let ended = Program::start("step5", &["server", "--help"]).finish();
+    let text = String::from_utf8(ended.stdout).unwrap().replace(".exe", "");
+    let text = format!("$ cargo run --bin step5 -- server --help\n{text}");
+    snapshot("help-step5-server", text.trim_end());
+    let ended = Program::start("step5", &["client", "--help"]).finish();
+    let text = String::from_utf8(ended.stdout).unwrap().replace(".exe", "");
+    let text = format!("$ cargo run --bin step5 -- client --help\n{text}");
+    snapshot("help-step5-client", text.trim_end());
 }
 
 #[test]
