@@ -2,7 +2,8 @@
 //!
 //!     cargo bench --bench figures
 //!
-//! writes one table for each question into `tests/bench`. The ratios are what
+//! writes one table for each question into `tests/bench`; with names behind it
+//! (`-- herd flush`), only those. It takes about three minutes. The ratios are what
 //! counts: the times are those of one machine on one day. Needs Linux.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
@@ -10,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -21,15 +23,30 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use support::{Program, ROOT};
 
+/// The name of a figure, and what measures it.
+type Figure = (&'static str, fn() -> String);
+
 fn main() {
     if !cfg!(target_os = "linux") {
         println!("skipped: needs Linux");
         return;
     }
     rlimit::increase_nofile_limit(8192).expect("more descriptors");
-    write("backlog", &backlog());
-    write("nagle", &nagle());
-    write("threads", &threads());
+    let figures: [Figure; 6] = [
+        ("backlog", backlog),
+        ("nagle", nagle),
+        ("threads", threads),
+        ("flush", flush),
+        ("herd", herd),
+        ("connect", connect),
+    ];
+    let named: Vec<String> =
+        env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    for (name, measure) in figures {
+        if named.is_empty() || named.iter().any(|other| other == name) {
+            write(name, &measure());
+        }
+    }
 }
 
 fn write(name: &str, table: &str) {
@@ -236,6 +253,183 @@ fn rate(name: &str) -> f64 {
         client.join().unwrap();
     }
     50_000.0 / start.elapsed().as_secs_f64()
+}
+
+// ---- One write for each reply, or one for all that are ready?
+
+/// 50 clients that each keep 16 requests in flight.
+fn flush() -> String {
+    let names = ["write-each", "step4"];
+    let mut rates = [vec![], vec![]];
+    for _ in 0..5 {
+        for (rates, name) in rates.iter_mut().zip(names) {
+            rates.push(frames_a_second(name)); // in turns
+        }
+    }
+    let [each, batch] = rates.map(|mut rates| {
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    });
+    format!(
+        "| 50 clients, 16 requests in flight each | replies a second |\n\
+         | --- | ---: |\n\
+         | a write for each reply | 1.0 |\n\
+         | a write for all that are ready | {:.1} |\n",
+        batch / each
+    )
+}
+
+fn frames_a_second(name: &str) -> f64 {
+    const ROUNDS: usize = 400;
+    let (_server, addr) = Program::server(name);
+    let frame = [&[0, 0, 0, 65, 1][..], &[b'x'; 64]].concat();
+    let batch = frame.repeat(16);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| {
+                let mut client = TcpStream::connect(addr).unwrap();
+                client.set_nodelay(true).unwrap();
+                let mut replies = batch.clone();
+                for _ in 0..ROUNDS {
+                    client.write_all(&batch).unwrap();
+                    client.read_exact(&mut replies).unwrap();
+                }
+            });
+        }
+    });
+    (50 * ROUNDS * 16) as f64 / start.elapsed().as_secs_f64()
+}
+
+// ---- Do clients that failed together come back together?
+
+/// For each client, when its second to last attempt came, in ms after the
+/// server dropped all first ones.
+type Attempts = Vec<Vec<u128>>;
+
+fn herd() -> String {
+    let alike = attempts("no-jitter", |addr, text| vec![addr, text]);
+    let spread = attempts("step5", |addr, text| {
+        vec!["client".into(), "--addr".into(), addr, text]
+    });
+    let panels = [("without chance", &alike), ("full jitter", &spread)];
+    let mut table = "| attempt | without chance: first, last | full jitter: \
+                     first, last |\n| ---: | ---: | ---: |\n"
+        .to_owned();
+    for n in 0..4 {
+        table += &format!("| {} |", n + 2);
+        for (_, attempts) in panels {
+            let nth = attempts.iter().map(|times| times[n]);
+            let (first, last) = (nth.clone().min(), nth.max());
+            table += &format!(" {}, {} ms |", first.unwrap(), last.unwrap());
+        }
+        table.push('\n');
+    }
+    format!("{}\n\n{table}", picture(&panels))
+}
+
+/// Eight clients ask; when all have, the server drops them at once. Then it
+/// drops each attempt, and writes down when it came.
+fn attempts(
+    program: &str,
+    args: impl Fn(String, String) -> Vec<String>,
+) -> Attempts {
+    let (listener, addr) = listen(64);
+    let mut programs = Vec::new();
+    for i in 0..8 {
+        let args = args(addr.to_string(), i.to_string());
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        programs.push(Program::start(program, &args));
+    }
+    let first: Vec<_> = (0..8).map(|_| request(&listener)).collect();
+    let start = Instant::now();
+    drop(first);
+    let mut attempts = vec![vec![]; 8];
+    for _ in 0..8 * 4 {
+        let (stream, client) = request(&listener);
+        attempts[client].push(start.elapsed().as_millis());
+        drop(stream);
+    }
+    attempts
+}
+
+/// The next connection, and which client has asked on it.
+fn request(listener: &TcpListener) -> (TcpStream, usize) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut frame = [0; 6];
+    stream.read_exact(&mut frame).unwrap();
+    (stream, usize::from(frame[5] - b'0'))
+}
+
+const PANEL: usize = 190; // the height of one
+
+/// A dot for each attempt: time runs to the right, a row for each client.
+fn picture(panels: &[(&str, &Attempts)]) -> String {
+    let last = panels.iter().flat_map(|(_, all)| all.iter().flatten());
+    let end = (last.max().unwrap() / 500 + 1) * 500; // of the axis, in ms
+    let body: String = panels
+        .iter()
+        .enumerate()
+        .map(|(i, (title, all))| panel(i * PANEL, title, all, end))
+        .collect();
+    let height = panels.len() * PANEL;
+    let title = "When the attempts of eight clients reach the server";
+    format!(
+        "<figure class=\"lifelines\">\n\
+         <svg role=\"img\" aria-labelledby=\"herd-title herd-desc\" \
+         viewBox=\"0 0 600 {height}\" style=\"max-width: 600px\">\n\
+         <title id=\"herd-title\">{title}</title>\n\
+         <desc id=\"herd-desc\">The table below has the numbers.</desc>\n\
+         {body}</svg>\n<figcaption>{title}</figcaption>\n</figure>"
+    )
+}
+
+fn panel(top: usize, title: &str, all: &Attempts, end: u128) -> String {
+    let x = |ms: u128| 20 + ms * 560 / end;
+    let axis = top + 160;
+    let mut body = format!(
+        "<text class=\"end\" x=\"300\" y=\"{}\">{title}</text>\n\
+         <line class=\"packet\" x1=\"20\" y1=\"{axis}\" x2=\"580\" \
+         y2=\"{axis}\"/>\n",
+        top + 18
+    );
+    for ms in (0..=end).step_by(500) {
+        let (x, y) = (x(ms).clamp(30, 560), axis + 18);
+        body += &format!(
+            "<text class=\"label\" x=\"{x}\" y=\"{y}\">{ms} ms</text>\n"
+        );
+    }
+    for (row, times) in all.iter().enumerate() {
+        let y = top + 36 + row * 15;
+        for &ms in times {
+            let x = x(ms);
+            body += &format!(
+                "<circle class=\"dot\" cx=\"{x}\" cy=\"{y}\" r=\"5\"/>\n"
+            );
+        }
+    }
+    body
+}
+
+// ---- How long does a connect to a black hole take, when nobody limits it?
+
+fn connect() -> String {
+    let (_hole, addr) = Program::server("black-hole");
+    let start = Instant::now();
+    let error = TcpStream::connect(addr).unwrap_err();
+    let system = start.elapsed();
+    let start = Instant::now();
+    let addr = addr.to_string();
+    let args = ["client", "--attempts", "1", "--addr", &addr, "hi"];
+    let ended = Program::start("step5", &args).finish();
+    assert_eq!(ended.code, Some(3));
+    format!(
+        "| who ends it | after | what it says |\n| --- | ---: | --- |\n\
+         | the system | {} | {error} |\n\
+         | step 5, `TCP_CONNECT_MS` = 3000 | {} | no answer within 3s |\n",
+        seconds(system),
+        seconds(start.elapsed())
+    )
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
