@@ -1,6 +1,7 @@
 //! Programs in other languages against our steps, in both directions.
 //!
-//! `tests/peers` has four small programs in each of three languages: a server
+//! `tests/peers` has four small programs in each of three languages that send
+//! raw bytes (for those that send frames, see `tests/framed.rs`): a server
 //! that only receives, a server that answers once, a client that only
 //! connects, and a client that sends and receives once. What is not installed
 //! is skipped by name.
