@@ -17,7 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
-use support::{DEADLINE, Program, bin, signal, wait_until};
+use support::{
+    DEADLINE, Program, bin, listen_and_keep_the_port, signal, wait_until,
+};
 
 macro_rules! cases {
     ($($step:ident: $($case:ident)*, linux: $($linux:ident)*;)*) => {
@@ -1696,7 +1698,7 @@ fn reset(stream: TcpStream) {
 fn play<T: Send + 'static>(
     script: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (SocketAddr, thread::JoinHandle<T>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listen_and_keep_the_port();
     SockRef::from(&listener).set_read_timeout(Some(DEADLINE)).unwrap();
     let addr = listener.local_addr().unwrap();
     let server = thread::spawn(move || {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Trial};
 use socket2::{Domain, SockRef, Socket, Type};
 use support::language::Language::{self, C, Go, Java, Node, Python};
-use support::{DEADLINE, Ended, Program, wait_until};
+use support::{DEADLINE, Ended, Program, listen_and_keep_the_port, wait_until};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -700,7 +700,7 @@ fn retry_deadline(language: Language) {
 
 /// One attempt that may have been executed is enough.
 fn retry_sticky(language: Language) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listen_and_keep_the_port();
     let addr = listener.local_addr().unwrap();
     let client = retry(language, addr, &[]);
     SockRef::from(&listener).set_read_timeout(Some(DEADLINE)).unwrap();
