@@ -9,16 +9,16 @@
 
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
-use socket2::{Domain, SockRef, Socket, Type};
 use support::language::Language::{self, C, Go, Java, Node, Python};
-use support::{DEADLINE, Ended, Program, listen_and_keep_the_port, wait_until};
+use support::wire::*;
+use support::{DEADLINE, Ended, Program, wait_until};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -391,10 +391,11 @@ fn asks_our_server(language: Language) {
 fn sends_and_receives(language: Language) {
     const SCRIPT: &str = "ulimit -s 32768; text=$(printf %060000d 0)
         for i in $(seq 90); do set -- \"$@\" \"$text\"; done; exec \"$@\"";
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let (socket, _) = refusing(); // not for long
     socket.set_recv_buffer_size(4_096).unwrap(); // its connections inherit it
     socket.set_send_buffer_size(4_096).unwrap();
-    let (addr, server) = play_on(socket, |mut stream| {
+    socket.listen(1).unwrap();
+    let (addr, server) = play_on(socket.into(), |mut stream| {
         for _ in 0..90 {
             let (_, payload) = read_frame(&mut stream);
             stream.write_all(&frame(ECHO_REPLY, &payload)).unwrap();
@@ -576,11 +577,7 @@ fn retry_refused(language: Language) {
 /// takes as long as the client lets it. It must be over long before the many
 /// attempts are.
 fn retry_black_hole(language: Language) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&local()).unwrap();
-    socket.listen(0).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    let _first = connect(addr);
+    let (_socket, _first, addr) = black_hole();
     for (name, value) in [("TCP_ATTEMPTS", 3), ("TCP_DEADLINE_MS", 500)] {
         let start = Instant::now();
         let limits = [("TCP_CONNECT_MS", 200), (name, value)];
@@ -640,12 +637,12 @@ fn retry_errors(language: Language) {
 
 fn retry_sliced(language: Language) {
     let (ended, count) = attempts(language, &[], |_, mut stream| {
-        for byte in frame(ECHO_REPLY, b"\xff\n\x00") {
+        for byte in frame(ECHO_REPLY, b"hi") {
             stream.write_all(&[byte]).unwrap();
             thread::sleep(Duration::from_millis(3)); // a packet of its own
         }
     });
-    assert_ended(&ended, 0, b"\xff\n\x00\n");
+    assert_ended(&ended, 0, b"hi\n");
     assert_eq!(count, 1);
 }
 
@@ -653,8 +650,9 @@ fn retry_sliced(language: Language) {
 /// the four bytes of a length are enough.
 fn retry_broken(language: Language) {
     let long = u32::MAX.to_be_bytes().to_vec();
+    let other = frame(ECHO_REPLY, b"Hi");
     let kinds = [frame(ECHO, b"hi"), frame(ERROR, b""), frame(0x55, b"")];
-    for answer in kinds.into_iter().chain([long, vec![0; 4]]) {
+    for answer in kinds.into_iter().chain([long, vec![0; 4], other]) {
         let mut open = Vec::new();
         let (ended, count) = attempts(language, &[], |_, mut stream| {
             stream.write_all(&answer).unwrap();
@@ -700,46 +698,14 @@ fn retry_deadline(language: Language) {
 
 /// One attempt that may have been executed is enough.
 fn retry_sticky(language: Language) {
-    let listener = listen_and_keep_the_port();
-    let addr = listener.local_addr().unwrap();
-    let client = retry(language, addr, &[]);
-    SockRef::from(&listener).set_read_timeout(Some(DEADLINE)).unwrap();
-    let (mut stream, _) = listener.accept().unwrap();
-    prepare(&stream);
-    read_frame(&mut stream);
-    drop(listener);
-    drop(stream);
-    assert_ended(&client.finish(), 4, b"");
+    let (addr, server) = play(|mut stream| {
+        read_frame(&mut stream);
+    }); // then nobody listens any more
+    assert_ended(&retry(language, addr, &[]).finish(), 4, b"");
+    server.join().unwrap();
 }
 
-// ---- The frame, written from the contract, and sockets that do not hang
-
-const ECHO: u8 = 0x01;
-const ECHO_REPLY: u8 = 0x81;
-const ERROR: u8 = 0x7f;
-
-fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
-    let length = 1 + payload.len() as u32;
-    [&length.to_be_bytes(), &[kind][..], payload].concat()
-}
-
-/// Reads one frame: its kind and its payload.
-fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
-    let mut head = [0; 4];
-    stream.read_exact(&mut head).unwrap();
-    let mut body = vec![0; u32::from_be_bytes(head) as usize];
-    stream.read_exact(&mut body).unwrap();
-    let payload = body.split_off(1);
-    (body[0], payload)
-}
-
-/// Reads an ERROR with this code.
-fn read_error(stream: &mut TcpStream, code: u8) {
-    let (kind, payload) = read_frame(stream);
-    assert_eq!((kind, payload[0]), (ERROR, code));
-    assert!(payload.len() <= 201);
-    String::from_utf8(payload).unwrap();
-}
+// ---- What the trials share
 
 fn hear(stream: &mut TcpStream, payload: &[u8]) {
     let (kind, heard) = read_frame(stream);
@@ -755,86 +721,4 @@ fn exchange(stream: &mut TcpStream, payload: &[u8]) {
 /// A whole connection, for one message.
 fn visit(addr: SocketAddr, payload: &[u8]) {
     assert_eq!(ask(addr, &frame(ECHO, payload)), frame(ECHO_REPLY, payload));
-}
-
-/// Sends `request` and FIN, and reads to the end of the stream.
-fn ask(addr: SocketAddr, request: &[u8]) -> Vec<u8> {
-    let mut stream = connect(addr);
-    stream.write_all(request).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    answer
-}
-
-fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(addr).unwrap();
-    prepare(&stream);
-    stream.set_nodelay(true).unwrap();
-    stream
-}
-
-/// A connection that waits for the deadline, and not longer.
-fn prepare(stream: &TcpStream) {
-    stream.set_nonblocking(false).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-}
-
-/// Closes with RST in place of FIN.
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-}
-
-/// Writes until nothing has been taken for a second. Returns how much was.
-fn write_until_stalled(stream: &mut TcpStream, data: &[u8]) -> usize {
-    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-    let mut sent = 0;
-    while sent < data.len() {
-        match stream.write(&data[sent..]) {
-            Ok(n) => sent += n,
-            Err(error) => {
-                let stalled = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
-                assert!(stalled.contains(&error.kind()), "{error}");
-                break;
-            }
-        }
-    }
-    sent
-}
-
-fn local() -> socket2::SockAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0)).into()
-}
-
-/// Bound and not listening: refused for sure, and nobody can take it.
-fn refusing() -> (Socket, SocketAddr) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&local()).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, addr)
-}
-
-/// Plays a server for one client.
-fn play<T: Send + 'static>(
-    script: impl FnOnce(TcpStream) -> T + Send + 'static,
-) -> (SocketAddr, JoinHandle<T>) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    play_on(socket, script)
-}
-
-fn play_on<T: Send + 'static>(
-    socket: Socket,
-    script: impl FnOnce(TcpStream) -> T + Send + 'static,
-) -> (SocketAddr, JoinHandle<T>) {
-    socket.bind(&local()).unwrap();
-    socket.listen(1).unwrap();
-    socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    let server = thread::spawn(move || {
-        let stream = TcpListener::from(socket).accept().unwrap().0;
-        prepare(&stream);
-        script(stream)
-    });
-    (addr, server)
 }

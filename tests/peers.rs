@@ -14,9 +14,9 @@ use std::fs;
 use std::net::SocketAddr;
 
 use libtest_mimic::{Arguments, Trial};
-use socket2::{Domain, Socket, Type};
 use support::language::Language::{self, Go, Java, Python};
 use support::scene::Scene;
+use support::wire::refusing;
 use support::{ESTABLISHED, End, Program, ends, wait_until};
 
 const STEPS: [&str; 3] = ["step1", "step2", "step3"];
@@ -158,10 +158,8 @@ fn never_meet() {
     let (server, addr) = server(Python, "receive_loop_server");
     scene.rename(addr, 8888);
     scene.terminal("the server", "python3 receive_loop_server.py", server);
-    // Bound and not listening: refused for sure, and nobody can take it.
-    let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    other.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let port = other.local_addr().unwrap().as_socket().unwrap().port();
+    let (_other, elsewhere) = refusing();
+    let port = elsewhere.port();
     let client = python("send_and_receive_client", port);
     scene.terminal("the client", "python3 send_and_receive_client.py", client);
     scene.wait_end(1);

@@ -12,8 +12,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use socket2::{Domain, Socket, Type};
 use support::scene::{Scene, rename_ports};
+use support::wire::refusing;
 use support::{
     DEADLINE, FIN_WAIT2, Program, bin, ends, signal, snapshot, unread,
     wait_until,
@@ -357,13 +357,10 @@ fn invalid_address() {
     one_error("invalid-address", "step1", &args, 2);
 }
 
-/// A port that is bound and not listening refuses, and nobody can take it.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
 fn connection_refused() {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    let (_socket, addr) = refusing();
     let mut scene = Scene::new();
     scene.rename(addr, 8888);
     scene.ask("step1", "Hello, Server!");

@@ -83,7 +83,10 @@ fn take_replies(
             None => break,
             Some(Frame { kind: ECHO_REPLY, payload }) => {
                 // Replies come in the order of the requests.
-                frame::decode(requests).map_err(broken)?;
+                let asked = frame::decode(requests).map_err(broken)?;
+                if asked.is_none_or(|asked| asked.payload != payload) {
+                    return Err(broken(anyhow!("another text than was asked")));
+                }
                 lines.extend_from_slice(payload);
                 lines.push(b'\n');
             }

@@ -4,15 +4,14 @@
 
 pub mod language;
 pub mod scene;
+pub mod wire;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use socket2::{Domain, Socket, Type};
 
 /// How long a test waits for anything that must happen. Far more than it
 /// takes, also on a busy machine: a test that gets here has failed.
@@ -249,21 +248,6 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Listens on a port that stays ours when the listener is gone: from then on
-/// it refuses, and nobody else can take it. A second socket is bound to it
-/// (where systems allow that) until the test's process ends.
-pub fn listen_and_keep_the_port() -> TcpListener {
-    if cfg!(windows) {
-        return TcpListener::bind("127.0.0.1:0").unwrap();
-    }
-    let holder = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    holder.set_reuse_address(true).unwrap();
-    holder.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let addr = holder.local_addr().unwrap().as_socket().unwrap();
-    std::mem::forget(holder);
-    TcpListener::bind(addr).unwrap() // it sets SO_REUSEADDR, too
 }
 
 /// Is there a program of this name, that tells its version when asked?

@@ -95,12 +95,12 @@ func attempt(port, text string, end time.Time) ([]byte, int, error) {
 	if _, err := io.ReadFull(connection, body); err != nil {
 		return nil, unknown, err
 	}
-	if body[0] == echoReply {
+	if body[0] == echoReply && string(body[1:]) == text {
 		return body[1:], 0, nil
 	} else if body[0] == failure && n > 1 && meaning[body[1]] != 0 {
 		return nil, meaning[body[1]], fmt.Errorf("error %d", body[1])
 	}
-	return nil, broken, fmt.Errorf("the server sent the kind %#02x", body[0])
+	return nil, broken, fmt.Errorf("kind %#02x is not the reply to TEXT", body[0])
 }
 
 func main() {

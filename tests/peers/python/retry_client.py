@@ -88,8 +88,8 @@ def attempt(port, text, deadline):
     kind, payload = body[0], body[1:]
     if kind == ERROR and payload and payload[0] in ERRORS:
         raise Failed(ERRORS[payload[0]], f"error {payload[0]}")
-    if kind != ECHO_REPLY:
-        raise Failed(BROKEN, f"the server sent the kind {kind:#04x}")
+    if kind != ECHO_REPLY or payload != text:
+        raise Failed(BROKEN, f"kind {kind:#04x} is not the reply to TEXT")
     return payload
 
 
