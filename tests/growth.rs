@@ -21,7 +21,7 @@ const MOST_ADDED: usize = 120;
 /// Steps that may add more, with the reason.
 const MORE_ADDED: [(usize, usize, &str); 2] = [
     (4, 280, "a protocol, with both ends of it"),
-    (5, 545, "limits and retry, with both ends of them"),
+    (5, 547, "limits and retry, with both ends of them"),
 ];
 
 /// The most lines of a file of a step, its tests not counted.
@@ -117,8 +117,11 @@ fn each_step_grows_by_little_and_as_the_book_says() {
 fn there_are_at_most_nine_steps_of_files_that_fit_a_page() {
     assert!((1..=9).contains(&steps()));
     for n in 1..=steps() {
-        for (name, text) in step(n) {
-            let lines = text.lines().count();
+        for name in step(n).into_keys() {
+            let path = format!("{ROOT}/steps/step{n}/{name}");
+            let text = fs::read_to_string(path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let lines = code.lines().count();
             assert!(lines <= MOST_LINES, "step{n}/{name}: {lines} lines");
         }
     }

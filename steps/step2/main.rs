@@ -1,4 +1,3 @@
-// ANCHOR: header
 //! Step 2: echo.
 //!
 //! The server sends every byte back as soon as it arrives, until the client
@@ -24,7 +23,6 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, stdin, stdout};
 use tokio::net::TcpStream;
-// ANCHOR_END: header
 
 // ANCHOR: args
 /// Step 2: a server that echoes what its clients send, one after another

@@ -1,4 +1,3 @@
-// ANCHOR: header
 //! Step 3: many clients.
 //!
 //! The server gives each client a task of its own, so that nobody waits for
@@ -24,7 +23,6 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, stdin, stdout};
 use tokio::net::TcpStream;
-// ANCHOR_END: header
 
 // ANCHOR: args
 /// Step 3: a server that echoes what its clients send, all at the same time

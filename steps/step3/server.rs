@@ -1,4 +1,3 @@
-// ANCHOR: header
 //! The server: it echoes what its clients send, each client in its own task.
 
 use std::io;
@@ -21,9 +20,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The most that one `read` takes, in bytes.
 const BUFFER: usize = 16 * 1024;
-// ANCHOR_END: header
 
-// ANCHOR: bind
 /// Makes a socket, binds it to `addr` and listens. Port 0 means any free port.
 ///
 /// # Errors
@@ -48,7 +45,6 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }
-// ANCHOR_END: bind
 
 // ANCHOR: accept
 /// Serves the clients of `listener`. It never returns.

@@ -1,4 +1,3 @@
-// ANCHOR: header
 //! Step 4: frames.
 //!
 //! Each message has its length in front, so that it arrives as it was sent,
@@ -29,7 +28,6 @@ use tokio::net::TcpStream;
 
 use frame::ECHO;
 use messages::Messages;
-// ANCHOR_END: header
 
 // ANCHOR: args
 /// Step 4: a server that echoes messages, however their bytes arrive

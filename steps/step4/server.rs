@@ -1,4 +1,3 @@
-// ANCHOR: header
 //! The server: it answers frames, each client in its own task.
 
 use std::io;
@@ -26,9 +25,7 @@ const BUFFER: usize = 16 * 1024;
 
 /// How long a client that broke the rules may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
-// ANCHOR_END: header
 
-// ANCHOR: bind
 /// Makes a socket, binds it to `addr` and listens. Port 0 means any free port.
 ///
 /// # Errors
@@ -53,7 +50,6 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }
-// ANCHOR_END: bind
 
 // ANCHOR: accept
 /// Serves the clients of `listener`. It never returns.

@@ -1,4 +1,3 @@
-// ANCHOR: header
 //! Step 5: time limits and retry.
 //!
 //! The server gives a client so much time and no more. The client does the
@@ -36,7 +35,6 @@ use client::Client;
 use limits::{ClientLimits, ServerLimits};
 use messages::Messages;
 use retry::Failure;
-// ANCHOR_END: header
 
 // ANCHOR: args
 /// Step 5: a server and a client that do not wait for ever

@@ -1,4 +1,3 @@
-// ANCHOR: header
 //! The server: it answers frames, each client in its own task.
 
 use std::io;
@@ -32,9 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a client may take to read why the server gives it up.
 const LINGER: Duration = Duration::from_secs(1);
-// ANCHOR_END: header
 
-// ANCHOR: bind
 /// Makes a socket, binds it to `addr` and listens. Port 0 means any free port.
 ///
 /// # Errors
@@ -60,7 +57,6 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }
-// ANCHOR_END: bind
 
 // ANCHOR: accept
 /// Serves the clients of `listener`. It never returns.
