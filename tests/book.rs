@@ -447,6 +447,37 @@ fn a_chapter_without_a_trap_is_found() {
     assert_found(missing_parts("server.md", &text), "The trap");
 }
 
+// ---- The code that an exercise changes is there
+
+/// "write `new` for `old`" after "In `file.rs`": the old code must stand in a
+/// file of this name of some step.
+fn wrong_exercises(pages: &Pages) -> Vec<String> {
+    let change =
+        Regex::new(r"In `(\w+\.rs)`[^.]*\bwrite `[^`]+` for `([^`]+)`")
+            .unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        for found in change.captures_iter(text) {
+            let is_there = (1..=9).any(|n| {
+                let path = format!("{ROOT}/steps/step{n}/{}", &found[1]);
+                fs::read_to_string(path).is_ok_and(|s| s.contains(&found[2]))
+            });
+            if !is_there {
+                problems
+                    .push(format!("{name}: no {} in {}", &found[2], &found[1]));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn exercises_change_what_is_there() {
+    assert_fine(wrong_exercises(&pages()));
+    let page = page("In `answer.rs`, do it: write `if true {` for `if was {`.");
+    assert_found(wrong_exercises(&page), "no if was {");
+}
+
 // ---- Commands and paths exist
 
 fn wrong_names(pages: &Pages) -> Vec<String> {

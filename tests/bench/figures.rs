@@ -3,8 +3,8 @@
 //!     cargo bench --bench figures
 //!
 //! writes one table for each question into `tests/bench`; with names behind it
-//! (`-- herd flush`), only those. It takes about three minutes. The ratios are what
-//! counts: the times are those of one machine on one day. Needs Linux.
+//! (`-- herd flush`), only those. All take about three minutes. The ratios are
+//! what counts: the times are those of one machine on one day. Needs Linux.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
