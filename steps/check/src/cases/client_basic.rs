@@ -1,0 +1,332 @@
+//! C1 to C4: a client that sends, receives, and checks what it gets.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::case::{Case, Check, Hint, Stop, Tag};
+use crate::cases::stage::{AT_ONCE, START, Stage, words};
+use crate::lab::{CASE, Lab, any_port};
+use crate::peer::{End, Got, Peer};
+use crate::show;
+use crate::wire::{self, Head, head};
+
+pub const CASES: &[Case] = &[
+    Case {
+        id: "C1-01",
+        title: "prints an answer that comes in pieces",
+        steps: 1..=3,
+        rule: (1, 4),
+        tags: &[],
+        why: "The answer was sent in one write and arrives in fourteen reads. \
+              What ends it is the end of the stream and nothing else. And the \
+              server can only know that the request is over when the client \
+              ends its own direction.",
+        hint: Hint {
+            meaning: "Your client read once and took that for all.",
+            look: "the loop around read: it ends at EOF",
+        },
+        script: c1_01,
+    },
+    Case {
+        id: "C1-02",
+        title: "says that nobody listens",
+        steps: 1..=4,
+        rule: (1, 4),
+        tags: &[Tag::Hostile],
+        why: "The most frequent error of all: the server does not run. Who \
+              reads the message wants to know who was asked and what to do; a \
+              script that calls the client reads only the exit code.",
+        hint: Hint {
+            meaning: "The error of connect was swallowed, or waited out.",
+            look: "what happens when connect fails: a message on stderr, \
+                   exit 1",
+        },
+        script: c1_02,
+    },
+    Case {
+        id: "C2-01",
+        title: "sends and receives 16 MB at the same time",
+        steps: 2..=4,
+        rule: (2, 4),
+        tags: &[],
+        why: "A client that sends all before it reads works until all buffers \
+              between the two ends are full. Then it waits for the server to \
+              read, and the server waits for it to read: for ever.",
+        hint: Hint {
+            meaning: "Your client sends all before it reads: both ends wait \
+                      for the other one to read.",
+            look: "how you do both at the same time: a thread, a task, select",
+        },
+        script: c2_01,
+    },
+    Case {
+        id: "C4-01",
+        title: "refuses a reply whose length cannot be",
+        steps: 4..=5,
+        rule: (4, 8),
+        tags: &[Tag::Hostile],
+        why: "A server can be broken, hostile, or not the one you meant. The \
+              client checks the length as hard as a server does, and does not \
+              wait for bytes that will never come.",
+        hint: Hint {
+            meaning: "Your client believed the length of the reply.",
+            look: "the line after you read the 4 length bytes",
+        },
+        script: c4_01,
+    },
+    Case {
+        id: "C4-02",
+        title: "prints replies that were merged and sliced",
+        steps: 4..=5,
+        rule: (4, 1),
+        tags: &[],
+        why: "Replies arrive as the network likes: three in one read, or one \
+              in three. Each is printed once, in order, with a newline after \
+              it.",
+        hint: Hint {
+            meaning: "Your client takes one read for one reply.",
+            look: "where bytes are kept between two reads, until a frame is \
+                   whole",
+        },
+        script: c4_02,
+    },
+];
+
+fn c1_01(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let text = format!("Hello, {}!", lab.word(6));
+    stage.start(&[&text])?;
+    let mut client = stage.first(&text)?;
+    expect_fin(lab, &mut client)?;
+    let answer = format!("Hello, {}!", lab.word(7));
+    client.sends(answer.as_bytes());
+    for byte in answer.bytes() {
+        let _ = client.stream.write_all(&[byte]);
+        thread::sleep(Duration::from_millis(3)); // a packet of its own
+    }
+    lab.note("answered, one byte in each packet");
+    drop(client);
+    let ended = lab.finish_within(START)?;
+    ended.printed_lines(lab, &[&answer])?;
+    ended.code(lab, 0)
+}
+
+/// The client ends its direction when it has sent all.
+fn expect_fin(lab: &Lab, client: &mut Peer) -> Check {
+    let got = client.read(64, lab.until(AT_ONCE));
+    if got.bytes.is_empty() && got.end == End::Fin {
+        lab.note("and ended its direction");
+        return Ok(());
+    }
+    let actual = match got.bytes.is_empty() {
+        true => got.end.text().to_owned(),
+        false => show::bytes(&got.bytes, got.bytes.len()),
+    };
+    let mut failure = lab.fail("FIN after the request", actual);
+    failure.meaning = "A server that reads to the end of the request waits \
+                       for it for ever."
+        .into();
+    failure.look =
+        "what you do after the last write: end that direction".into();
+    if got.bytes.is_empty() {
+        return Err(failure.into());
+    }
+    failure.meaning = "It sends more than it was given: a newline?".into();
+    lab.warn(failure);
+    Ok(())
+}
+
+/// A port that is bound and not listening: refused for sure, and nobody else
+/// can take it.
+pub fn closed_port() -> Check<(Socket, SocketAddr)> {
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|s| {
+        s.bind(&any_port().into())?;
+        let addr = s.local_addr()?.as_socket();
+        Ok(addr.map(|addr| (s, addr)))
+    });
+    bound
+        .ok()
+        .flatten()
+        .ok_or_else(|| Box::new(Stop::Unknown("no port could be bound".into())))
+}
+
+fn c1_02(lab: &Lab) -> Check {
+    let (_socket, addr) = closed_port()?;
+    let client = lab.start(addr, &["hi".to_owned()], None)?;
+    lab.keep(client);
+    lab.note("nobody listens at its {addr}");
+    let ended = lab.finish_within(Duration::from_secs(3))?;
+    ended.failed(lab)?;
+    ended.said_why(lab)?;
+    ended.silent(lab)
+}
+
+const TOTAL: usize = 16_000_000;
+
+fn c2_01(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let mut input = lab.bytes(TOTAL);
+    if lab.is_framed() {
+        lines(&mut input);
+    }
+    let client = lab.start(stage.addr, &[], Some(input.clone()))?;
+    lab.keep(client);
+    lab.note("16 MB on its stdin; our server echoes");
+    let peer = stage.accept(START)?;
+    lab.open_window();
+    let ended = thread::scope(|scope| {
+        if let Ok(mut stream) = peer.stream.try_clone() {
+            let is_framed = lab.is_framed();
+            scope.spawn(move || echo_all(&mut stream, is_framed));
+        }
+        let ended = lab.finish_within(CASE);
+        let _ = peer.stream.shutdown(Shutdown::Both);
+        ended
+    })?;
+    ended.code(lab, 0)?;
+    same_bytes(lab, &input, &ended.stdout)
+}
+
+fn same_bytes(lab: &Lab, want: &[u8], got: &[u8]) -> Check {
+    let actual = match show::first_difference(want, got) {
+        None => return Ok(()),
+        Some(at) if at == got.len() => "only a part of it",
+        Some(at) if at == want.len() => "all of it, and more",
+        _ => "bytes differ",
+    };
+    let mut failure = lab.fail("the same 16 MB on stdout", actual);
+    failure.meaning = "What your client printed is not what came: text in \
+                       place of bytes, or an end too early?"
+        .into();
+    failure.look = "what is between your read and stdout".into();
+    Err(failure.into())
+}
+
+/// Lines of 1000 bytes, and no newline within.
+fn lines(input: &mut [u8]) {
+    for line in input.chunks_mut(1000) {
+        let end = line.len() - 1;
+        line.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+        line[end] = b'\n';
+    }
+}
+
+/// A plain echo server: what it cannot write, it does not read.
+fn echo_all(stream: &mut TcpStream, is_framed: bool) {
+    let mut input = Vec::new();
+    let mut buffer = [0; 64 * 1024];
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        input.extend_from_slice(&buffer[..n]);
+        let output = if is_framed {
+            replies(&mut input)
+        } else {
+            std::mem::take(&mut input)
+        };
+        if stream.write_all(&output).is_err() {
+            return;
+        }
+    }
+    let _ = stream.shutdown(Shutdown::Write);
+}
+
+/// Takes the whole frames out of `input`, and returns the replies.
+fn replies(input: &mut Vec<u8>) -> Vec<u8> {
+    let mut output = Vec::new();
+    let mut used = 0;
+    while let Head::Whole { payload, size, .. } = head(&input[used..]) {
+        output.extend(wire::reply(payload));
+        used += size;
+    }
+    input.drain(..used);
+    output
+}
+
+fn c4_01(lab: &Lab) -> Check {
+    for length in [u32::MAX, 0] {
+        let stage = Stage::open(lab)?;
+        let [text] = words(lab);
+        stage.start(&[&text])?;
+        let mut client = stage.first(&text)?;
+        client.send_anyway(&length.to_be_bytes());
+        lab.note(format!("answered with a length of {length}"));
+        let ended = stage.finish_alone(AT_ONCE)?;
+        ended.failed(lab)?;
+        ended.silent(lab)?;
+    }
+    Ok(())
+}
+
+fn c4_02(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let texts: [String; 3] = words(lab);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    stage.start(&texts)?;
+    let mut client = stage.accept(START)?;
+    lab.open_window();
+    let mut answered = 0;
+    while answered < texts.len() {
+        let more = answer_in_slices(lab, &mut client, &texts[answered..])?;
+        answered += more;
+        if answered < texts.len() {
+            // A connection for each request is right, too.
+            client = stage.accept(AT_ONCE)?;
+        }
+    }
+    lab.note("got 3 requests, answered in slices of 7 bytes");
+    drop(client);
+    let ended = lab.finish_within(START)?;
+    ended.printed_lines(lab, &texts)?;
+    ended.code(lab, 0)
+}
+
+fn join(make: fn(&[u8]) -> Vec<u8>, texts: &[&str]) -> Vec<u8> {
+    texts.iter().flat_map(|text| make(text.as_bytes())).collect()
+}
+
+/// Answers what comes on one connection, and returns how many requests that
+/// were. Some clients wait for each reply, others do not: both are right. So
+/// what has come is answered, and then we wait for more.
+fn answer_in_slices(
+    lab: &Lab,
+    client: &mut Peer,
+    texts: &[&str],
+) -> Check<usize> {
+    let want = join(wire::echo, texts);
+    let mut got = Got { bytes: Vec::new(), end: End::Open };
+    let until = lab.until(Duration::from_secs(5));
+    let mut answered = 0;
+    while answered < texts.len() {
+        let pause = Instant::now() + Duration::from_millis(200);
+        let part = client.read(want.len() - got.bytes.len(), pause);
+        got.bytes.extend(part.bytes);
+        got.end = part.end;
+        let due = wire::count(&got.bytes);
+        let is_good = want.starts_with(&got.bytes);
+        if is_good && got.end != End::Open && due == answered && due > 0 {
+            return Ok(answered);
+        }
+        if !is_good || got.end != End::Open || Instant::now() > until {
+            lab.hint(
+                "From step 4 on each TEXT on the command line is a frame.",
+                "how many frames you send for three TEXTs",
+            );
+            client.sends(b"");
+            let limit = Duration::from_secs(5);
+            return Err(client.mismatch(&want, &got, limit).into());
+        }
+        send_in_slices(client, &join(wire::reply, &texts[answered..due]));
+        answered = due;
+    }
+    Ok(answered)
+}
+
+fn send_in_slices(client: &mut Peer, bytes: &[u8]) {
+    for slice in bytes.chunks(7) {
+        let _ = client.stream.write_all(slice);
+        thread::sleep(Duration::from_millis(3)); // a packet of its own
+    }
+}

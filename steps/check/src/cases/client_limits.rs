@@ -1,0 +1,268 @@
+//! C5: a client's time limits, and what it makes of half an answer.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::case::{Case, Check, Hint, Stop, Tag};
+use crate::cases::client_retry::drip;
+use crate::cases::stage::{AT_ONCE, START, Stage, quick, reply_to, words};
+use crate::lab::{Lab, SLACK, any_port};
+
+const FAULT: &[Tag] = &[Tag::Timed, Tag::Starts, Tag::Hostile];
+
+pub const CASES: &[Case] = &[
+    Case {
+        id: "C5-02",
+        title: "gives up on a connect that is never answered",
+        steps: 5..=5,
+        rule: (5, 5),
+        tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
+        why: "A firewall that drops, a machine that is off: nothing comes \
+              back, not even a refusal. Left alone, the system tries for two \
+              minutes.",
+        hint: Hint {
+            meaning: "The connect is left to the system, which tries for two \
+                      minutes.",
+            look: "the limit of a connect: TCP_CONNECT_MS",
+        },
+        script: c5_02,
+    },
+    Case {
+        id: "C5-03",
+        title: "gives up on a server that never answers",
+        steps: 5..=5,
+        rule: (5, 5),
+        tags: FAULT,
+        why: "Connected, asked, and then nothing: the server may have done \
+              the work, or not. So the outcome is unknown. And the connection \
+              is of no more use: a late reply on it would be taken for the \
+              next request's.",
+        hint: Hint {
+            meaning: "The wait for a reply has no limit, or a timed out \
+                      connection is kept.",
+            look: "the limit of an attempt, TCP_REQUEST_MS, and what is \
+                   closed after it",
+        },
+        script: c5_03,
+    },
+    Case {
+        id: "C5-07",
+        title: "takes a reply that comes byte by byte",
+        steps: 5..=5,
+        rule: (4, 1),
+        tags: &[Tag::Timed, Tag::Starts],
+        why: "Slow is not broken. The limit is for the whole reply, and this \
+              one comes well within it, one byte in each packet.",
+        hint: Hint {
+            meaning: "Your client takes one read for one reply.",
+            look: "how you read a frame: until all its bytes are there",
+        },
+        script: c5_07,
+    },
+    Case {
+        id: "C5-08",
+        title: "a reply length of 4 294 967 295: exit code 5 at once",
+        steps: 5..=5,
+        rule: (5, 6),
+        tags: FAULT,
+        why: "The server broke the protocol. Nobody knows what it did with \
+              the request, and asking it again would only get more of the \
+              same: this is reported, and not repeated.",
+        hint: Hint {
+            meaning: "The length was believed, or the request repeated.",
+            look: "the check of a reply's length, and where its error goes",
+        },
+        script: c5_08,
+    },
+    Case {
+        id: "C5-09",
+        title: "prints nothing of a reply that was cut short",
+        steps: 5..=5,
+        rule: (5, 6),
+        tags: FAULT,
+        why: "Half an answer looks like an answer. Who reads stdout cannot \
+              tell, so nothing is printed until the frame is whole; and since \
+              the outcome is unknown, the exit code is 4.",
+        hint: Hint {
+            meaning: "A part of a reply was taken for a reply, or its end for \
+                      a good end.",
+            look: "what you do at EOF inside a frame",
+        },
+        script: c5_09,
+    },
+    Case {
+        id: "C5-10",
+        title: "keeps its deadline, whatever the attempts",
+        steps: 5..=5,
+        rule: (5, 5),
+        tags: FAULT,
+        why: "Fifty attempts of 200 ms are ten seconds. Who asked wants an \
+              answer, or a no, by the deadline: it counts everything, waits \
+              and attempts, and cuts the one that is under way.",
+        hint: Hint {
+            meaning: "The deadline is not checked, or not inside an attempt.",
+            look: "what is left of TCP_DEADLINE_MS limits each attempt and \
+                   each wait",
+        },
+        script: c5_10,
+    },
+];
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn c5_02(lab: &Lab) -> Check {
+    quick(lab, 2);
+    lab.set("TCP_CONNECT_MS", 500);
+    let hole = BlackHole::dig()?;
+    let client = lab.start(hole.addr, &["hi".to_owned()], None)?;
+    lab.keep(client);
+    lab.note("nothing answers its connect");
+    let ended = lab.finish(ms(4000), ms(4000))?;
+    ended.code(lab, 3)?;
+    ended.silent(lab)
+}
+
+/// An address that does not answer: on Linux a full queue of connections
+/// ignores whoever knocks (listen(2)).
+struct BlackHole {
+    addr: SocketAddr,
+    _queue: Socket,
+    _waiting: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    fn dig() -> Check<BlackHole> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
+        let made = socket.and_then(|socket| {
+            socket.bind(&any_port().into())?;
+            socket.listen(0)?;
+            Ok((socket.local_addr()?.as_socket(), socket))
+        });
+        if let Ok((Some(addr), queue)) = made {
+            let mut waiting = Vec::new();
+            for _ in 0..8 {
+                match TcpStream::connect_timeout(&addr, ms(150)) {
+                    Ok(stream) => waiting.push(stream),
+                    Err(_) => {
+                        let (_queue, _waiting) = (queue, waiting);
+                        return Ok(BlackHole { addr, _queue, _waiting });
+                    }
+                }
+            }
+        }
+        let why = "no address could be made that does not answer";
+        Err(Box::new(Stop::Unknown(why.into())))
+    }
+}
+
+/// The limit of an attempt that these cases set, in ms.
+const REQUEST: u64 = 400;
+
+fn c5_03(lab: &Lab) -> Check {
+    quick(lab, 2);
+    lab.set("TCP_REQUEST_MS", REQUEST);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    for attempt in 1..=2 {
+        let limit = if attempt == 1 { START } else { AT_ONCE };
+        let mut client = stage.accept(limit)?;
+        if attempt == 1 {
+            lab.open_window();
+        }
+        let start = Instant::now();
+        client.request(&text)?;
+        if client.is_closed(start + ms(REQUEST * 9 / 10))? {
+            let expected = format!("it waits {REQUEST} ms for the reply");
+            let failure = lab.fail(expected, "it closed before that");
+            return Err(failure.into());
+        }
+        if !client.is_closed(start + ms(REQUEST) + SLACK)? {
+            let expected = format!("it closes {REQUEST} ms after its request");
+            let mut failure = lab.fail(expected, "still open");
+            failure.by_time = true;
+            return Err(failure.into());
+        }
+        lab.note("not answered; it closed");
+    }
+    let ended = stage.finish_alone(AT_ONCE)?;
+    ended.code(lab, 4)?;
+    ended.silent(lab)
+}
+
+fn c5_07(lab: &Lab) -> Check {
+    quick(lab, 2);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    let mut client = stage.first(&text)?;
+    drip(&mut client.stream, &reply_to(lab, &text));
+    lab.note("answered byte by byte");
+    client.fin();
+    let ended = stage.finish_alone(AT_ONCE)?;
+    ended.code(lab, 0)?;
+    ended.printed_lines(lab, &[&text])
+}
+
+fn c5_08(lab: &Lab) -> Check {
+    quick(lab, 5);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    let mut client = stage.first(&text)?;
+    client.send_anyway(&[0xff; 4]);
+    lab.note("answered ff ff ff ff");
+    let ended = stage.finish_alone(AT_ONCE)?;
+    ended.code(lab, 5)?;
+    ended.silent(lab)
+}
+
+fn c5_09(lab: &Lab) -> Check {
+    quick(lab, 2);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    let mut client = stage.first(&text)?;
+    for attempt in 1..=2 {
+        let reply = reply_to(lab, &text);
+        client.send_anyway(&reply[..reply.len() - 2]);
+        client.fin();
+        lab.note("answered all but 2 bytes, then FIN");
+        if attempt == 1 {
+            client = stage.next(&text, AT_ONCE)?;
+        }
+    }
+    let ended = stage.finish_alone(AT_ONCE)?;
+    ended.silent(lab)?;
+    ended.code(lab, 4)
+}
+
+const DEADLINE: u64 = 1200;
+
+fn c5_10(lab: &Lab) -> Check {
+    lab.set("TCP_DEADLINE_MS", DEADLINE);
+    lab.set("TCP_ATTEMPTS", 50);
+    lab.set("TCP_BACKOFF_BASE_MS", 10);
+    lab.set("TCP_BACKOFF_CAP_MS", 20);
+    for request in [200, 5000] {
+        lab.set("TCP_REQUEST_MS", request);
+        let stage = Stage::open(lab)?;
+        let [text] = words(lab);
+        stage.start(&[&text])?;
+        let mut held = vec![stage.first(&text)?.stream];
+        let start = Instant::now();
+        lab.note(format!("never answers, TCP_REQUEST_MS={request}"));
+        let limit = start + ms(DEADLINE) + SLACK;
+        while lab.client_ended().is_none() && Instant::now() < limit {
+            held.extend(stage.accept_within(ms(10)));
+        }
+        let ended = lab.finish(Duration::ZERO, ms(DEADLINE))?;
+        ended.code(lab, 4)?;
+        ended.silent(lab)?;
+    }
+    Ok(())
+}

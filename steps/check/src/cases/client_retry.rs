@@ -1,0 +1,309 @@
+//! C5: when a client asks again, and when it must not.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Check, Hint, Tag};
+use crate::cases::client_basic::closed_port;
+use crate::cases::stage::{AT_ONCE, START, Stage, quick, reply_to, words};
+use crate::lab::{Lab, SLACK};
+use crate::peer::{End, Peer};
+use crate::wire::{ERROR, frame};
+
+const FAULT: &[Tag] = &[Tag::Timed, Tag::Starts, Tag::Hostile];
+
+pub const CASES: &[Case] = &[
+    Case {
+        id: "C5-01",
+        title: "refused each time: exit code 3",
+        steps: 5..=5,
+        rule: (5, 6),
+        tags: FAULT,
+        why: "Nobody listened, so the request was certainly not executed. \
+              That is worth a code of its own: who gets a 3 may safely ask \
+              again, or somebody else.",
+        hint: Hint {
+            meaning: "The outcome is known here: never connected, so never \
+                      executed.",
+            look: "which of your exit codes a failed connect leads to",
+        },
+        script: c5_01,
+    },
+    Case {
+        id: "C5-04",
+        title: "asks again when the connection is lost",
+        steps: 5..=5,
+        rule: (5, 6),
+        tags: FAULT,
+        why: "The server dropped two connections after it had read the \
+              request. An ECHO does no harm twice, so the client may ask \
+              again, and the third attempt is answered.",
+        hint: Hint {
+            meaning: "Your client gave up, although an ECHO may be repeated \
+                      and attempts were left.",
+            look: "which errors lead back to a new connection",
+        },
+        script: c5_04,
+    },
+    Case {
+        id: "C5-05",
+        title: "5 attempts, with waits that grow up to a cap",
+        steps: 5..=5,
+        rule: (5, 7),
+        tags: FAULT,
+        why: "Without a wait, a client asks a server in trouble ten thousand \
+              times a second. Without a cap, it waits for hours. Without an \
+              end, it never tells anyone that it did not work.",
+        hint: Hint {
+            meaning: "The attempts or the waits between them are not those \
+                      of the contract.",
+            look: "where attempts are counted, and min(CAP, BASE * 2^(k-1))",
+        },
+        script: c5_05,
+    },
+    Case {
+        id: "C5-06",
+        title: "does not ask again after a definite error",
+        steps: 5..=5,
+        rule: (5, 6),
+        tags: FAULT,
+        why: "ERROR 4 says: not executed, and the same request will get the \
+              same answer. To ask again is load without hope.",
+        hint: Hint {
+            meaning: "ERROR 4 is final: asking again will not help.",
+            look: "the table of what may be retried",
+        },
+        script: c5_06,
+    },
+    Case {
+        id: "C5-11",
+        title: "8 clients that lose the server do not return in step",
+        steps: 5..=5,
+        rule: (5, 7),
+        tags: FAULT,
+        why: "When a server comes back, all that lost it are there at once, \
+              and again together after each wait: the load that stopped it \
+              stops it again. A random wait spreads them.",
+        hint: Hint {
+            meaning: "All clients wait equally long: there is no randomness \
+                      in the wait.",
+            look: "the wait is a random part of its ceiling, from 0 on",
+        },
+        script: c5_11,
+    },
+];
+
+fn c5_01(lab: &Lab) -> Check {
+    quick(lab, 3);
+    let (_socket, addr) = closed_port()?;
+    let client = lab.start(addr, &["hi".to_owned()], None)?;
+    lab.keep(client);
+    lab.note("nobody listens at its {addr}");
+    let ended = lab.finish_within(Duration::from_secs(4))?;
+    ended.code(lab, 3)?;
+    ended.said_why(lab)?;
+    ended.silent(lab)
+}
+
+fn c5_04(lab: &Lab) -> Check {
+    quick(lab, 5);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    drop(stage.first(&text)?);
+    lab.note("dropped it");
+    drop(stage.next(&text, AT_ONCE)?);
+    lab.note("dropped it");
+    let mut third = stage.next(&text, AT_ONCE)?;
+    third.send_anyway(&reply_to(lab, &text));
+    third.fin();
+    let ended = lab.finish_within(AT_ONCE)?;
+    ended.code(lab, 0)?;
+    ended.printed_lines(lab, &[&text])
+}
+
+fn c5_05(lab: &Lab) -> Check {
+    // The defaults: 5 attempts, ceilings of 100, 200, 400 and 800 ms.
+    let waits = drop_all(lab, 5, &[100, 200, 400, 800])?;
+    // All of the 4 random waits together: below 30 ms once in 200 000 runs.
+    if waits.iter().sum::<Duration>() < Duration::from_millis(30) {
+        let expected = "random waits of up to 100, 200, 400 and 800 ms";
+        let mut failure = lab.fail(expected, "no wait at all");
+        failure.meaning =
+            "Your client asks again at once, as fast as it can.".into();
+        failure.look = "what is between two attempts".into();
+        return Err(failure.into());
+    }
+    lab.note("now with TCP_BACKOFF_CAP_MS=40");
+    quick(lab, 10);
+    let ceilings = [20, 40, 40, 40, 40, 40, 40, 40, 40];
+    drop_all(lab, 10, &ceilings).map(|_| ())
+}
+
+/// Drops each attempt after its request. Returns the waits in between.
+fn drop_all(lab: &Lab, n: usize, ceilings: &[u64]) -> Check<Vec<Duration>> {
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    drop(stage.first(&text)?);
+    let mut waits = Vec::new();
+    for (k, ceiling) in ceilings.iter().enumerate() {
+        let most = Duration::from_millis(ceiling * 5 / 4);
+        let dropped = Instant::now();
+        lab.note(format!("dropped attempt {}", k + 1));
+        let limit = most + SLACK;
+        let mut next = stage
+            .accept(limit)
+            .map_err(|stop| explain_gap(lab, *stop, k + 1, n, *ceiling))?;
+        waits.push(dropped.elapsed());
+        next.request(&text)?;
+    }
+    lab.note(format!("dropped attempt {n}"));
+    let ended = stage_is_over(&stage, n)?;
+    ended.code(lab, 4)?;
+    ended.silent(lab)?;
+    Ok(waits)
+}
+
+fn explain_gap(
+    lab: &Lab,
+    stop: crate::case::Stop,
+    k: usize,
+    n: usize,
+    ceiling: u64,
+) -> Box<crate::case::Stop> {
+    let crate::case::Stop::Fail(mut failure) = stop else {
+        return Box::new(stop);
+    };
+    if lab.client_ended().is_some() {
+        failure.expected = format!("{n} attempts");
+        failure.actual[0] = format!("{k}, then {}", failure.actual[0]);
+    } else {
+        failure.expected =
+            format!("attempt {} after at most {ceiling} ms", k + 1);
+        failure.meaning = format!(
+            "The wait is longer than its ceiling of {ceiling} ms, even with \
+             25 % more."
+        );
+    }
+    failure.into()
+}
+
+/// No attempt more than there should be.
+fn stage_is_over<'a>(
+    stage: &Stage<'a>,
+    n: usize,
+) -> Check<crate::cases::stage::Ended> {
+    let ended = stage.finish_alone(AT_ONCE);
+    ended.map_err(|stop| match *stop {
+        crate::case::Stop::Fail(mut failure) if !failure.by_time => {
+            failure.expected = format!("{n} attempts, and no more");
+            failure.meaning =
+                "Your client does not count its attempts, or counts the \
+                 retries only."
+                    .into();
+            failure.into()
+        }
+        other => Box::new(other),
+    })
+}
+
+fn c5_06(lab: &Lab) -> Check {
+    quick(lab, 5);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    let mut client = stage.first(&text)?;
+    client.send_anyway(&frame(ERROR, b"\x04bad payload"));
+    lab.note("answered ERROR(4)");
+    let ended = stage.finish_alone(AT_ONCE)?;
+    ended.code(lab, 6)?;
+    ended.silent(lab)
+}
+
+const CLIENTS: usize = 8;
+
+/// With randomness the waits differ by 300 ms and more, without it by 7.
+const SPREAD: Duration = Duration::from_millis(60);
+
+fn c5_11(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let texts: [String; CLIENTS] = words(lab);
+    for text in &texts {
+        stage.start(&[text])?;
+    }
+    let mut dropped = [None; CLIENTS];
+    let mut waits = vec![Vec::new(); CLIENTS];
+    // All of them are there before the first connection is dropped.
+    let mut held: Vec<(usize, TcpStream)> = Vec::new();
+    while waits.iter().any(|waits| waits.len() < 4) {
+        let limit = START.min(lab.left());
+        let Some(stream) = stage.accept_within(limit) else {
+            return too_few(lab);
+        };
+        let came = Instant::now();
+        let who = which(lab, stream, &texts)?;
+        if let Some(dropped) = dropped[who.0] {
+            waits[who.0].push(came - dropped);
+        }
+        held.push(who);
+        if held.len() == CLIENTS || dropped.iter().all(Option::is_some) {
+            lab.note("dropped");
+            for (i, stream) in held.drain(..) {
+                drop(stream);
+                dropped[i] = Some(Instant::now());
+            }
+        }
+    }
+    is_spread(lab, &waits)
+}
+
+/// Whose connection is it? Their texts differ.
+fn which(
+    lab: &Lab,
+    stream: TcpStream,
+    texts: &[String],
+) -> Check<(usize, TcpStream)> {
+    let mut peer = Peer::new(lab, stream, "");
+    let want = lab.request(texts[0].as_bytes());
+    let got = peer.read(want.len(), lab.until(AT_ONCE * 3));
+    let is_of = |text: &String| lab.request(text.as_bytes()) == got.bytes;
+    match texts.iter().position(is_of) {
+        Some(who) => Ok((who, peer.stream)),
+        None => {
+            let mut failure = peer.mismatch(&want, &got, AT_ONCE * 3);
+            failure.by_time = got.end == End::Open;
+            Err(failure.into())
+        }
+    }
+}
+
+fn too_few(lab: &Lab) -> Check {
+    let mut failure = lab.fail("5 attempts of each of 8 clients", "fewer");
+    failure.by_time = true;
+    failure.meaning = "Some client gave up before its fifth attempt.".into();
+    Err(failure.into())
+}
+
+fn is_spread(lab: &Lab, waits: &[Vec<Duration>]) -> Check {
+    let spread = |k: usize| {
+        let waits = waits.iter().map(|waits| waits[k]);
+        waits.clone().max().unwrap_or_default()
+            - waits.min().unwrap_or_default()
+    };
+    if spread(2) > SPREAD || spread(3) > SPREAD {
+        return Ok(());
+    }
+    let expected = "their 3rd or 4th waits differ by more than 60 ms";
+    let actual = "all came back within 60 ms of each other, twice";
+    Err(lab.fail(expected, actual).into())
+}
+
+/// Sends slowly, byte by byte.
+pub fn drip(stream: &mut TcpStream, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = stream.write_all(&[*byte]);
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}

@@ -1,0 +1,230 @@
+//! S2: every byte comes back.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::case::{Case, Check, Hint, Tag};
+use crate::lab::Lab;
+use crate::proc;
+
+pub const CASES: &[Case] = &[
+    Case {
+        id: "S2-01",
+        title: "answers without a newline, and without an end",
+        steps: 2..=5,
+        rule: (2, 1),
+        tags: &[],
+        why: "TCP knows no lines and no messages: who waits for a newline \
+              waits for something that the other side never promised to send.",
+        hint: Hint {
+            meaning: "Your server waits for more: for a newline, for EOF, or \
+                      for a full buffer.",
+            look: "what your read waits for: it should return with what is \
+                   there",
+        },
+        script: s2_01,
+    },
+    Case {
+        id: "S2-02",
+        title: "returns each byte value unchanged",
+        steps: 2..=5,
+        rule: (2, 1),
+        tags: &[],
+        why: "A text survives many mistakes that bytes do not: decoding, \
+              trimming, a terminating zero. A picture or a compressed file \
+              has all 256 values in it.",
+        hint: Hint {
+            meaning: "Some bytes did not come back as they were sent.",
+            look: "what happens between your read and your write",
+        },
+        script: s2_02,
+    },
+    Case {
+        id: "S2-04",
+        title: "ends when the client ends at once",
+        steps: 2..=5,
+        rule: (2, 2),
+        tags: &[],
+        why: "A read of nothing means that the client has ended. It is not \
+              an error and not an empty message; the server owes nothing, \
+              and ends its own direction.",
+        hint: Hint {
+            meaning: "Your server does not see EOF, or does not close at it.",
+            look: "what you do when read returns 0 bytes",
+        },
+        script: s2_04,
+    },
+    Case {
+        id: "S2-05",
+        title: "answers each piece as it arrives",
+        steps: 2..=5,
+        rule: (2, 1),
+        tags: &[],
+        why: "People type slowly and networks deliver in pieces. A server \
+              that answers once, or only when enough has come, works in a \
+              test that sends everything in one write, and nowhere else.",
+        hint: Hint {
+            meaning: "Your server answered once and then no more, or it \
+                      collects until there is enough.",
+            look: "the loop around read and write",
+        },
+        script: s2_05,
+    },
+    Case {
+        id: "S2-06",
+        title: "does not spin after the client's end",
+        steps: 2..=5,
+        rule: (2, 2),
+        tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
+        why: "At EOF a read returns at once, and the next one, and the next. \
+              A loop that goes on reading takes a whole processor for each \
+              client that has left, and nobody sees it but the fan.",
+        hint: Hint {
+            meaning: "Your server reads the end again and again.",
+            look: "what you do when read returns 0 bytes",
+        },
+        script: s2_06,
+    },
+    Case {
+        id: "S2-07",
+        title: "lives on when a client resets in the middle",
+        steps: 2..=5,
+        rule: (2, 3),
+        tags: &[Tag::Hostile],
+        why: "Laptops are closed and cables pulled. The write to a client \
+              that is gone fails, in some languages with a signal that ends \
+              the program. The next client must not notice.",
+        hint: Hint {
+            meaning: "The reset of one client ended or blocked the server.",
+            look: "where an error of read or write goes; SIGPIPE",
+        },
+        script: s2_07,
+    },
+    Case {
+        id: "S2-08",
+        title: "1000 short connections leave nothing open",
+        steps: 2..=5,
+        rule: (2, 2),
+        tags: &[Tag::Linux, Tag::Starts],
+        why: "Each connection is a descriptor, and a process has about a \
+              thousand. A server that forgets to close one now and then works \
+              all day and fails at night.",
+        hint: Hint {
+            meaning: "Descriptors stay open after their client has gone.",
+            look: "each way out of your connection's code: does it close?",
+        },
+        script: s2_08,
+    },
+];
+
+fn s2_01(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.expect_nothing("before a request")?;
+    client.exchange(lab.word(2).as_bytes())?;
+    client.expect_nothing("after the answer")
+}
+
+fn s2_02(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let turn = lab.below(256) as u8;
+    let mut all: Vec<u8> =
+        (0..8 * 256).map(|i| turn.wrapping_add(i as u8)).collect();
+    all.extend_from_slice(b"\0 \t\r\n"); // what a text library strips
+    client.say(&all)?;
+    client.fin();
+    client.expect_all(&lab.answer(&all))
+}
+
+fn s2_04(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.fin();
+    client.expect_all(b"")
+}
+
+fn s2_05(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    for byte in b"slow" {
+        client.exchange(&[*byte])?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    let word = lab.word(6);
+    client.exchange(word.as_bytes())?;
+    client.fin();
+    client.expect_all(b"")
+}
+
+/// How long a server is watched, and how much of a core it may use.
+const WATCHED: Duration = Duration::from_millis(500);
+const BUSY: Duration = Duration::from_millis(75); // 15 %
+
+fn s2_06(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.exchange(b"hi")?;
+    client.fin();
+    // A program that still compiles itself (Java, JavaScript) calms down;
+    // one that spins does not.
+    let mut used = Duration::ZERO;
+    for _ in 0..3 {
+        let before = proc::cpu_time(&lab.pids());
+        thread::sleep(WATCHED);
+        used = proc::cpu_time(&lab.pids()).saturating_sub(before);
+        if used < BUSY {
+            return Ok(());
+        }
+    }
+    let _ = used; // the figure differs from run to run
+    let expected = "less than 15 % of a core for a client that has ended";
+    Err(lab.fail(expected, "it keeps a core busy").into())
+}
+
+fn s2_07(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    for _ in 0..5 {
+        let mut client = lab.connect(addr)?;
+        client.exchange(lab.word(5).as_bytes())?;
+        let half = lab.request(&[b'x'; 50_000]);
+        client.send_anyway(&half[..half.len() - 7]);
+        client.reset();
+    }
+    let mut next = lab.connect(addr)?;
+    next.exchange(lab.word(9).as_bytes())?;
+    next.fin();
+    next.expect_all(b"")
+}
+
+/// One client that comes, gets its echo, and goes.
+pub fn visit(lab: &Lab, addr: std::net::SocketAddr, text: &str) -> Check {
+    let mut client = lab.connect(addr)?;
+    client.exchange(text.as_bytes())?;
+    client.fin();
+    client.expect_all(b"")
+}
+
+/// Waits until no more descriptors are open than before, give or take 5.
+pub fn nothing_left(lab: &Lab, before: usize) -> Check {
+    let until = lab.until(Duration::from_secs(3));
+    while proc::descriptors(&lab.pids()) > before + 5 {
+        if std::time::Instant::now() > until {
+            let expected = "as many open descriptors as before, or 5 more";
+            let failure = lab.fail(expected, "many more are open");
+            return Err(failure.into());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn s2_08(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    visit(lab, addr, "warm")?;
+    let before = proc::descriptors(&lab.pids());
+    for i in 0..1000 {
+        visit(lab, addr, &i.to_string())?;
+    }
+    nothing_left(lab, before)
+}

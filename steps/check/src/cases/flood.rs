@@ -1,0 +1,114 @@
+//! S2-03: more than all buffers between the two ends hold.
+
+use std::io::{ErrorKind, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use crate::case::{Case, Check, Hint};
+use crate::lab::{CASE, Lab};
+use crate::peer::{End, Peer};
+use crate::{cause, show, wire};
+
+pub const CASES: &[Case] = &[Case {
+    id: "S2-03",
+    title: "loses nothing of 16 MB, also to a slow reader",
+    steps: 2..=5,
+    rule: (2, 1),
+    tags: &[],
+    why: "A write may take less than it was given; small tests never show \
+          it. Here the client first sends and does not read, until nothing \
+          moves any more: then the server's writes are partial. After that \
+          it reads and compares each byte.",
+    hint: Hint {
+        meaning: "A write took only a part of the bytes, and the rest was \
+                  forgotten.",
+        look: "what your write returns: how many bytes it took",
+    },
+    script: s2_03,
+}];
+
+const TOTAL: usize = 16_000_000;
+
+/// Without progress for so long, all buffers are full.
+const STALL: Duration = Duration::from_millis(300);
+
+/// Writes until nothing moves, or all is written; returns how much that was.
+pub fn write_until_stalled(stream: &mut TcpStream, bytes: &[u8]) -> usize {
+    let _ = stream.set_write_timeout(Some(STALL));
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match stream.write(&bytes[sent..]) {
+            Ok(0) => break,
+            Ok(n) => sent += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    sent
+}
+
+/// What is sent, and what must come back.
+fn traffic(lab: &Lab) -> (Vec<u8>, Vec<u8>) {
+    let data = lab.bytes(TOTAL);
+    if !lab.is_framed() {
+        return (data.clone(), data);
+    }
+    let messages = data.chunks(60_000);
+    let requests = messages.clone().flat_map(wire::echo).collect();
+    (requests, messages.flat_map(wire::reply).collect())
+}
+
+fn s2_03(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let (requests, want) = traffic(lab);
+    let mut client = lab.connect(addr)?;
+    client.sends(&requests);
+    let sent = write_until_stalled(&mut client.stream, &requests);
+    lab.note("sent until nothing moved");
+    let rest = requests[sent..].to_vec();
+    let got = thread::scope(|scope| {
+        if let Ok(mut writer) = client.stream.try_clone() {
+            let _ = writer.set_write_timeout(Some(CASE));
+            scope.spawn(move || {
+                let _ = writer.write_all(&rest);
+                let _ = writer.shutdown(Shutdown::Write);
+            });
+        }
+        let until = lab.until(CASE);
+        let got = client.read(want.len() + 1, until);
+        let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
+        got
+    });
+    lab.note("sent the rest and read all");
+    compare(&client, &want, &got)
+}
+
+fn compare(client: &Peer, want: &[u8], got: &crate::peer::Got) -> Check {
+    let differs = show::first_difference(want, &got.bytes);
+    let Some(at) = differs else {
+        return match got.end {
+            End::Fin => Ok(()),
+            end => Err(client.fail("FIN after it", end.text()).into()),
+        };
+    };
+    // Where exactly depends on how full the buffers were.
+    let is_short = at == got.bytes.len();
+    let actual = match (is_short, at < 4096) {
+        (true, _) => format!("only a part came, then {}", got.end.text()),
+        (false, true) => format!("byte {} differs", show::number(at)),
+        (false, false) => "the beginning is right, then bytes differ".into(),
+    };
+    let mut failure = client.fail("each byte, in order, and FIN", &actual);
+    failure.by_time = is_short && got.end == End::Open;
+    if is_short && got.end == End::Open && at > 0 {
+        failure.meaning = "It stopped in the middle: does it wait for us to \
+                           read while we wait for it to read?"
+            .into();
+    }
+    let part = &got.bytes[at..];
+    if let Some((meaning, look)) = cause::text_as_length(part) {
+        (failure.meaning, failure.look) = (meaning, look.into());
+    }
+    Err(failure.into())
+}

@@ -1,0 +1,198 @@
+//! S1: bind and accept.
+
+use std::time::Duration;
+
+use crate::case::{Case, Check, Hint, Tag};
+use crate::lab::{Lab, PATIENCE, any_port};
+use crate::program::describe;
+use crate::show;
+
+const GREETING: &[u8] = b"Hello, client!";
+
+pub const CASES: &[Case] = &[
+    Case {
+        id: "S1-01",
+        title: "greets a client and closes",
+        steps: 1..=1,
+        rule: (1, 1),
+        tags: &[],
+        why: "The smallest conversation there is: the client says a word, \
+              the server answers and ends. The client does not end its own \
+              direction first, so a server that waits for the end of the \
+              stream waits for ever.",
+        hint: Hint {
+            meaning: "Your server reads until EOF, or forgot to answer, or \
+                      to close.",
+            look: "read once, write the greeting, close",
+        },
+        script: s1_01,
+    },
+    Case {
+        id: "S1-02",
+        title: "greets 20 clients, one after another",
+        steps: 1..=1,
+        rule: (1, 1),
+        tags: &[],
+        why: "A server is a loop around accept. The first client is the one \
+              you tried by hand; the second one is the test.",
+        hint: Hint {
+            meaning: "Your server serves some clients and then no more.",
+            look: "the loop around accept: what ends it?",
+        },
+        script: s1_02,
+    },
+    Case {
+        id: "S1-03",
+        title: "lives on when 20 clients reset at once",
+        steps: 1..=5,
+        rule: (1, 2),
+        tags: &[Tag::Hostile],
+        why: "A client that crashes, or a port scanner, leaves a reset where \
+              a request was due. To read or write then is an error, and that \
+              error belongs to one client; it must not reach the accept loop.",
+        hint: Hint {
+            meaning: "An error on one connection ended or blocked the server.",
+            look: "where an error of read or write goes: only that client \
+                   may end",
+        },
+        script: s1_03,
+    },
+    Case {
+        id: "S1-04",
+        title: "says so when its port is taken",
+        steps: 1..=5,
+        rule: (1, 3),
+        tags: &[Tag::Starts, Tag::Places],
+        why: "Sooner or later somebody starts the server twice. The second \
+              one must not hang, and must not share the port in silence: it \
+              says which address is taken, and ends with an error.",
+        hint: Hint {
+            meaning: "The error of bind was ignored, or says too little.",
+            look: "what you do when bind fails: name the address, exit 1",
+        },
+        script: s1_04,
+    },
+    Case {
+        id: "S1-05",
+        title: "starts again on the port it just used",
+        steps: 1..=5,
+        rule: (1, 3),
+        tags: &[Tag::Starts, Tag::Places],
+        why: "The side that closes first remembers the connection for a \
+              minute (TIME_WAIT). Without one socket option, bind then says \
+              that the address is in use, though no program is there.",
+        hint: Hint {
+            meaning: "A connection in TIME_WAIT still holds the port.",
+            look: "a socket option to set before bind",
+        },
+        script: s1_05,
+    },
+];
+
+fn greeted(lab: &Lab, addr: std::net::SocketAddr, text: &str) -> Check {
+    let mut client = lab.connect(addr)?;
+    client.send(text.as_bytes())?;
+    client.expect_all(GREETING)
+}
+
+fn s1_01(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.expect_nothing("before a request")?;
+    client.send(b"Hello, Server!")?;
+    client.expect_all(GREETING)
+}
+
+fn s1_02(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    for i in 1..=20 {
+        greeted(lab, addr, &format!("client {i}, {}", lab.word(8)))?;
+    }
+    Ok(())
+}
+
+fn s1_03(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    for _ in 0..20 {
+        lab.connect(addr)?.reset();
+    }
+    let word = lab.word(8);
+    match lab.setup.step {
+        1 => greeted(lab, addr, &word),
+        _ => lab.connect(addr)?.exchange(word.as_bytes()),
+    }
+}
+
+fn s1_04(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut second = lab.start(addr, &[], None)?;
+    lab.note("started it a second time on the same port");
+    let expected = "it exits with an error within 2 s, and names the address";
+    let Some(status) = second.wait(PATIENCE) else {
+        lab.keep(second);
+        let mut failure = lab.fail(expected, "the second one still runs");
+        failure.by_time = true;
+        return Err(failure.into());
+    };
+    second.wait_output();
+    let lines = [second.err.first(), second.out.first()].concat();
+    let text = String::from_utf8_lossy(&lines).into_owned();
+    if status.success() {
+        let actual = "the second one ended with exit code 0: a success";
+        return Err(lab.fail(expected, actual).into());
+    }
+    if !text.contains(&addr.port().to_string()) {
+        let actual = format!("{}, without the address", describe(status));
+        let mut failure = lab.fail(expected, actual);
+        let lines = second.last_lines(2);
+        failure.printed = lines.iter().map(|l| show::line(l)).collect();
+        return Err(failure.into());
+    }
+    trace(lab, &text);
+    Ok(())
+}
+
+/// A stack trace is no message.
+pub fn trace(lab: &Lab, text: &str) {
+    let signs = ["Traceback (most", "panicked at", "\n\tat ", "goroutine 1 ["];
+    if signs.iter().any(|sign| text.contains(sign)) {
+        let mut failure = lab.fail("a message", "a stack trace");
+        failure.meaning = "Who starts your program is not who wrote it.".into();
+        failure.look = "catch this error, and say it in one line".into();
+        lab.warn(failure);
+    }
+}
+
+fn s1_05(lab: &Lab) -> Check {
+    let addr = lab.server_at(any_port())?;
+    let mut client = lab.connect(addr)?;
+    match lab.setup.step {
+        1 => {
+            client.send(b"hello")?;
+            client.expect_all(GREETING)?;
+        }
+        _ => client.exchange(b"hello")?,
+    }
+    // The server goes first, so that TIME_WAIT is on its side.
+    lab.end_programs();
+    drop(client);
+    lab.note("ended it and started it again on the same port");
+    let start = std::time::Instant::now();
+    let again = lab.server_at(addr);
+    again.map_err(|stop| restart_failed(lab, *stop, start.elapsed()))?;
+    match lab.setup.step {
+        1 => greeted(lab, addr, "again"),
+        _ => lab.connect(addr)?.exchange(b"again"),
+    }
+}
+
+fn restart_failed(
+    lab: &Lab,
+    stop: crate::case::Stop,
+    took: Duration,
+) -> Box<crate::case::Stop> {
+    let crate::case::Stop::Fail(old) = stop else { return Box::new(stop) };
+    let mut failure = lab.fail("it listens again", "it did not come up");
+    failure.by_time = took > PATIENCE && old.by_time;
+    failure.into()
+}

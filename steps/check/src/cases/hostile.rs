@@ -1,0 +1,299 @@
+//! S4: what no honest client sends.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Check, Hint, Stop, Tag};
+use crate::lab::Lab;
+use crate::peer::Peer;
+use crate::wire::{ECHO_REPLY, ERROR, echo, frame};
+
+const BELIEVES: Hint = Hint {
+    meaning: "Your server believed the length, and waits for bytes that will \
+              never come.",
+    look: "the line after you read the 4 length bytes: check it BEFORE \
+           allocating or reading",
+};
+
+const STREAM: Hint = Hint {
+    meaning: "An unknown kind is no reason to end: the frame was whole, and \
+              the stream is still in step.",
+    look: "the last branch of what you do with a kind",
+};
+
+const HOSTILE: &[Tag] = &[Tag::Hostile];
+
+pub const CASES: &[Case] = &[
+    Case {
+        id: "S4-04",
+        title: "refuses a frame that is one byte too large",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "65 537 is the first length that is too much. A limit that is \
+              off by one is found by whoever looks for it, and the buffer \
+              behind it is one byte too small.",
+        hint: Hint {
+            meaning: "The limit is off by one, or it counts the payload only.",
+            look: "the comparison with the limit: N may be at most 65 536",
+        },
+        script: |lab| refuse(lab, &echo(&lab.bytes(65_536)), 1),
+    },
+    Case {
+        id: "S4-05",
+        title: "refuses a length of 4 294 967 295 at once",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "Four bytes cost the sender nothing. A server that believes them \
+              sets memory aside, or waits for 4 GB; a few such clients are \
+              enough. What is needed to refuse is there with the fourth byte.",
+        hint: Hint {
+            meaning: "Your server believed the length, and waits for 4 GB \
+                      that will never come.",
+            look: BELIEVES.look,
+        },
+        script: |lab| refuse(lab, &[0xff; 4], 1),
+    },
+    Case {
+        id: "S4-06",
+        title: "refuses a length that is negative with a sign",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "80 00 00 00 is the smallest number of a signed 32-bit type: less \
+              than any limit, so that the check passes. What is done with it \
+              next has ended many a program.",
+        hint: Hint {
+            meaning: "With a sign this length is negative, and so below the \
+                      limit.",
+            look: "the type of the length: it has no sign",
+        },
+        script: |lab| refuse(lab, &[0x80, 0, 0, 0], 1),
+    },
+    Case {
+        id: "S4-07",
+        title: "refuses a length of 0",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "Each frame has a kind, so N = 0 is no frame. A server that reads \
+              a kind from it reads the next frame's first byte, or outside of \
+              an array; one that skips it can be kept busy for ever.",
+        hint: Hint {
+            meaning: "N = 0 was taken for an empty message.",
+            look: "the check of the length: it has a lower end, too",
+        },
+        script: |lab| refuse(lab, &[0; 4], 2),
+    },
+    Case {
+        id: "S4-12",
+        title: "refuses HTTP, TLS and plain text",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "Whatever listens is visited: by browsers, scanners, and people \
+              with a terminal. Their first four bytes, read as a length, are \
+              far too large, and so the stranger is told so at once.",
+        hint: BELIEVES,
+        script: s4_12,
+    },
+    Case {
+        id: "S4-13",
+        title: "answers an unknown kind with ERROR 3, and goes on",
+        steps: 4..=5,
+        rule: (4, 4),
+        tags: &[],
+        why: "One day a newer client will use a kind that this server does \
+              not know. It must learn that, and be able to go on: the length \
+              was right, so the next frame is where it should be.",
+        hint: STREAM,
+        script: |lab| unknown_kind(lab, 0x55),
+    },
+    Case {
+        id: "S4-16",
+        title: "one client's mistake is not another's",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "An error on one connection must end there. If it travels up to \
+              the loop that all share, the worst client decides how long the \
+              others are served.",
+        hint: Hint {
+            meaning: "The fatal error of one client reached another one.",
+            look: "where the error of one connection goes",
+        },
+        script: s4_16,
+    },
+    Case {
+        id: "S4-17",
+        title: "does not read frames after a fatal error",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "After a bad length nobody knows where the next frame begins. \
+              Whoever goes on parsing lets the sender choose: the payload of \
+              the refused frame may look like a valid request.",
+        hint: Hint {
+            meaning: "Your server went on parsing after a fatal error.",
+            look: "what your read loop does after it has sent the ERROR",
+        },
+        script: s4_17,
+    },
+    Case {
+        id: "S4-18",
+        title: "its ERROR arrives although 8 MB are on their way",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "To close while bytes are unread sends a reset, and a reset \
+              throws away what the other side has not read yet: the ERROR, \
+              too. On this machine it often arrives all the same; over a real \
+              network it does not.",
+        hint: BELIEVES,
+        script: s4_18,
+    },
+    Case {
+        id: "S4-19",
+        title: "answers kinds of a server with ERROR 3",
+        steps: 4..=5,
+        rule: (4, 4),
+        tags: HOSTILE,
+        why: "A reply or an ERROR makes no sense from a client. A server that \
+              answers an ERROR with an ERROR can be led into a conversation \
+              with itself that never ends.",
+        hint: STREAM,
+        script: |lab| {
+            unknown_kind(lab, ECHO_REPLY)?;
+            unknown_kind(lab, ERROR)
+        },
+    },
+];
+
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Sends `bytes`, which must be refused; then a new client must be served.
+fn refuse(lab: &Lab, bytes: &[u8], code: u8) -> Check {
+    let addr = lab.server()?;
+    refused(lab, addr, bytes, code)?;
+    served(lab, addr)
+}
+
+fn refused(lab: &Lab, addr: SocketAddr, bytes: &[u8], code: u8) -> Check {
+    let mut client = lab.connect(addr)?;
+    let start = Instant::now();
+    client.send_anyway(bytes);
+    client.expect_fatal(code, start, AT_ONCE)
+}
+
+/// The server lives, and serves others.
+fn served(lab: &Lab, addr: SocketAddr) -> Check {
+    lab.hint(
+        "After a client that broke the rules, nobody else is served.",
+        "where the error of one connection goes",
+    );
+    lab.connect_as(addr, "next: ")?.exchange(lab.word(6).as_bytes())
+}
+
+fn s4_12(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let word = lab.word(6);
+    let http = format!("GET /{word} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    for bytes in [http.as_bytes(), tls, b"hello\r\n"] {
+        refused(lab, addr, bytes, 1)?;
+    }
+    served(lab, addr)
+}
+
+fn unknown_kind(lab: &Lab, kind: u8) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.send(&frame(kind, &[b"\x01", lab.word(9).as_bytes()].concat()))?;
+    expect_error(&mut client, 3)?;
+    client.exchange(lab.word(5).as_bytes())
+}
+
+/// An ERROR that ends nothing.
+fn expect_error(client: &mut Peer, code: u8) -> Check {
+    use crate::lab::PATIENCE;
+    use crate::peer::End;
+    use crate::show;
+    let want = format!("ERROR({code}); the connection stays open");
+    let head = client.read(6, client.lab.until(PATIENCE));
+    let is_error = head.bytes.get(4..) == Some(&[ERROR, code]);
+    let length = head.bytes.first_chunk().map_or(0, |n| u32::from_be_bytes(*n));
+    if is_error && (2..=202).contains(&length) {
+        let text = client.read(length as usize - 2, client.lab.until(PATIENCE));
+        if text.bytes.len() == length as usize - 2 {
+            client.note(&format!("got ERROR({code})"));
+            return Ok(());
+        }
+    }
+    let actual = match head.bytes.is_empty() {
+        true => format!("0 bytes; {}", head.end.text()),
+        false => show::bytes(&head.bytes, head.bytes.len()),
+    };
+    let mut failure = client.fail(want, &actual);
+    failure.by_time = head.end == End::Open && head.bytes.is_empty();
+    if failure.by_time {
+        failure.meaning = "An unknown kind was ignored: the client waits for \
+                           an answer that never comes."
+            .into();
+    } else if head.bytes.get(4) == Some(&ECHO_REPLY) {
+        failure.meaning = "It was answered like an ECHO; nobody looked at \
+                           the kind."
+            .into();
+    }
+    Err(failure.into())
+}
+
+fn s4_16(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut good = lab.connect_as(addr, "B: ")?;
+    good.exchange(lab.word(6).as_bytes())?;
+    let mut bad = lab.connect_as(addr, "A: ")?;
+    let start = Instant::now();
+    bad.send_anyway(&[0xff; 4]);
+    bad.expect_fatal(1, start, AT_ONCE)?;
+    good.exchange(lab.word(6).as_bytes())
+}
+
+fn s4_17(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let hidden = echo(b"hidden");
+    // Twice: the limit plus one, and a length whose frame never gets whole.
+    let large = echo(&hidden.repeat(65_537 / hidden.len() + 1));
+    let endless = [&[0xff; 4], &hidden.repeat(100)[..]].concat();
+    refused(lab, addr, &large, 1)?;
+    refused(lab, addr, &endless, 1)?;
+    served(lab, addr)
+}
+
+fn s4_18(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.sends(&[0xff; 64]);
+    let start = Instant::now();
+    let is_reset = thread::scope(|scope| {
+        let writer = client.stream.try_clone().map(|mut writer| {
+            scope.spawn(move || {
+                let _ = writer.set_write_timeout(Some(Duration::from_secs(3)));
+                writer.write_all(&vec![0xff; 8_000_000])
+            })
+        });
+        // Late to read: what a reset throws away is thrown away by now.
+        thread::sleep(Duration::from_millis(300));
+        lab.note("sent 8 MB of ff, then reads");
+        client.expect_fatal(1, start, AT_ONCE)?;
+        // The system reports a reset once, and here the writer asked first.
+        let written = writer.ok().and_then(|writer| writer.join().ok());
+        Ok::<_, Box<Stop>>(written.is_some_and(|written| written.is_err()))
+    })?;
+    if is_reset {
+        lab.warn(client.reset_after("ERROR(1), then FIN".into()));
+    }
+    served(lab, addr)
+}

@@ -1,0 +1,289 @@
+//! S5: a server's time limits.
+
+use std::io::{ErrorKind, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::case::{Case, Check, Failure, Hint, Tag};
+use crate::lab::{Lab, SLACK};
+use crate::peer::{End, Peer};
+use crate::wire::echo;
+
+const TIMED: &[Tag] = &[Tag::Timed, Tag::Starts, Tag::Hostile];
+
+/// The limit that these cases set, in ms.
+const LIMIT: u64 = 600;
+
+pub const CASES: &[Case] = &[
+    Case {
+        id: "S5-01",
+        title: "cuts a silent client after TCP_IDLE_MS",
+        steps: 5..=5,
+        rule: (5, 1),
+        tags: TIMED,
+        why: "A client that has vanished sends nothing, not even an end. \
+              Without a limit its connection stays for ever, and a server \
+              collects them until it has no descriptor left.",
+        hint: Hint {
+            meaning: "A client that says nothing keeps its connection for \
+                      ever. Does your server read TCP_IDLE_MS?",
+            look: "what limits the wait for the first byte of a frame",
+        },
+        script: s5_01,
+    },
+    Case {
+        id: "S5-02",
+        title: "cuts a client that sends a byte now and then",
+        steps: 5..=5,
+        rule: (5, 2),
+        tags: TIMED,
+        why: "A timer that starts again with each byte never fires against a \
+              client that sends one byte in time, again and again (slowloris). \
+              The limit is for the frame: from its first byte to its last.",
+        hint: Hint {
+            meaning: "Each byte starts your timer again, so that one byte in \
+                      time is enough to stay for ever.",
+            look: "where the timer of a frame starts: at its first byte only",
+        },
+        script: s5_02,
+    },
+    Case {
+        id: "S5-03",
+        title: "does not cut a client that keeps to the limits",
+        steps: 5..=5,
+        rule: (5, 4),
+        tags: &[Tag::Timed, Tag::Starts],
+        why: "A limit must never hit who keeps it. The clock starts again \
+              with each frame; one that runs from the connect cuts each \
+              client that stays longer than it.",
+        hint: Hint {
+            meaning: "The timer is not started again after a request.",
+            look: "when the clock between two frames starts",
+        },
+        script: s5_03,
+    },
+    Case {
+        id: "S5-04",
+        title: "loses no byte to a timer",
+        steps: 5..=5,
+        rule: (5, 4),
+        tags: &[Tag::Timed, Tag::Starts],
+        why: "A read of exactly n bytes that a timer interrupts has already \
+              taken some of them. Thrown away, they are missing: the next \
+              \"length\" is a piece of payload. Between two pieces of this \
+              frame more time passes than may pass between two frames, but \
+              the frame keeps its own limit.",
+        hint: Hint {
+            meaning: "A timer interrupted a read, and the bytes that had \
+                      come were thrown away; or the limit between frames was \
+                      used inside one.",
+            look: "what a timer does to the bytes read so far",
+        },
+        script: s5_04,
+    },
+    Case {
+        id: "S5-05",
+        title: "40 half headers hold nobody up, and are cut",
+        steps: 5..=5,
+        rule: (5, 2),
+        tags: TIMED,
+        why: "The attack at full size: 40 clients send two bytes each and \
+              wait. The others are served meanwhile, and the 40 are gone \
+              when their time is up.",
+        hint: Hint {
+            meaning: "Clients that began a frame and stopped keep their \
+                      connection, or hold up the others.",
+            look: "the limit inside a frame, also inside its header",
+        },
+        script: s5_05,
+    },
+    Case {
+        id: "S5-06",
+        title: "closes on a client that never reads",
+        steps: 5..=5,
+        rule: (5, 3),
+        tags: TIMED,
+        why: "Replies that nobody takes pile up: in the system's buffers, \
+              then in the server's. It must stop reading, and after \
+              TCP_WRITE_MS without progress it must close.",
+        hint: Hint {
+            meaning: "A write that makes no progress is waited for without \
+                      an end.",
+            look: "the limit of a write, and what is done when it is over",
+        },
+        script: s5_06,
+    },
+];
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// The server must cut with ERROR 5 at the limit, and not before.
+fn expect_cut(client: &mut Peer, since: Instant) -> Check {
+    let early = client.read(1, since + ms(LIMIT * 9 / 10));
+    if !early.bytes.is_empty() || early.end != End::Open {
+        let mut failure = client.fail(
+            format!("ERROR(5) at {LIMIT} ms, not before"),
+            "the server spoke or closed before the time was up",
+        );
+        failure.meaning =
+            "The limit was shorter than the one that was set.".into();
+        failure.look = "the unit and the start of your timer".into();
+        return Err(failure.into());
+    }
+    client.expect_fatal(5, since, ms(LIMIT))
+}
+
+fn s5_01(lab: &Lab) -> Check {
+    lab.set("TCP_IDLE_MS", LIMIT);
+    let addr = lab.server()?;
+    let mut talker = lab.connect_as(addr, "B: ")?;
+    let start = Instant::now();
+    let mut silent = lab.connect_as(addr, "A: ")?;
+    talker.exchange(lab.word(5).as_bytes())?;
+    let spoke = Instant::now();
+    lab.note("A: silent since the connect; B: since its answer");
+    expect_cut(&mut silent, start)?;
+    talker.expect_fatal(5, spoke, ms(LIMIT))
+}
+
+fn s5_02(lab: &Lab) -> Check {
+    lab.set("TCP_FRAME_MS", LIMIT);
+    lab.set("TCP_IDLE_MS", LIMIT);
+    let addr = lab.server()?;
+    let bytes = echo(lab.word(60).as_bytes());
+    let start = Instant::now();
+    let mut client = lab.connect(addr)?;
+    client.sends(&bytes);
+    lab.note("sends 1 byte each 100 ms");
+    thread::scope(|scope| {
+        if let Ok(mut writer) = client.stream.try_clone() {
+            scope.spawn(move || {
+                for byte in &bytes[..20] {
+                    if writer.write_all(&[*byte]).is_err() {
+                        return;
+                    }
+                    thread::sleep(ms(100));
+                }
+            });
+        }
+        let result = expect_cut(&mut client, start);
+        let _ = client.stream.shutdown(std::net::Shutdown::Both);
+        result
+    })
+}
+
+fn s5_03(lab: &Lab) -> Check {
+    // Twice what we take between two requests: our own sleep may be late.
+    lab.set("TCP_IDLE_MS", 1000);
+    lab.set("TCP_FRAME_MS", 1000);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    for _ in 0..5 {
+        client.exchange(lab.word(5).as_bytes())?;
+        thread::sleep(ms(400));
+    }
+    client.exchange(lab.word(5).as_bytes())
+}
+
+fn s5_04(lab: &Lab) -> Check {
+    lab.set("TCP_IDLE_MS", LIMIT);
+    lab.set("TCP_FRAME_MS", 4000);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let word = lab.word(12);
+    let bytes = echo(word.as_bytes());
+    for (from, to, pause) in [(0, 2, 200), (2, 9, 900), (9, 17, 0)] {
+        client.send(&bytes[from..to])?;
+        thread::sleep(ms(pause));
+    }
+    client.hear(word.as_bytes())?;
+    client.fin();
+    client.expect_all(b"")
+}
+
+fn s5_05(lab: &Lab) -> Check {
+    lab.set("TCP_FRAME_MS", LIMIT);
+    lab.set("TCP_IDLE_MS", 10_000);
+    let addr = lab.server()?;
+    let start = Instant::now();
+    let mut halves = Vec::new();
+    for _ in 0..40 {
+        let mut half = lab.connect_as(addr, "")?;
+        half.send(&[0, 0])?;
+        halves.push(half);
+    }
+    let sent = Instant::now();
+    lab.hint(
+        "While others hold half a header, an honest client is not served.",
+        "who reads the header: code that all clients share?",
+    );
+    let mut normal = lab.connect_as(addr, "normal: ")?;
+    for _ in 0..4 {
+        normal.exchange(lab.word(5).as_bytes())?;
+        thread::sleep(ms(100));
+    }
+    let hint = lab.case.hint;
+    lab.hint(hint.meaning, hint.look);
+    let (first, rest) = halves.split_at_mut(1);
+    expect_cut(&mut first[0], start)?;
+    for half in rest {
+        half.expect_fatal(5, sent, ms(LIMIT + 400))?;
+    }
+    normal.exchange(lab.word(5).as_bytes())
+}
+
+/// What a server may take from a client that does not read: the system's
+/// buffers swallow 4 to 8 MB of it.
+const MOST: usize = 64 << 20;
+
+fn s5_06(lab: &Lab) -> Check {
+    lab.set("TCP_WRITE_MS", LIMIT);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let _ = SockRef::from(&client.stream).set_recv_buffer_size(16 * 1024);
+    let message = echo(&lab.bytes(60_000));
+    client.sends(&message);
+    lab.note("sends 60 KB frames and never reads");
+    let _ = client.stream.set_write_timeout(Some(ms(50)));
+    let (mut taken, mut moved) = (0, Instant::now());
+    let mut part = 0;
+    while taken < MOST {
+        match client.stream.write(&message[part..]) {
+            Ok(n) => {
+                (taken, moved) = (taken + n, Instant::now());
+                part = (part + n) % message.len();
+            }
+            Err(error) if is_wait(&error) => {
+                // A second more, for who reads and throws away first.
+                if moved.elapsed() > ms(LIMIT + 1000) + SLACK {
+                    return Err(still_open(&client).into());
+                }
+            }
+            Err(_) => return Ok(()),
+        }
+    }
+    Err(took_all(&client).into())
+}
+
+fn took_all(client: &Peer) -> Failure {
+    let expected = "it stops reading when nobody takes its replies";
+    let mut failure = client.fail(expected, "it took 64 MB");
+    failure.meaning = "It keeps in memory what nobody reads.".into();
+    failure.look = "what limits the replies that wait to be written".into();
+    failure
+}
+
+fn is_wait(error: &std::io::Error) -> bool {
+    use ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    [WouldBlock, TimedOut, Interrupted].contains(&error.kind())
+}
+
+fn still_open(client: &Peer) -> Failure {
+    let wanted = format!("closed {LIMIT} ms after the last progress");
+    let actual = "nothing moves, and the connection is still open";
+    Failure { by_time: true, ..client.fail(wanted, actual) }
+}

@@ -1,0 +1,47 @@
+//! All cases, in the order in which they run: the one table from which the
+//! lists, the explanations and the pages of the book come.
+
+mod client_basic;
+mod client_limits;
+mod client_retry;
+mod echo;
+mod flood;
+mod frames;
+mod greet;
+mod hostile;
+mod limits;
+mod many;
+mod stage;
+
+use crate::case::{Case, Side};
+
+/// The cases of one file, and the files in order.
+const TABLES: [&[Case]; 10] = [
+    greet::CASES,
+    echo::CASES,
+    flood::CASES,
+    many::CASES,
+    frames::CASES,
+    hostile::CASES,
+    limits::CASES,
+    client_basic::CASES,
+    client_retry::CASES,
+    client_limits::CASES,
+];
+
+pub fn all() -> Vec<&'static Case> {
+    let mut cases: Vec<&Case> = TABLES.iter().copied().flatten().collect();
+    cases.sort_by_key(|case| (case.side() == Side::Client, case.id));
+    cases
+}
+
+/// What a program of this step must pass.
+pub fn of(side: Side, step: u8) -> Vec<&'static Case> {
+    let applies =
+        |case: &&Case| case.side() == side && case.steps.contains(&step);
+    all().into_iter().filter(applies).collect()
+}
+
+pub fn find(id: &str) -> Option<&'static Case> {
+    all().into_iter().find(|case| case.id.eq_ignore_ascii_case(id))
+}

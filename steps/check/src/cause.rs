@@ -1,0 +1,269 @@
+//! From symptoms to causes: what wrong bytes usually mean.
+
+use crate::peer::End;
+use crate::wire::{self, ERROR, Head, error_name, head};
+
+/// What had to come, and what came.
+pub struct Evidence<'a> {
+    pub is_framed: bool,
+    pub expected: &'a [u8],
+    pub got: &'a [u8],
+    /// The answer before this one.
+    pub previous: &'a [u8],
+    pub end: End,
+}
+
+/// The meaning, and where to look.
+pub type Cause = (String, &'static str);
+
+/// The cause, if the bytes show one.
+pub fn find(e: &Evidence) -> Option<Cause> {
+    if e.got.is_empty() {
+        return None;
+    }
+    foreign(e)
+        .or_else(|| previous(e))
+        .or_else(|| if e.is_framed { framed(e) } else { raw(e) })
+}
+
+/// Bytes that came although none were due.
+pub fn surplus(got: &[u8]) -> (&'static str, &'static str) {
+    match got {
+        [b'\n', ..] | [b'\r', b'\n', ..] | [0] => (
+            "A newline or a zero byte follows the answer, which nobody sent.",
+            "what your write adds: println, puts, a terminating zero",
+        ),
+        _ => (
+            "Your server speaks before it is asked, or more than it was asked.",
+            "each write: which bytes that came does it answer?",
+        ),
+    }
+}
+
+/// Another protocol altogether.
+fn foreign(e: &Evidence) -> Option<Cause> {
+    let name = match e.got {
+        [b'H', b'T', b'T', b'P', b'/', ..] => "HTTP",
+        [0x16 | 0x15, 0x03, ..] => "TLS",
+        [b'S', b'S', b'H', b'-', ..] => "SSH",
+        _ => return None,
+    };
+    let meaning = format!("This looks like {name}: another program?");
+    Some((meaning, "which program listens there, and which library it uses"))
+}
+
+fn previous(e: &Evidence) -> Option<Cause> {
+    let is_previous = e.previous.len() > 1 || e.expected.len() == 1;
+    let is_old = is_previous
+        && !e.previous.is_empty()
+        && e.previous != e.expected
+        && e.got.starts_with(e.previous);
+    is_old.then(|| {
+        (
+            "This is the answer to the request before: every reply is one \
+             behind."
+                .into(),
+            "what is still in your buffer when the next request comes",
+        )
+    })
+}
+
+// ---- Steps 1 to 3: bytes
+
+fn raw(e: &Evidence) -> Option<Cause> {
+    if e.got.starts_with(e.expected) {
+        let (meaning, look) = surplus(&e.got[e.expected.len()..]);
+        return Some((meaning.into(), look));
+    }
+    if contains(e.got, b"\xef\xbf\xbd") {
+        return Some((
+            "ef bf bd is what a decoder writes for bytes that are no text: \
+             they were decoded as UTF-8. TCP carries bytes."
+                .into(),
+            "where bytes become a string, and a string bytes",
+        ));
+    }
+    round_size(e)
+        .or_else(|| stripped(e))
+        .or_else(|| short(e))
+        .or_else(|| merged(e))
+}
+
+/// Exactly as much as a buffer.
+fn round_size(e: &Evidence) -> Option<Cause> {
+    let n = e.got.len();
+    let is_round = n >= 256 && n.is_power_of_two() || n == 1000;
+    if !e.expected.starts_with(e.got) || !is_round {
+        return None;
+    }
+    let meaning = format!(
+        "Exactly {n} bytes came back: the size of a buffer. One read is not \
+         all that was sent, and one write may take less than you gave it."
+    );
+    Some((meaning, "your loop: it must go on until EOF, and write all"))
+}
+
+/// A byte that a text library takes for an end or for space.
+fn stripped(e: &Evidence) -> Option<Cause> {
+    let at = crate::show::first_difference(e.expected, e.got)?;
+    let meaning = match e.expected.get(at)? {
+        0 => "It stops at a zero byte: is the length taken with strlen?",
+        b'\n' | b'\r' | b' ' | b'\t' => {
+            "A space or a newline is missing: trim, strip or a line reader \
+             took it for punctuation. TCP carries bytes."
+        }
+        0x80.. if e.got.len() != e.expected.len() => {
+            "It goes wrong at the first byte of 80 or more: the bytes were \
+             taken for text. TCP carries bytes."
+        }
+        _ => return None,
+    };
+    Some((meaning.into(), "what happens between your read and your write"))
+}
+
+fn short(e: &Evidence) -> Option<Cause> {
+    let is_short = e.expected.starts_with(e.got);
+    (is_short && e.end != End::Open).then(|| {
+        (
+            "The connection ended before all that was owed had been sent."
+                .into(),
+            "what happens at EOF: first send what is owed, then close",
+        )
+    })
+}
+
+/// Bytes are missing in the middle.
+fn merged(e: &Evidence) -> Option<Cause> {
+    let at = crate::show::first_difference(e.expected, e.got)?;
+    let next = e.got.get(at..at + 8)?;
+    contains(&e.expected[at..], next).then(|| {
+        (
+            "Bytes are missing in the middle: a write took only a part, and \
+             the rest was forgotten."
+                .into(),
+            "what your write returns: how many bytes it took",
+        )
+    })
+}
+
+// ---- From step 4 on: frames
+
+fn framed(e: &Evidence) -> Option<Cause> {
+    let payload = match head(e.expected) {
+        Head::Whole { payload, .. } => payload,
+        _ => return None,
+    };
+    refused(e)
+        .or_else(|| header(e, payload))
+        .or_else(|| few(e))
+        .or_else(|| text_as_length(e.got))
+        .or_else(|| order(e))
+}
+
+/// A correct frame was answered with an error.
+fn refused(e: &Evidence) -> Option<Cause> {
+    let at = wire_at(e);
+    let Head::Whole { kind: ERROR, payload: [code, ..], .. } = head(at) else {
+        return None;
+    };
+    let name = error_name(*code);
+    let meaning = match code {
+        1 | 2 => format!(
+            "It answered ERROR({code}), {name}: it found a length where none \
+             was. Big endian? Unsigned? Does N count the kind, not itself?"
+        ),
+        3 => format!(
+            "It answered ERROR(3), {name}: it looked for the kind in the \
+             wrong place, or lost its place in the stream."
+        ),
+        _ => format!("It answered ERROR({code}), {name}, to a good frame."),
+    };
+    Some((meaning, "how you read the 5 bytes in front of a payload"))
+}
+
+/// What follows the last whole frame that was right.
+fn wire_at<'a>(e: &Evidence<'a>) -> &'a [u8] {
+    let (mut got, mut expected) = (e.got, e.expected);
+    while let Head::Whole { size, .. } = head(got) {
+        if expected.get(..size) != Some(&got[..size]) {
+            break;
+        }
+        (got, expected) = (&got[size..], &expected[size..]);
+    }
+    got
+}
+
+/// The five bytes in front of the payload are wrong.
+fn header(e: &Evidence, payload: &[u8]) -> Option<Cause> {
+    let look = "how you write the 5 bytes in front of a payload";
+    let n = e.expected.first_chunk::<4>()?;
+    if e.got.starts_with(payload) && !payload.is_empty() {
+        return Some(("The reply has no length and no kind.".into(), look));
+    }
+    let length = e.got.first_chunk::<4>()?;
+    let (want, have) = (u32::from_be_bytes(*n), u32::from_be_bytes(*length));
+    let meaning = if have == want.swap_bytes() && have != want {
+        "The length is little endian; the contract says big endian.".into()
+    } else if e.got.get(4..) == Some(payload) && have == want - 1 {
+        "The kind is missing: a reply is length, kind 81, payload.".into()
+    } else if have == want + 4 || have + 1 == want || have == want + 3 {
+        format!(
+            "N is {have} where {want} was due. It counts the kind and the \
+             payload; does yours count itself, or forget the kind?"
+        )
+    } else if have == want
+        && e.got.get(4) == Some(&wire::ECHO)
+        && e.expected.get(4) == Some(&wire::ECHO_REPLY)
+    {
+        "The reply has the kind of the request; a reply's kind has the \
+         highest bit set: 81."
+            .into()
+    } else {
+        return None;
+    };
+    Some((meaning, look))
+}
+
+/// Only the first of several frames came back.
+fn few(e: &Evidence) -> Option<Cause> {
+    let (came, due) = (wire::count(e.got), wire::count(e.expected));
+    let is_part = e.expected.starts_with(e.got);
+    (is_part && 0 < came && came < due).then(|| {
+        let meaning = format!(
+            "{came} of {due} frames were answered. One read is not one \
+             message: a read may bring many frames, or half of one."
+        );
+        (meaning, "what you do with the bytes after the first frame")
+    })
+}
+
+/// A length that is four letters of somebody's text.
+pub fn text_as_length(got: &[u8]) -> Option<Cause> {
+    let Head::Bad(length) = head(got) else { return None };
+    let text = length.to_be_bytes();
+    let is_text = text.iter().all(|byte| (b' '..=b'~').contains(byte));
+    is_text.then(|| {
+        let text = String::from_utf8_lossy(&text);
+        let meaning = format!(
+            "The length reads as {text:?}: payload stands where a header \
+             must be. Somebody lost count of the bytes."
+        );
+        (meaning, "how many bytes you take for each frame: 4 + N")
+    })
+}
+
+/// All frames are there, but not in this order.
+fn order(e: &Evidence) -> Option<Cause> {
+    let Head::Whole { size, .. } = head(e.got) else { return None };
+    let rest = e.expected.get(1..)?;
+    contains(rest, &e.got[..size]).then(|| {
+        (
+            "The replies are not in the order of the requests.".into(),
+            "who writes the replies, and when: one after another?",
+        )
+    })
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}

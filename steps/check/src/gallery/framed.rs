@@ -1,0 +1,317 @@
+//! Steps 4 and 5: frames, and the limits of a server.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::wire::{ECHO, MAX, Parsed, REPLY, error, frame, parse};
+use crate::{echo, limit, on};
+
+/// Why a connection is over.
+enum Over {
+    /// The client ended.
+    End,
+    /// It is refused with this code.
+    Refused(u8),
+}
+
+/// The limits of a server, as far as they are in force.
+struct Limits {
+    idle: Option<Duration>,
+    frame: Option<Duration>,
+    write: Option<Duration>,
+}
+
+impl Limits {
+    fn of(step: u8) -> Limits {
+        let get = |name, default| {
+            let value = limit(name, default);
+            let unit = if on("limits-in-seconds") { 1000 } else { 1 };
+            (step >= 5).then(|| Duration::from_millis(value * unit))
+        };
+        let idle = get("TCP_IDLE_MS", 60_000);
+        Limits {
+            idle: match () {
+                () if on("no-idle-limit") => None,
+                () if on("half-the-limit") => idle.map(|idle| idle / 2),
+                () => idle,
+            },
+            frame: get("TCP_FRAME_MS", 10_000),
+            write: get("TCP_WRITE_MS", 10_000)
+                .filter(|_| !on("no-write-limit")),
+        }
+    }
+}
+
+static ALL: Mutex<Vec<TcpStream>> = Mutex::new(Vec::new());
+
+pub fn serve(step: u8, stream: &mut TcpStream) -> io::Result<()> {
+    if on("one-error-ends-all") {
+        if let (Ok(mut all), Ok(copy)) = (ALL.lock(), stream.try_clone()) {
+            all.push(copy);
+        }
+    }
+    let limits = Limits::of(step);
+    stream.set_write_timeout(limits.write)?;
+    let mut talk = Talk::new(stream, limits);
+    match talk.all()? {
+        Over::End => Ok(()),
+        Over::Refused(code) => refuse(stream, code),
+    }
+}
+
+/// ERROR, FIN, and then all that still comes is thrown away.
+fn refuse(stream: &mut TcpStream, code: u8) -> io::Result<()> {
+    let code = match code {
+        5 if on("wrong-timeout-code") => 4,
+        code => code,
+    };
+    if on("one-error-ends-all") {
+        for other in ALL.lock().iter().flat_map(|all| all.iter()) {
+            let _ = other.shutdown(Shutdown::Both);
+        }
+    }
+    if on("dies-on-bad-frame") {
+        std::process::exit(1);
+    }
+    if on("closes-silently") || code == 5 && on("timeout-is-silent") {
+        return stream.shutdown(Shutdown::Both);
+    }
+    echo::write(stream, &error(code, "refused"))?;
+    if on("stays-open-after-error") {
+        loop {
+            thread::park();
+        }
+    }
+    if on("resets-after-error") {
+        return Ok(()); // closed with bytes unread
+    }
+    stream.shutdown(Shutdown::Write)?;
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut trash = [0; 65_536];
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        if !matches!(stream.read(&mut trash), Ok(1..)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One conversation.
+struct Talk<'a> {
+    stream: &'a mut TcpStream,
+    limits: Limits,
+    input: Vec<u8>,
+    /// Since when we wait for a frame, and for its rest.
+    idle_since: Instant,
+    frame_since: Option<Instant>,
+    later: Option<mpsc::Sender<Vec<u8>>>,
+}
+
+impl<'a> Talk<'a> {
+    fn new(stream: &'a mut TcpStream, limits: Limits) -> Talk<'a> {
+        let later = on("unbounded-replies").then(|| {
+            let (sender, receiver) = mpsc::channel::<Vec<u8>>();
+            if let Ok(mut copy) = stream.try_clone() {
+                thread::spawn(move || {
+                    while let Ok(bytes) = receiver.recv() {
+                        let _ = echo::write(&mut copy, &bytes);
+                    }
+                });
+            }
+            sender
+        });
+        Talk {
+            stream,
+            limits,
+            input: Vec::new(),
+            idle_since: Instant::now(),
+            frame_since: None,
+            later,
+        }
+    }
+
+    fn all(&mut self) -> io::Result<Over> {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let n = match self.read(&mut buffer) {
+                Ok(n) => n,
+                Err(error) if is_timeout(&error) => {
+                    return Ok(Over::Refused(5));
+                }
+                Err(error) => return Err(error),
+            };
+            if n == 0 {
+                return self.at_end();
+            }
+            if on("read-is-message") {
+                self.input.clear();
+            }
+            self.input.extend_from_slice(&buffer[..n]);
+            if let Some(over) = self.answer_all()? {
+                return Ok(over);
+            }
+        }
+    }
+
+    /// Reads, until the limit that counts now is over.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let end = self.deadline();
+            let left = end.map(|end| {
+                let left = end.saturating_duration_since(Instant::now());
+                left.max(Duration::from_millis(1))
+            });
+            let tick = Duration::from_millis(100);
+            let left = match on("timer-drops-bytes") {
+                true => Some(left.map_or(tick, |left| left.min(tick))),
+                false => left,
+            };
+            self.stream.set_read_timeout(left)?;
+            match self.stream.read(buffer) {
+                Ok(n) => {
+                    self.note(n);
+                    return Ok(n);
+                }
+                Err(error) if is_timeout(&error) => {
+                    if on("timer-drops-bytes") {
+                        self.input.clear();
+                        self.frame_since = None;
+                    }
+                    if end.is_some_and(|end| Instant::now() >= end) {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A frame's time starts with its first byte.
+    fn note(&mut self, n: usize) {
+        let now = Instant::now();
+        let is_late = on("no-limit-in-header") && self.input.len() + n < 4;
+        if self.frame_since.is_none() && !is_late || on("per-read-timer") {
+            self.frame_since = Some(now);
+        }
+        if is_late {
+            self.idle_since = now + Duration::from_secs(60);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let idle = self.limits.idle.map(|limit| self.idle_since + limit);
+        match self.frame_since {
+            None => idle,
+            Some(_) if on("idle-inside-frame") => {
+                self.limits.idle.map(|limit| Instant::now() + limit)
+            }
+            Some(since) => self.limits.frame.map(|limit| since + limit),
+        }
+    }
+
+    fn answer_all(&mut self) -> io::Result<Option<Over>> {
+        let (mut at, mut output) = (0, Vec::new());
+        let mut over = None;
+        loop {
+            match parse(&self.input[at..]) {
+                Parsed::NotYet => break,
+                Parsed::Refuse(1) if on("parses-after-fatal") => {
+                    output.push(error(1, "refused"));
+                    at += 4;
+                }
+                Parsed::Refuse(code) => {
+                    over = Some(Over::Refused(code));
+                    break;
+                }
+                Parsed::Frame(kind, payload, size) => {
+                    output.extend(answer(kind, &payload));
+                    at += if desyncs(kind) { 4 } else { size };
+                    if kind != ECHO && on("unknown-kind-ends") {
+                        over = Some(Over::End);
+                        break;
+                    }
+                    if on("first-frame-only") {
+                        at = self.input.len();
+                    }
+                }
+            }
+        }
+        self.input.drain(..at);
+        if on("drops-tail") && at > 0 {
+            self.input.clear();
+        }
+        self.start_clocks(at > 0);
+        self.send(output)?;
+        Ok(over)
+    }
+
+    fn start_clocks(&mut self, is_answered: bool) {
+        if is_answered && !on("timer-from-connect") {
+            self.idle_since = Instant::now();
+        }
+        if self.input.is_empty() {
+            self.frame_since = None;
+        } else if is_answered {
+            self.frame_since = Some(Instant::now());
+        }
+    }
+
+    fn send(&mut self, mut output: Vec<Vec<u8>>) -> io::Result<()> {
+        if on("reorders") {
+            output.reverse();
+        }
+        let output = output.concat();
+        if output.is_empty() {
+            return Ok(());
+        }
+        if on("drops-at-half-close") && echo::has_ended(self.stream) {
+            return Ok(());
+        }
+        if let Some(later) = &self.later {
+            let _ = later.send(output);
+            return Ok(());
+        }
+        // In parts: the limit is for a write without progress.
+        for part in output.chunks(MAX / 4) {
+            echo::write(self.stream, part)?;
+        }
+        Ok(())
+    }
+
+    fn at_end(&mut self) -> io::Result<Over> {
+        if on("answers-cut-frame") && self.input.len() >= 5 {
+            let reply = frame(REPLY, &self.input[5..]);
+            echo::write(self.stream, &reply)?;
+        }
+        Ok(Over::End)
+    }
+}
+
+fn answer(kind: u8, payload: &[u8]) -> Option<Vec<u8>> {
+    if payload.is_empty() && on("ignores-empty") {
+        return None;
+    }
+    let is_of_server = kind == REPLY || kind == 0x7f;
+    if kind == ECHO
+        || on("echoes-any-kind")
+        || is_of_server && on("echoes-server-kinds")
+    {
+        let kind = if on("reply-kind-of-request") { kind } else { REPLY };
+        return Some(frame(kind, payload));
+    }
+    let is_silent = on("unknown-kind-ignored");
+    (!is_silent).then(|| error(3, "unknown kind"))
+}
+
+/// After an unknown kind, only its length is skipped.
+fn desyncs(kind: u8) -> bool {
+    kind != ECHO && on("unknown-kind-desync")
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind())
+}

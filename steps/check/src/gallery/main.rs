@@ -1,0 +1,113 @@
+//! The gallery of broken programs: one correct server and one correct client
+//! for steps 1 to 5, in which each mistake of a list can be switched on.
+//!
+//!     cargo run -p check --bin gallery -- list
+//!     cargo run -p check --bin gallery -- server --step 4 --defect little-endian
+//!
+//! It is written for this alone, with threads, and shares no code with the
+//! steps: what the checker learned from it, it knows of other programs, too.
+
+mod client;
+mod defects;
+mod echo;
+mod framed;
+mod matrix;
+mod retry;
+mod server;
+mod wire;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use clap::{Args, Parser, Subcommand};
+
+use defects::DEFECTS;
+
+/// One correct server and client, with mistakes to switch on
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the defects
+    List,
+    /// Try each defect against each case, and print the matrix
+    Matrix(matrix::Options),
+    /// Run the server
+    Server(Run),
+    /// Run the client
+    Client(Run),
+}
+
+/// How to run it.
+#[derive(Args)]
+struct Run {
+    /// The step, 1 to 5
+    #[arg(long)]
+    step: u8,
+    /// The mistake to make
+    #[arg(long, value_parser = known)]
+    defect: Option<String>,
+    /// Where to listen or to connect
+    #[arg(long)]
+    addr: SocketAddr,
+    /// What a client sends; without it, stdin
+    texts: Vec<String>,
+}
+
+fn known(name: &str) -> Result<String, String> {
+    match name == "slow" || DEFECTS.iter().any(|d| d.name == name) {
+        true => Ok(name.to_owned()),
+        false => Err("no defect has this name; see `gallery list`".into()),
+    }
+}
+
+static DEFECT: OnceLock<String> = OnceLock::new();
+
+/// Is this mistake to be made?
+fn on(name: &str) -> bool {
+    debug_assert!(known(name).is_ok(), "{name} is not in the list");
+    DEFECT.get().is_some_and(|defect| defect == name)
+}
+
+/// A limit from the environment, as the contract has it.
+fn limit(name: &str, default: u64) -> u64 {
+    let value = std::env::var(name).ok();
+    value.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::List => defects::list(),
+        Command::Matrix(options) => return matrix::run(&options),
+        Command::Server(run) => {
+            switch_on(&run);
+            return server::run(run.step, run.addr);
+        }
+        Command::Client(run) => {
+            switch_on(&run);
+            return match run.step {
+                5 => retry::run(run.addr, &run.texts),
+                _ => client::run(run.step, run.addr, run.texts),
+            };
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn switch_on(run: &Run) {
+    if let Some(defect) = &run.defect {
+        let _ = DEFECT.set(defect.clone());
+    }
+}
+
+/// Says what went wrong, and returns the exit code.
+fn fail(code: u8, why: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {why}");
+    ExitCode::from(code)
+}

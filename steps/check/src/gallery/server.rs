@@ -1,0 +1,134 @@
+//! The server: bind, accept, and step 1.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::{echo, fail, framed, on};
+
+pub fn run(step: u8, addr: SocketAddr) -> ExitCode {
+    let listener = match listen(addr) {
+        Ok(listener) => listener,
+        Err(_) if on("silent-about-port") => return fail(1, "cannot start"),
+        Err(_) if on("taken-port-is-success") => return ExitCode::SUCCESS,
+        Err(_) if on("hangs-on-taken-port") => loop {
+            thread::park();
+        },
+        Err(error) => {
+            return fail(1, &format!("cannot listen on {addr}: {error}"));
+        }
+    };
+    if on("slow") {
+        thread::sleep(Duration::from_millis(400)); // and is none the worse
+    }
+    if let Ok(addr) = listener.local_addr() {
+        println!("listening on {addr}");
+    }
+    serve_all(step, &listener);
+    ExitCode::SUCCESS
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(!on("no-reuseaddr"))?;
+    if on("shares-port") {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+fn serve_all(step: u8, listener: &TcpListener) {
+    let pool = on("pool-of-4").then(|| start_pool(step));
+    loop {
+        let Ok((stream, _)) = listener.accept() else {
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        if let Some(pool) = &pool {
+            let _ = pool.send(stream);
+        } else if step < 3 || on("one-at-a-time") {
+            serve(step, stream);
+            if on("serves-once") {
+                return;
+            }
+        } else {
+            if on("header-in-accept-loop") {
+                wait_for_header(&stream);
+            }
+            thread::spawn(move || serve(step, stream));
+        }
+    }
+}
+
+/// Waits for the first header before anyone else is accepted.
+fn wait_for_header(stream: &TcpStream) {
+    while matches!(stream.peek(&mut [0; 5]), Ok(1..5)) {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Four threads for all clients: the fifth waits until one has left.
+fn start_pool(step: u8) -> mpsc::Sender<TcpStream> {
+    let (sender, receiver) = mpsc::channel();
+    let receiver = std::sync::Arc::new(std::sync::Mutex::new(receiver));
+    for _ in 0..4 {
+        let receiver = std::sync::Arc::clone(&receiver);
+        thread::spawn(move || {
+            loop {
+                let next = receiver.lock().map(|queue| queue.recv());
+                let Ok(Ok(stream)) = next else { return };
+                serve(step, stream);
+            }
+        });
+    }
+    sender
+}
+
+fn serve(step: u8, mut stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let served = match step {
+        1 => greet(&mut stream),
+        2 | 3 => echo::serve(&mut stream),
+        _ => framed::serve(step, &mut stream),
+    };
+    let is_reset = served.is_err();
+    if is_reset && (on("dies-on-reset") || on("dies-on-reset-in-echo")) {
+        std::process::exit(1);
+    }
+    if on("never-closes") || on("never-closes-at-eof") {
+        std::mem::forget(stream);
+    } else if on("leaks-descriptors") || is_reset && on("leaks-after-error") {
+        let _ = stream.shutdown(Shutdown::Both);
+        std::mem::forget(stream);
+    }
+}
+
+fn greet(stream: &mut TcpStream) -> io::Result<()> {
+    let greeting = match () {
+        () if on("wrong-greeting") => "Hello client",
+        () if on("adds-newline-to-greeting") => "Hello, client!\n",
+        () => "Hello, client!",
+    };
+    if on("greets-before-asked") {
+        stream.write_all(greeting.as_bytes())?;
+    }
+    let n = match on("waits-for-eof-first") {
+        true => stream.read_to_end(&mut Vec::new())?,
+        false => stream.read(&mut [0; 1024])?,
+    };
+    println!("{n} bytes");
+    if on("slow") {
+        thread::sleep(Duration::from_millis(50));
+    }
+    if !on("greets-before-asked") {
+        stream.write_all(greeting.as_bytes())?;
+    }
+    Ok(())
+}

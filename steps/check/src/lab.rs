@@ -1,0 +1,299 @@
+//! What a case works with: programs, connections, and notes for the report.
+
+use std::cell::{Cell, RefCell};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Check, Failure, Hint, Stop};
+use crate::late::Ticker;
+use crate::program::{Program, Template, describe};
+use crate::random::Random;
+use crate::{proc, show, start, wire};
+
+/// How long we wait for what must come "soon".
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a time limit may be missed by.
+pub const SLACK: Duration = Duration::from_millis(250);
+
+/// No case takes longer.
+pub const CASE: Duration = Duration::from_secs(15);
+
+/// What is tried.
+#[derive(Clone)]
+pub enum Target {
+    Command(Template),
+    Address(SocketAddr),
+}
+
+/// What all cases of a run share.
+#[derive(Clone)]
+pub struct Setup {
+    pub step: u8,
+    pub seed: u64,
+    pub target: Target,
+    pub ticker: Ticker,
+}
+
+/// One case that runs.
+pub struct Lab<'a> {
+    pub setup: &'a Setup,
+    pub case: &'a Case,
+    random: RefCell<Random>,
+    env: RefCell<Vec<(&'static str, String)>>,
+    programs: RefCell<Vec<Program>>,
+    notes: RefCell<Vec<String>>,
+    hint: Cell<Hint>,
+    warning: RefCell<Option<Failure>>,
+    /// Since when lateness counts, and how long the program had waited then.
+    window: RefCell<(Instant, proc::Waits)>,
+    end: Instant,
+}
+
+pub fn any_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+impl<'a> Lab<'a> {
+    pub fn new(setup: &'a Setup, case: &'a Case) -> Lab<'a> {
+        Lab {
+            setup,
+            case,
+            random: RefCell::new(Random::new(setup.seed, case.id)),
+            env: RefCell::default(),
+            programs: RefCell::default(),
+            notes: RefCell::default(),
+            hint: Cell::new(case.hint),
+            warning: RefCell::default(),
+            window: RefCell::new((Instant::now(), proc::Waits::new())),
+            end: Instant::now() + CASE,
+        }
+    }
+
+    pub fn is_framed(&self) -> bool {
+        self.setup.step >= 4
+    }
+
+    // ---- What is said in a report
+
+    /// Notes what was done.
+    pub fn note(&self, what: impl Into<String>) {
+        self.notes.borrow_mut().push(what.into());
+    }
+
+    /// From here on a failure usually means this.
+    pub fn hint(&self, meaning: &'static str, look: &'static str) {
+        self.hint.set(Hint { meaning, look });
+    }
+
+    pub fn fail(
+        &self,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+    ) -> Failure {
+        let hint = self.hint.get();
+        Failure {
+            expected: expected.into(),
+            actual: vec![actual.into()],
+            so_far: self.notes.borrow().clone(),
+            meaning: hint.meaning.into(),
+            look: hint.look.into(),
+            ..Failure::default()
+        }
+    }
+
+    /// Says it, and goes on; the first one is kept.
+    pub fn warn(&self, failure: Failure) {
+        self.warning.borrow_mut().get_or_insert(failure);
+    }
+
+    pub fn warning(&self) -> Option<Failure> {
+        self.warning.borrow().clone()
+    }
+
+    /// Adds what the program has to say for itself: how it died, what it
+    /// printed.
+    pub fn complete(&self, failure: &mut Failure) {
+        let mut programs = self.programs.borrow_mut();
+        let Some(program) = programs.last_mut() else { return };
+        let is_server = self.case.side() == crate::case::Side::Server;
+        // A connection ends a moment before its program has.
+        let grace = Duration::from_millis(if is_server { 200 } else { 0 });
+        if let Some(excess) = program.excess() {
+            failure.meaning = format!("Your program was ended: {excess}.");
+            failure.look = "what it does without end".into();
+            failure.by_time = false;
+        } else if let Some(status) = program.wait(grace).filter(|_| is_server) {
+            failure.meaning =
+                format!("Your server is gone: {}.", describe(status));
+            failure.look =
+                "what it printed last; one client's error must not end it"
+                    .into();
+            failure.by_time = false;
+        }
+        if program.ended().is_some() {
+            program.wait_output();
+        }
+        let lines = program.last_lines(2);
+        failure.printed = lines.iter().map(|l| show::line(l)).collect();
+    }
+
+    // ---- Random
+
+    pub fn bytes(&self, size: usize) -> Vec<u8> {
+        self.random.borrow_mut().bytes(size)
+    }
+
+    pub fn word(&self, size: usize) -> String {
+        self.random.borrow_mut().word(size)
+    }
+
+    pub fn below(&self, n: usize) -> usize {
+        self.random.borrow_mut().below(n)
+    }
+
+    // ---- What is sent, and what must come back
+
+    /// A message as the step sends it: as it is, or in a frame.
+    pub fn request(&self, payload: &[u8]) -> Vec<u8> {
+        match self.is_framed() {
+            true => wire::echo(payload),
+            false => payload.to_vec(),
+        }
+    }
+
+    pub fn answer(&self, payload: &[u8]) -> Vec<u8> {
+        match self.is_framed() {
+            true => wire::reply(payload),
+            false => payload.to_vec(),
+        }
+    }
+
+    // ---- Programs
+
+    /// Sets a limit for the programs started from here on.
+    pub fn set(&self, name: &'static str, value: u64) {
+        self.env.borrow_mut().push((name, value.to_string()));
+    }
+
+    fn template(&self) -> Check<&Template> {
+        match &self.setup.target {
+            Target::Command(template) => Ok(template),
+            Target::Address(_) => {
+                let why = "needs to start the program itself".to_owned();
+                Err(Box::new(Stop::Skip(why)))
+            }
+        }
+    }
+
+    /// A fresh server, or the one that runs already.
+    pub fn server(&self) -> Check<SocketAddr> {
+        if let Target::Address(addr) = self.setup.target {
+            return Ok(addr);
+        }
+        self.server_at(any_port())
+    }
+
+    pub fn server_at(&self, asked: SocketAddr) -> Check<SocketAddr> {
+        let mut program = self.start(asked, &[], None)?;
+        let ready = start::wait_ready(&mut program, asked);
+        self.programs.borrow_mut().push(program);
+        self.open_window();
+        ready.map_err(|trouble| {
+            let mut failure = self.fail("it says `listening on IP:PORT`", "");
+            failure.meaning = trouble.join(" ");
+            failure.look = "how the program starts".into();
+            failure.actual = vec!["it did not come up this time".into()];
+            failure.by_time = true;
+            failure.into()
+        })
+    }
+
+    /// Starts the program; it is the caller's.
+    pub fn start(
+        &self,
+        addr: SocketAddr,
+        texts: &[String],
+        input: Option<Vec<u8>>,
+    ) -> Check<Program> {
+        let env = self.env.borrow();
+        let started = self.template()?.start(addr, texts, &env, input);
+        started.map_err(|error| {
+            let failure = self.fail("the program starts", format!("{error:#}"));
+            failure.into()
+        })
+    }
+
+    /// How the last program ended, if it does in time.
+    pub fn last_ended(&self, limit: Duration) -> Option<ExitStatus> {
+        self.programs.borrow_mut().last_mut()?.wait(limit)
+    }
+
+    /// What the last program printed: stdout and stderr.
+    pub fn last_output(&self) -> (Vec<u8>, Vec<u8>) {
+        let programs = self.programs.borrow();
+        let Some(program) = programs.last() else { return Default::default() };
+        program.wait_output();
+        (program.out.first(), program.err.first())
+    }
+
+    /// Keeps a program for the report, and until the case is over.
+    pub fn keep(&self, program: Program) {
+        self.programs.borrow_mut().push(program);
+    }
+
+    pub fn end_programs(&self) {
+        self.programs.borrow_mut().clear();
+    }
+
+    /// Is the server still there? Called when a script has passed.
+    pub fn check_alive(&self) -> Check {
+        let mut programs = self.programs.borrow_mut();
+        let Some(program) = programs.last_mut() else { return Ok(()) };
+        let is_gone = program.ended().is_some();
+        drop(programs);
+        match is_gone {
+            false => Ok(()),
+            true => Err(self.fail("the server lives on", "it ended").into()),
+        }
+    }
+
+    /// All processes of the programs.
+    pub fn pids(&self) -> Vec<i32> {
+        let programs = self.programs.borrow();
+        programs.iter().flat_map(Program::pids).collect()
+    }
+
+    // ---- Time
+
+    pub fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    /// The moment until which we wait: `limit` from now, within the case.
+    pub fn until(&self, limit: Duration) -> Instant {
+        Instant::now() + limit.min(self.left())
+    }
+
+    /// From here on lateness counts.
+    pub fn open_window(&self) {
+        let waits = proc::waits(&self.pids());
+        *self.window.borrow_mut() = (Instant::now(), waits);
+    }
+
+    /// How late the checker or the program was in the window.
+    pub fn lateness(&self) -> Duration {
+        let (start, before) = &*self.window.borrow();
+        let waited = proc::waited(before, &proc::waits(&self.pids()));
+        self.setup.ticker.late_since(*start).max(waited)
+    }
+}
+
+/// `1 s`, `600 ms`.
+pub fn time(limit: Duration) -> String {
+    match limit.as_millis() {
+        ms if ms % 1000 == 0 => format!("{} s", ms / 1000),
+        ms => format!("{ms} ms"),
+    }
+}

@@ -1,0 +1,29 @@
+//! The checker: it tries a learner's own server or client, in any language,
+//! as a hostile network would, and says which rule of the contract fails,
+//! what was sent, what came back, what that usually means, and where to look.
+//!
+//!     cargo run -p check -- server step4 --cmd 'python3 server.py {addr}'
+//!     cargo run -p check -- client step4 --cmd './client {addr} {text}'
+
+mod case;
+mod cases;
+mod cause;
+mod class;
+mod cli;
+mod ending;
+mod fatal;
+mod lab;
+mod late;
+mod output;
+mod pages;
+mod peer;
+mod proc;
+mod program;
+mod random;
+mod report;
+mod run;
+mod show;
+mod start;
+mod wire;
+
+pub use cli::main;

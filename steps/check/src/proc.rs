@@ -1,0 +1,154 @@
+//! What Linux tells about processes, from `/proc` (proc(5)). Elsewhere there
+//! is no `/proc`, and each answer is empty.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::time::Duration;
+
+/// All processes of the machine.
+pub fn all() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
+}
+
+/// A process, its children, their children and so on.
+pub fn tree(root: i32) -> Vec<i32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        next += 1;
+        for task in tasks(pid) {
+            let path = format!("/proc/{pid}/task/{task}/children");
+            let children = fs::read_to_string(path).unwrap_or_default();
+            let pids = children.split_whitespace().flat_map(str::parse::<i32>);
+            found.extend(pids);
+        }
+    }
+    found
+}
+
+fn tasks(pid: i32) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
+}
+
+/// The fields of `/proc/PID/stat` after the name, which may contain anything;
+/// so the first is field 3, the state.
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Is it there, and more than a corpse that waits for its parent?
+pub fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X")
+}
+
+pub fn parent(pid: i32) -> Option<i32> {
+    stat(pid)?.get(1)?.parse().ok()
+}
+
+pub fn group(pid: i32) -> Option<i32> {
+    stat(pid)?.get(2)?.parse().ok()
+}
+
+/// Does the environment that it was started with contain this?
+pub fn has_mark(pid: i32, mark: &str) -> bool {
+    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environ.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes())
+}
+
+/// Resident memory in bytes.
+pub fn resident(pid: i32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Processor time used so far by these processes, user and system: fields 14
+/// and 15, in ticks of 10 ms.
+pub fn cpu_time(pids: &[i32]) -> Duration {
+    let ticks = pids.iter().filter_map(|&pid| {
+        let fields = stat(pid)?;
+        let ticks = |n: usize| fields.get(n - 3)?.parse::<u64>().ok();
+        Some(ticks(14)? + ticks(15)?)
+    });
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}
+
+/// How many descriptors these processes have open.
+pub fn descriptors(pids: &[i32]) -> usize {
+    let folders = pids.iter().map(|pid| format!("/proc/{pid}/fd"));
+    folders.map(|dir| fs::read_dir(dir).map_or(0, Iterator::count)).sum()
+}
+
+/// How long each thread has waited for a processor so far, in nanoseconds:
+/// field 2 of `schedstat`.
+pub type Waits = HashMap<(i32, i32), u64>;
+
+pub fn waits(pids: &[i32]) -> Waits {
+    let threads = pids
+        .iter()
+        .flat_map(|&pid| tasks(pid).into_iter().map(move |task| (pid, task)));
+    let wait = |(pid, task)| {
+        let path = format!("/proc/{pid}/task/{task}/schedstat");
+        let text = fs::read_to_string(path).ok()?;
+        let wait = text.split_whitespace().nth(1)?.parse().ok()?;
+        Some(((pid, task), wait))
+    };
+    threads.filter_map(wait).collect()
+}
+
+/// The longest that one thread has waited since `before`.
+pub fn waited(before: &Waits, after: &Waits) -> Duration {
+    let grown = after.iter().map(|(thread, wait)| {
+        wait.saturating_sub(before.get(thread).copied().unwrap_or(0))
+    });
+    Duration::from_nanos(grown.max().unwrap_or(0))
+}
+
+/// The TCP ports on which these processes listen: the sockets among their
+/// descriptors, found again in the tables of listening sockets.
+pub fn listening(pids: &[i32]) -> Vec<u16> {
+    let sockets: HashSet<String> =
+        pids.iter().flat_map(|&p| sockets(p)).collect();
+    let mut ports: Vec<u16> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .flat_map(|table| listeners(table))
+        .filter(|(_, inode)| sockets.contains(inode))
+        .map(|(port, _)| port)
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+fn sockets(pid: i32) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    let links = entries.flatten().flat_map(|e| fs::read_link(e.path()));
+    let inode = |link: std::path::PathBuf| {
+        let link = link.to_str()?.strip_prefix("socket:[")?;
+        Some(link.trim_end_matches(']').to_owned())
+    };
+    links.filter_map(inode).collect()
+}
+
+/// Port and inode of each listening socket (state 0A) of a table.
+fn listeners(table: &str) -> Vec<(u16, String)> {
+    let table = fs::read_to_string(table).unwrap_or_default();
+    let row = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let port = columns.get(1)?.rsplit_once(':')?.1;
+        let listens = *columns.get(3)? == "0A";
+        let port = u16::from_str_radix(port, 16).ok()?;
+        listens.then_some((port, (*columns.get(9)?).to_owned()))
+    };
+    table.lines().skip(1).filter_map(row).collect()
+}

@@ -1,0 +1,101 @@
+//! JUnit XML, as CI services read it.
+
+use std::io;
+
+use quick_xml::Writer;
+use quick_xml::events::BytesText;
+
+use crate::case::Verdict;
+use crate::report::Report;
+use crate::run::Result;
+
+type Xml = Writer<Vec<u8>>;
+
+pub fn junit(report: &Report) -> String {
+    let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
+    // Writing to memory cannot fail.
+    let _ = suite(&mut xml, report);
+    let body = String::from_utf8_lossy(&xml.into_inner()).into_owned();
+    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}\n")
+}
+
+fn suite(xml: &mut Xml, report: &Report) -> io::Result<()> {
+    let name = format!("{} step{}", report.side.name(), report.step);
+    let is_failed = |r: &&Result| report.is_failure(&r.verdict);
+    let failures = report.results.iter().filter(is_failed).count();
+    let (points, most) = report.score();
+    xml.create_element("testsuite")
+        .with_attributes([
+            ("name", name.as_str()),
+            ("tests", &report.results.len().to_string()),
+            ("failures", &failures.to_string()),
+            ("errors", &report.count("unknown").to_string()),
+            ("skipped", &report.count("skip").to_string()),
+        ])
+        .write_inner_content(|xml| {
+            properties(
+                xml,
+                &[
+                    ("seed", report.seed),
+                    ("points", u64::from(points)),
+                    ("max_points", u64::from(most)),
+                ],
+            )?;
+            let mut cases = report.results.iter();
+            cases.try_for_each(|result| case(xml, report, result))
+        })?;
+    Ok(())
+}
+
+fn properties(xml: &mut Xml, values: &[(&str, u64)]) -> io::Result<()> {
+    xml.create_element("properties").write_inner_content(|xml| {
+        for (name, value) in values {
+            let value = value.to_string();
+            let attributes = [("name", *name), ("value", value.as_str())];
+            let property = xml.create_element("property");
+            property.with_attributes(attributes).write_empty()?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn case(xml: &mut Xml, report: &Report, result: &Result) -> io::Result<()> {
+    let name = format!("{} {}", result.case.id, result.case.title);
+    let class = format!("{}.step{}", report.side.name(), report.step);
+    let element = xml
+        .create_element("testcase")
+        .with_attribute(("classname", class.as_str()))
+        .with_attribute(("name", name.as_str()));
+    element.write_inner_content(|xml| {
+        let weight = u64::from(result.case.weight());
+        let points = u64::from(report.points(result));
+        properties(xml, &[("points", points), ("max_points", weight)])?;
+        verdict(xml, report, result)
+    })?;
+    Ok(())
+}
+
+fn verdict(xml: &mut Xml, report: &Report, result: &Result) -> io::Result<()> {
+    let (tag, message) = match &result.verdict {
+        Verdict::Pass => return Ok(()),
+        Verdict::Skip(why) => ("skipped", why.clone()),
+        Verdict::Unknown(why) => ("error", why.clone()),
+        Verdict::Warn(f) if !report.is_strict => {
+            ("system-out", f.meaning.clone())
+        }
+        Verdict::Warn(f) | Verdict::Fail(f) => ("failure", f.meaning.clone()),
+    };
+    let mut element = xml.create_element(tag);
+    if tag != "system-out" {
+        element = element.with_attribute(("message", message.as_str()));
+    }
+    match result.verdict.failure() {
+        None => element.write_empty()?,
+        Some(_) => {
+            let details = report.details(result);
+            element.write_text_content(BytesText::new(&details))?
+        }
+    };
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! The report for programs: JSON, TAP, Gradescope.
+
+use serde_json::{Value, json};
+
+use crate::case::Verdict;
+use crate::report::Report;
+use crate::run::Result;
+
+/// One object. Times are left out: the same seed, the same report.
+pub fn json(report: &Report) -> String {
+    let (points, most) = report.score();
+    let cases: Vec<Value> =
+        report.results.iter().map(|r| case(report, r)).collect();
+    let left: Vec<_> = report.left_out.iter().map(|case| case.id).collect();
+    pretty(&json!({
+        "side": report.side.name(),
+        "step": report.step,
+        "seed": report.seed,
+        "strict": report.is_strict,
+        "exit_code": report.exit_code(),
+        "points": points,
+        "max_points": most,
+        "not_tried": left,
+        "cases": cases,
+    }))
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn case(report: &Report, result: &Result) -> Value {
+    let mut value = json!({
+        "id": result.case.id,
+        "title": result.case.title,
+        "rule": result.case.rule_text(),
+        "verdict": result.verdict.name(),
+        "points": report.points(result),
+        "max_points": result.case.weight(),
+    });
+    match &result.verdict {
+        Verdict::Pass => {}
+        Verdict::Skip(why) | Verdict::Unknown(why) => {
+            value["reason"] = json!(why);
+        }
+        Verdict::Warn(failure) | Verdict::Fail(failure) => {
+            value["details"] = json!({
+                "so_far": failure.so_far,
+                "sent": failure.sent,
+                "expected": failure.expected,
+                "actual": failure.actual,
+                "printed": failure.printed,
+                "meaning": failure.meaning,
+                "look_at": failure.look,
+                "replay": report.replay(result.case),
+            });
+        }
+    }
+    value
+}
+
+pub fn tap(report: &Report) -> String {
+    let total = report.results.len();
+    let mut text = format!("TAP version 13\n1..{total}\n");
+    text += &format!("# seed {}\n", report.seed);
+    for (i, result) in report.results.iter().enumerate() {
+        let is_ok = match &result.verdict {
+            Verdict::Unknown(_) => false,
+            verdict => !report.is_failure(verdict),
+        };
+        let ok = if is_ok { "ok" } else { "not ok" };
+        let head = format!("{} {}", result.case.id, result.case.title);
+        let note = match &result.verdict {
+            Verdict::Skip(why) => format!(" # SKIP {why}"),
+            Verdict::Unknown(why) => format!(" # TODO unknown: {why}"),
+            _ => String::new(),
+        };
+        text += &format!("{ok} {} - {head}{note}\n", i + 1);
+        if result.verdict.failure().is_some() {
+            for line in report.details(result).lines().skip(1) {
+                text += &format!("#{line}\n");
+            }
+        }
+    }
+    text
+}
+
+/// The file that Gradescope reads: `/autograder/results/results.json`.
+pub fn gradescope(report: &Report) -> String {
+    let tests: Vec<Value> = report
+        .results
+        .iter()
+        .filter(|result| !matches!(result.verdict, Verdict::Skip(_)))
+        .map(|result| {
+            let is_passed = report.points(result) == result.case.weight();
+            json!({
+                "number": result.case.id,
+                "name": format!("{} {}", result.case.id, result.case.title),
+                "score": report.points(result),
+                "max_score": result.case.weight(),
+                "status": if is_passed { "passed" } else { "failed" },
+                "output": report.details(result),
+                "output_format": "text",
+                "visibility": "visible",
+            })
+        })
+        .collect();
+    pretty(&json!({
+        "score": report.score().0,
+        "output": format!("seed {}", report.seed),
+        "tests": tests,
+    }))
+}

@@ -1,0 +1,205 @@
+//! Runs cases: those that no clock judges beside each other, the others one
+//! after another; and again what a busy machine may have spoilt.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::case::{Case, Side, Stop, Tag, Verdict};
+use crate::lab::{Lab, Setup, Target, any_port};
+use crate::program::{Program, Template};
+use crate::start::{self, Trouble};
+
+/// A timed case is excused when something was later than this, any other one
+/// when it was later than that. With 40 ms for all, real failures were excused.
+const LATE_TIMED: Duration = Duration::from_millis(40);
+const LATE: Duration = Duration::from_millis(500);
+
+/// How often a case is tried on a machine that is late.
+const TRIES: usize = 5;
+
+/// What was said about one case.
+pub struct Result {
+    pub case: &'static Case,
+    pub verdict: Verdict,
+}
+
+/// How to run.
+pub struct Plan {
+    pub cases: Vec<&'static Case>,
+    pub jobs: usize,
+    pub keep_going: bool,
+}
+
+/// Runs the cases of a plan and says each result, in the plan's order. Stops
+/// at the first failure, unless told to keep going.
+pub fn run(
+    setup: &Setup,
+    plan: &Plan,
+    mut say: impl FnMut(&Result),
+) -> Vec<Result> {
+    let mut results: Vec<Option<Result>> = Vec::new();
+    results.resize_with(plan.cases.len(), || None);
+    let mut said = 0;
+    let (timed, untimed): (Vec<_>, Vec<_>) =
+        (0..plan.cases.len()).partition(|&i| plan.cases[i].has(Tag::Timed));
+    for (indexes, jobs) in [(untimed, plan.jobs), (timed, 1)] {
+        let stop = &AtomicUsize::new(usize::MAX);
+        let limit = first_failure(&results).filter(|_| !plan.keep_going);
+        stop.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
+        let mut take = |i: usize, result: Result| {
+            let is_failure = matches!(result.verdict, Verdict::Fail(_));
+            if is_failure && !plan.keep_going {
+                stop.fetch_min(i, Ordering::Relaxed);
+            }
+            results[i] = Some(result);
+            while let Some(Some(result)) = results.get(said) {
+                if said <= stop.load(Ordering::Relaxed) {
+                    say(result);
+                }
+                said += 1;
+            }
+        };
+        spread(setup, plan, &indexes, jobs, stop, &mut take);
+    }
+    let end = first_failure(&results).filter(|_| !plan.keep_going);
+    results.truncate(end.map_or(usize::MAX, |end| end + 1));
+    results.into_iter().flatten().collect()
+}
+
+fn first_failure(results: &[Option<Result>]) -> Option<usize> {
+    let is_failure = |result: &Option<Result>| {
+        matches!(result, Some(Result { verdict: Verdict::Fail(_), .. }))
+    };
+    results.iter().position(is_failure)
+}
+
+/// Runs these cases in `jobs` threads, up to the index where to stop.
+fn spread(
+    setup: &Setup,
+    plan: &Plan,
+    indexes: &[usize],
+    jobs: usize,
+    stop: &AtomicUsize,
+    take: &mut impl FnMut(usize, Result),
+) {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, indexes.len().max(1)) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&i) = indexes.get(at) else { return };
+                    if i > stop.load(Ordering::Relaxed) {
+                        continue;
+                    }
+                    let case = plan.cases[i];
+                    let verdict = judge(setup, case);
+                    let _ = sender.send((i, Result { case, verdict }));
+                }
+            });
+        }
+        drop(sender);
+        for (i, result) in receiver {
+            take(i, result);
+        }
+    });
+}
+
+/// Runs one case, again if the machine was late.
+fn judge(setup: &Setup, case: &'static Case) -> Verdict {
+    if let Some(why) = cannot_run(setup, case) {
+        return Verdict::Skip(why);
+    }
+    for _ in 0..TRIES {
+        let (verdict, is_excused) = try_once(setup, case);
+        if !is_excused {
+            return verdict;
+        }
+    }
+    let why = "this machine is too busy to tell; try again when it is not";
+    Verdict::Unknown(why.into())
+}
+
+fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
+    let is_linux = cfg!(target_os = "linux");
+    match &setup.target {
+        _ if case.has(Tag::Linux) && !is_linux => Some("needs Linux".into()),
+        Target::Address(_) if case.has(Tag::Starts) => {
+            Some("needs to start the program itself: --cmd".into())
+        }
+        Target::Command(template)
+            if case.has(Tag::Places) && !template.has_addr() =>
+        {
+            Some("needs {addr} in the command".into())
+        }
+        _ => None,
+    }
+}
+
+fn try_once(setup: &Setup, case: &'static Case) -> (Verdict, bool) {
+    let lab = Lab::new(setup, case);
+    let is_server = case.side() == Side::Server;
+    let done = (case.script)(&lab).and_then(|()| match is_server {
+        true => lab.check_alive(),
+        false => Ok(()),
+    });
+    let stop = match done {
+        Ok(()) => {
+            let warned = lab.warning();
+            let verdict = warned.map_or(Verdict::Pass, |mut failure| {
+                lab.complete(&mut failure);
+                Verdict::Warn(failure)
+            });
+            return (verdict, false);
+        }
+        Err(stop) => *stop,
+    };
+    match stop {
+        Stop::Skip(why) => (Verdict::Skip(why), false),
+        Stop::Unknown(why) => (Verdict::Unknown(why), false),
+        Stop::Fail(mut failure) => {
+            let late = lab.lateness();
+            lab.complete(&mut failure);
+            let is_late = match case.has(Tag::Timed) {
+                true => late > LATE_TIMED,
+                false => late > LATE && failure.by_time,
+            };
+            (Verdict::Fail(failure), is_late)
+        }
+    }
+}
+
+/// Starts a server before any case: what goes wrong here goes wrong in each
+/// of them. Returns whether two that ask for any free port get two.
+///
+/// # Errors
+/// It did not come up.
+pub fn probe(template: &Template) -> std::result::Result<bool, Trouble> {
+    let (first, addr) = probe_one(template)?;
+    start::knock(&first, addr)?;
+    Ok(probe_one(template).is_ok_and(|(_, other)| other != addr))
+}
+
+/// Can a client be started at all? What it does is left to the cases.
+///
+/// # Errors
+/// There is no such program, or it may not be run.
+pub fn probe_client(template: &Template) -> std::result::Result<(), Trouble> {
+    let started = template.start(any_port(), &["hi".to_owned()], &[], None);
+    started.map(drop).map_err(|error| vec![format!("{error:#}.")])
+}
+
+fn probe_one(
+    template: &Template,
+) -> std::result::Result<(Program, SocketAddr), Trouble> {
+    let mut program = template
+        .start(any_port(), &[], &[], None)
+        .map_err(|error| vec![format!("{error:#}.")])?;
+    let addr = start::wait_ready(&mut program, any_port())?;
+    Ok((program, addr))
+}

@@ -1,0 +1,115 @@
+//! The checker checked: the correct program passes all cases, and each defect
+//! of the gallery is caught by the case that names it, with this report.
+
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
+#[path = "../src/gallery/defects.rs"]
+mod defects;
+mod support;
+
+use defects::{DEFECTS, Defect};
+use support::{Said, alone, check, gallery, shared, snapshot};
+
+macro_rules! tests {
+    ($($name:ident($($argument:expr),*) = $function:ident;)*) => {
+        $(#[test]
+        fn $name() {
+            $function($($argument),*);
+        })*
+    };
+}
+
+tests! {
+    the_reference_passes_step_1(1, None) = passes;
+    the_reference_passes_step_2(2, None) = passes;
+    the_reference_passes_step_3(3, None) = passes;
+    the_reference_passes_step_4(4, None) = passes;
+    the_reference_passes_step_5(5, None) = passes;
+    who_is_merely_slow_passes_step_2(2, Some("slow")) = passes;
+    who_is_merely_slow_passes_step_5(5, Some("slow")) = passes;
+    defects_of_a_server_of_step_1("server", 1) = caught;
+    defects_of_a_server_of_step_2("server", 2) = caught;
+    defects_of_a_server_of_step_3("server", 3) = caught;
+    defects_of_a_server_of_step_4("server", 4) = caught;
+    defects_of_a_server_of_step_5("server", 5) = caught;
+    defects_of_a_client_of_step_1("client", 1) = caught;
+    defects_of_a_client_of_step_2("client", 2) = caught;
+    defects_of_a_client_of_step_4("client", 4) = caught;
+    defects_of_a_client_of_step_5("client", 5) = caught;
+}
+
+/// All cases of both sides pass. A machine that is too busy to tell may be
+/// asked again, but never accuses.
+fn passes(step: u8, defect: Option<&str>) {
+    for side in ["server", "client"] {
+        let command = gallery(side, step, defect);
+        let step = format!("step{step}");
+        let args = [side, &step, "--keep-going", "--cmd", &command];
+        for _ in 0..3 {
+            let _machine = alone();
+            let Said { code, text, .. } = check(&args);
+            assert!(code == Some(0) || code == Some(2), "{text}");
+            assert!(!text.contains("! "), "no warning either: {text}");
+            if code == Some(0) {
+                break;
+            }
+        }
+    }
+}
+
+/// Each defect of a step is caught by its case.
+fn caught(side: &str, step: u8) {
+    let chosen = DEFECTS.iter().filter(|d| d.side() == side && d.step == step);
+    let mut texts = String::new();
+    for defect in chosen {
+        let said = report(defect);
+        let mark = if defect.is_warning() { "!" } else { "✗" };
+        let head = format!("{mark} {}", defect.case);
+        assert!(said.text.starts_with(&head), "{}: {}", defect.name, said.text);
+        let code = if defect.is_warning() { 0 } else { 1 };
+        assert_eq!(said.code, Some(code), "{}", defect.name);
+        let report = said.text.split("\n\n").next().unwrap();
+        let lines = report.lines().count();
+        assert!(lines <= 13, "{lines} lines: {report}");
+        for line in report.lines() {
+            assert!(line.chars().count() <= 81, "too wide: {line}");
+        }
+        texts += &format!("{}: {}\n\n{report}\n\n", defect.name, defect.what);
+    }
+    assert!(!texts.is_empty());
+    snapshot(&format!("gallery-{side}-step{step}"), &texts);
+}
+
+/// The report of the case that names a defect; on a busy machine, the first
+/// one that is more than `unknown`.
+fn report(defect: &Defect) -> Said {
+    let command = gallery(defect.side(), defect.step, Some(defect.name));
+    let step = format!("step{}", defect.step);
+    let args = [defect.side(), &step, "--case", defect.case, "--seed", "7"];
+    let args = [&args[..], &["--cmd", &command]].concat();
+    let is_timed = defect.step == 5;
+    let mut said = None;
+    for _ in 0..5 {
+        let (_alone, _shared) = match is_timed {
+            true => (Some(alone()), None),
+            false => (None, Some(shared())),
+        };
+        let this = check(&args);
+        let is_unknown = this.code == Some(2);
+        said = Some(this);
+        if !is_unknown {
+            break;
+        }
+    }
+    said.unwrap()
+}
+
+/// At least 40, each with a name of its own on its side.
+#[test]
+fn the_gallery_is_large() {
+    let mut names: Vec<_> =
+        DEFECTS.iter().map(|d| (d.side(), d.step, d.name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() == DEFECTS.len() && names.len() >= 40);
+}

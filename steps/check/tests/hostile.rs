@@ -1,0 +1,156 @@
+//! Submissions that harm whoever runs them: they cost themselves points, and
+//! the checker nothing. No process is left behind.
+
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+#![cfg(target_os = "linux")] // what is left behind is looked for in /proc
+
+mod support;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use support::{GALLERY, Said, check, gallery};
+
+/// Tries a server that is a shell script; `$0` is the gallery.
+fn script(script: &str, more: &[&str]) -> Said {
+    let cmd = format!("sh -c '{script}' '{GALLERY}' {{addr}}");
+    let args = ["server", "step4", "--seed", "7", "--cmd", &cmd];
+    check(&[&args[..], more].concat())
+}
+
+const SERVE: &str = r#"exec "$0" server --step 4 --addr "$1""#;
+
+/// Processes whose command line contains this.
+fn running(part: &str) -> usize {
+    let command = |entry: fs::DirEntry| {
+        let bytes = fs::read(entry.path().join("cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        (text.contains(part) && !text.contains("--cmd")).then_some(())
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter_map(command).count()
+}
+
+#[test]
+fn dies_at_once() {
+    let said = script("echo no luck >&2; exit 7", &[]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.contains("exit code 7"), "{}", said.text);
+    assert!(said.text.contains("| no luck"), "{}", said.text);
+}
+
+#[test]
+fn is_not_there() {
+    let said = check(&["server", "step2", "--cmd", "./no-such-program {addr}"]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    let said = check(&["client", "step2", "--cmd", "./no-such-program {addr}"]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+}
+
+#[test]
+fn listens_elsewhere() {
+    let said = script("echo listening on 127.0.0.1:1; sleep 86401", &[]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.contains("It listens on no port"), "{}", said.text);
+    assert_eq!(running("sleep 86401"), 0);
+}
+
+#[test]
+fn says_something_else() {
+    let said = script("echo Server started; sleep 86402", &[]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    let wanted = "Its first line on stdout was: Server started";
+    assert!(said.text.contains(wanted), "{}", said.text);
+    assert_eq!(running("sleep 86402"), 0);
+}
+
+/// The line is in a buffer: the port is open all the same, and that shows.
+#[test]
+fn does_not_flush() {
+    let script = r#""$0" server --step 4 --addr "$1" | cat >/dev/null"#;
+    let said = self::script(script, &[]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.contains("flush stdout"), "{}", said.text);
+}
+
+#[test]
+fn prints_escape_codes_and_binary() {
+    let said = script(
+        r#"printf "\033[2J\033]0;owned\007\377\376\n"; sleep 86403"#,
+        &[],
+    );
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(!said.text.contains('\x1b') && !said.text.contains('\x07'));
+    assert_eq!(running("sleep 86403"), 0);
+}
+
+/// It is asked once, then killed; the next ones are not asked any more.
+#[test]
+fn ignores_sigterm() {
+    let start = Instant::now();
+    let script = r#"trap "" TERM; exec "$0" server --step 4 --addr "$1""#;
+    let said = self::script(script, &["--case", "S4-01", "--case", "S4-02"]);
+    assert_eq!(said.code, Some(0), "{}", said.text);
+    assert!(start.elapsed() < Duration::from_secs(12), "took too long");
+}
+
+/// Sessions of their own, no parent, and no environment: found all the same.
+#[test]
+fn starts_others_that_hide() {
+    let script = format!(
+        "(setsid sleep 86404 &); (env -i setsid sleep 86405 &); {SERVE}"
+    );
+    let said = self::script(&script, &["--case", "S4-01"]);
+    assert_eq!(said.code, Some(0), "{}", said.text);
+    assert_eq!(running("sleep 86404") + running("sleep 86405"), 0);
+}
+
+#[test]
+fn forks_without_end() {
+    let script = "while :; do sleep 86406 & done";
+    let said = self::script(script, &[]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.contains("200 processes"), "{}", said.text);
+    assert_eq!(running("sleep 86406"), 0);
+}
+
+#[test]
+fn floods_stdout() {
+    let said = script("yes", &[]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    let script = format!("(yes >&2) & {SERVE}");
+    let said = self::script(&script, &["--case", "S4-14"]);
+    assert_ne!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.len() < 4000, "{}", said.text.len());
+    assert_eq!(running("yes"), 0);
+}
+
+#[test]
+fn eats_memory() {
+    let said = script("tail /dev/zero", &["--memory", "200"]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.contains("more than 200 MB"), "{}", said.text);
+}
+
+/// Always the same port: said, and then tried one case after another.
+#[test]
+fn chooses_its_own_port() {
+    // Nobody else uses this address, so nobody else has this port.
+    let addr = "--addr 127.77.1.2:18888 {addr}";
+    let cmd = format!("'{GALLERY}' server --step 4 {addr}");
+    let args = ["server", "step4", "--cmd", &cmd, "--case", "S4-01"];
+    let said = check(&[&args[..], &["--case", "S4-02"]].concat());
+    assert_eq!(said.code, Some(0), "{}{}", said.text, said.stderr);
+    assert!(said.stderr.contains("does not heed {addr}"), "{}", said.stderr);
+}
+
+/// Two runs with the same seed say the same; another seed sends other bytes.
+#[test]
+fn a_seed_decides_all_bytes() {
+    let cmd = gallery("server", 4, Some("reply-kind-of-request"));
+    let run = |seed: &str| {
+        let args = ["server", "step4", "--case", "S4-01", "--cmd", &cmd];
+        check(&[&args[..], &["--seed", seed]].concat()).text
+    };
+    assert_eq!(run("1"), run("1"));
+    assert_ne!(run("1").lines().nth(2), run("2").lines().nth(2));
+}
