@@ -40,6 +40,17 @@ pub fn surplus(got: &[u8]) -> (&'static str, &'static str) {
     }
 }
 
+/// An ERROR in words, where another frame was due.
+pub fn error_text(got: &[u8], want: &[u8]) -> Option<String> {
+    let at = rest_after_common_frames(got, want);
+    let Head::Whole { kind: ERROR, payload: [code, text @ ..], .. } = head(at)
+    else {
+        return None;
+    };
+    let text = crate::show::shorten(&text.escape_ascii().to_string(), 30);
+    Some(format!("that is ERROR({code}), {}: \"{text}\"", error_name(*code)))
+}
+
 /// Another protocol altogether.
 fn foreign(e: &Evidence) -> Option<Cause> {
     let name = match e.got {
@@ -162,7 +173,7 @@ fn framed(e: &Evidence) -> Option<Cause> {
 
 /// A correct frame was answered with an error.
 fn refused(e: &Evidence) -> Option<Cause> {
-    let at = wire_at(e);
+    let at = rest_after_common_frames(e.got, e.expected);
     let Head::Whole { kind: ERROR, payload: [code, ..], .. } = head(at) else {
         return None;
     };
@@ -182,8 +193,10 @@ fn refused(e: &Evidence) -> Option<Cause> {
 }
 
 /// What follows the last whole frame that was right.
-fn wire_at<'a>(e: &Evidence<'a>) -> &'a [u8] {
-    let (mut got, mut expected) = (e.got, e.expected);
+fn rest_after_common_frames<'a>(
+    mut got: &'a [u8],
+    mut expected: &[u8],
+) -> &'a [u8] {
     while let Head::Whole { size, .. } = head(got) {
         if expected.get(..size) != Some(&got[..size]) {
             break;

@@ -12,6 +12,7 @@ use crate::lab::{Setup, Target};
 use crate::late::Ticker;
 use crate::pages::{explain, list, page};
 use crate::program::Template;
+use crate::progress::Progress;
 use crate::report::{Format, Report, Style};
 use crate::run::{self, Plan};
 use crate::start::Trouble;
@@ -300,34 +301,5 @@ fn jobs(setup: &Setup, how: &How) -> usize {
         Target::Address(_) => 1,
         Target::Command(t) if wanted > 1 && !t.has_addr() => 1,
         Target::Command(_) => wanted.max(1),
-    }
-}
-
-/// A line on a terminal that says how far we are.
-struct Progress {
-    total: usize,
-    done: std::cell::Cell<usize>,
-    is_shown: bool,
-}
-
-impl Progress {
-    fn new(total: usize) -> Progress {
-        let is_shown = std::io::stderr().is_terminal();
-        Progress { total, done: 0.into(), is_shown }
-    }
-
-    fn advance(&self, case: &Case) {
-        self.done.set(self.done.get() + 1);
-        if self.is_shown && self.done.get() < self.total {
-            let text =
-                format!("{}/{} {}", self.done.get(), self.total, case.id);
-            let _ = write!(std::io::stderr(), "\r{text} …");
-        }
-    }
-
-    fn clear(&self) {
-        if self.is_shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
     }
 }

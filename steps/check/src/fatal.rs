@@ -146,8 +146,8 @@ impl Peer<'_> {
 
     fn went_on(&self, rest: &[u8], wanted: String) -> Failure {
         let shown = show::bytes(rest, rest.len());
-        let actual = format!("after the ERROR came {shown}");
-        let mut failure = self.fail(wanted, &actual);
+        let mut failure = self.fail(wanted, "ERROR, and after it");
+        failure.actual.push(shown);
         failure.meaning = "After a bad length nobody knows where a frame \
                            begins; your server went on parsing all the same."
             .into();

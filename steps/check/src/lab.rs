@@ -2,14 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Check, Failure, Hint, Stop};
+use crate::case::{Case, Failure, Hint};
 use crate::late::Ticker;
 use crate::program::{Program, Template, describe};
 use crate::random::Random;
-use crate::{proc, show, start, wire};
+use crate::{proc, show, wire};
 
 /// How long we wait for what must come "soon".
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,15 +40,23 @@ pub struct Lab<'a> {
     pub setup: &'a Setup,
     pub case: &'a Case,
     random: RefCell<Random>,
-    env: RefCell<Vec<(&'static str, String)>>,
-    programs: RefCell<Vec<Program>>,
+    pub(crate) env: RefCell<Vec<(&'static str, String)>>,
+    pub(crate) programs: RefCell<Vec<Program>>,
     notes: RefCell<Vec<String>>,
     hint: Cell<Hint>,
+    other: Cell<Hint>,
     warning: RefCell<Option<Failure>>,
     /// Since when lateness counts, and how long the program had waited then.
     window: RefCell<(Instant, proc::Waits)>,
     end: Instant,
 }
+
+/// Other bytes than those that are due, and no better explanation.
+const OTHER: Hint = Hint {
+    meaning: "Other bytes came than those that were due; the caret stands \
+              under the first.",
+    look: "what you write, and from which buffer",
+};
 
 pub fn any_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
@@ -65,6 +72,7 @@ impl<'a> Lab<'a> {
             programs: RefCell::default(),
             notes: RefCell::default(),
             hint: Cell::new(case.hint),
+            other: Cell::new(OTHER),
             warning: RefCell::default(),
             window: RefCell::new((Instant::now(), proc::Waits::new())),
             end: Instant::now() + CASE,
@@ -85,6 +93,16 @@ impl<'a> Lab<'a> {
     /// From here on a failure usually means this.
     pub fn hint(&self, meaning: &'static str, look: &'static str) {
         self.hint.set(Hint { meaning, look });
+    }
+
+    /// What it means when other bytes come than those that are due.
+    pub fn other_means(&self, meaning: &'static str, look: &'static str) {
+        self.other.set(Hint { meaning, look });
+    }
+
+    pub fn other(&self) -> Option<(String, &'static str)> {
+        let Hint { meaning, look } = self.other.get();
+        Some((meaning.to_owned(), look))
     }
 
     pub fn fail(
@@ -136,7 +154,10 @@ impl<'a> Lab<'a> {
             program.wait_output();
         }
         let lines = program.last_lines(2);
-        failure.printed = lines.iter().map(|l| show::line(l)).collect();
+        let lines = lines.iter().map(|line| show::line(line));
+        // That it listens is no news.
+        let is_news = |line: &String| !line.starts_with("listening on ");
+        failure.printed = lines.filter(is_news).collect();
     }
 
     // ---- Random
@@ -168,101 +189,6 @@ impl<'a> Lab<'a> {
             true => wire::reply(payload),
             false => payload.to_vec(),
         }
-    }
-
-    // ---- Programs
-
-    /// Sets a limit for the programs started from here on.
-    pub fn set(&self, name: &'static str, value: u64) {
-        self.env.borrow_mut().push((name, value.to_string()));
-    }
-
-    fn template(&self) -> Check<&Template> {
-        match &self.setup.target {
-            Target::Command(template) => Ok(template),
-            Target::Address(_) => {
-                let why = "needs to start the program itself".to_owned();
-                Err(Box::new(Stop::Skip(why)))
-            }
-        }
-    }
-
-    /// A fresh server, or the one that runs already.
-    pub fn server(&self) -> Check<SocketAddr> {
-        if let Target::Address(addr) = self.setup.target {
-            return Ok(addr);
-        }
-        self.server_at(any_port())
-    }
-
-    pub fn server_at(&self, asked: SocketAddr) -> Check<SocketAddr> {
-        let mut program = self.start(asked, &[], None)?;
-        let ready = start::wait_ready(&mut program, asked);
-        self.programs.borrow_mut().push(program);
-        self.open_window();
-        ready.map_err(|trouble| {
-            let mut failure = self.fail("it says `listening on IP:PORT`", "");
-            failure.meaning = trouble.join(" ");
-            failure.look = "how the program starts".into();
-            failure.actual = vec!["it did not come up this time".into()];
-            failure.by_time = true;
-            failure.into()
-        })
-    }
-
-    /// Starts the program; it is the caller's.
-    pub fn start(
-        &self,
-        addr: SocketAddr,
-        texts: &[String],
-        input: Option<Vec<u8>>,
-    ) -> Check<Program> {
-        let env = self.env.borrow();
-        let started = self.template()?.start(addr, texts, &env, input);
-        started.map_err(|error| {
-            let failure = self.fail("the program starts", format!("{error:#}"));
-            failure.into()
-        })
-    }
-
-    /// How the last program ended, if it does in time.
-    pub fn last_ended(&self, limit: Duration) -> Option<ExitStatus> {
-        self.programs.borrow_mut().last_mut()?.wait(limit)
-    }
-
-    /// What the last program printed: stdout and stderr.
-    pub fn last_output(&self) -> (Vec<u8>, Vec<u8>) {
-        let programs = self.programs.borrow();
-        let Some(program) = programs.last() else { return Default::default() };
-        program.wait_output();
-        (program.out.first(), program.err.first())
-    }
-
-    /// Keeps a program for the report, and until the case is over.
-    pub fn keep(&self, program: Program) {
-        self.programs.borrow_mut().push(program);
-    }
-
-    pub fn end_programs(&self) {
-        self.programs.borrow_mut().clear();
-    }
-
-    /// Is the server still there? Called when a script has passed.
-    pub fn check_alive(&self) -> Check {
-        let mut programs = self.programs.borrow_mut();
-        let Some(program) = programs.last_mut() else { return Ok(()) };
-        let is_gone = program.ended().is_some();
-        drop(programs);
-        match is_gone {
-            false => Ok(()),
-            true => Err(self.fail("the server lives on", "it ended").into()),
-        }
-    }
-
-    /// All processes of the programs.
-    pub fn pids(&self) -> Vec<i32> {
-        let programs = self.programs.borrow();
-        programs.iter().flat_map(Program::pids).collect()
     }
 
     // ---- Time

@@ -19,6 +19,8 @@ mod pages;
 mod peer;
 mod proc;
 mod program;
+mod programs;
+mod progress;
 mod random;
 mod report;
 mod run;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::case::{Check, Failure, Side};
+use crate::case::{Check, Failure, Side, Tag};
 use crate::cause::{self, Evidence};
 use crate::lab::{Lab, PATIENCE, time};
 use crate::show;
@@ -202,6 +202,12 @@ impl<'a> Peer<'a> {
         }
         let mut failure = self.fail("FIN after it", got.end.text());
         failure.by_time = got.end == End::Open;
+        if got.end == End::Open {
+            failure.meaning = "All bytes that were due have come, but not the \
+                               end: the connection was not closed."
+                .into();
+            failure.look = "what closes the connection, on each way out".into();
+        }
         if got.end == End::Reset {
             failure.meaning = "It closed with bytes unread, or before it had \
                                sent all: that resets the connection."
@@ -230,7 +236,11 @@ impl<'a> Peer<'a> {
 
     pub fn fail(&self, expected: impl Into<String>, actual: &str) -> Failure {
         let failure = self.lab.fail(expected, actual);
-        Failure { sent: self.sent(), ..failure }
+        let is_client = self.lab.case.side() == Side::Client;
+        match self.last.1 {
+            0 if is_client => failure, // it is its turn
+            _ => Failure { sent: self.sent(), ..failure },
+        }
     }
 
     /// What came is not what had to come.
@@ -254,18 +264,30 @@ impl<'a> Peer<'a> {
                 end => end.text().to_owned(),
             });
         }
-        let evidence = Evidence {
+        failure.actual.extend(cause::error_text(&got.bytes, want));
+        self.explain(&mut failure, want, got);
+        failure
+    }
+
+    fn explain(&self, failure: &mut Failure, want: &[u8], got: &Got) {
+        // Where the clock is the subject, the case knows best.
+        let is_timed = self.lab.case.has(Tag::Timed);
+        if is_timed && self.lab.case.side() == Side::Server {
+            return;
+        }
+        let found = cause::find(&Evidence {
             is_framed: self.lab.is_framed(),
             expected: want,
             got: &got.bytes,
             previous: &self.previous,
             end: got.end,
-        };
-        if let Some((meaning, look)) = cause::find(&evidence) {
+        });
+        let is_short = want.starts_with(&got.bytes);
+        let other = self.lab.other().filter(|_| !is_short);
+        if let Some((meaning, look)) = found.or(other) {
             failure.meaning = self.of_side(&meaning);
             failure.look = self.of_side(look);
         }
-        failure
     }
 
     /// A client makes the same mistakes on the other side.

@@ -40,7 +40,8 @@ pub fn bytes(bytes: &[u8], total: usize) -> String {
     if total == 0 {
         return "nothing".to_owned();
     }
-    let shown = &bytes[..bytes.len().min(WINDOW)];
+    let most = if total < 10_000 { WINDOW } else { WINDOW - 2 };
+    let shown = &bytes[..bytes.len().min(most)];
     let more = if total > shown.len() { " …" } else { "" };
     let (hex, text) = (hex(shown), printable(shown));
     format!("{hex}{more}  |{text}|  {}", size(total))
@@ -93,8 +94,11 @@ fn caret(expected: &[u8], got: &[u8], at: usize) -> String {
 /// A line that a program printed, so that a terminal shows it and does not
 /// obey it; a port is shown as `…`, since it differs from run to run.
 pub fn line(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&text[..text.len().min(400)]);
-    let escaped: String = text.escape_debug().collect();
+    let text = &text[..text.len().min(400)];
+    let escaped = match std::str::from_utf8(text) {
+        Ok(text) => text.escape_debug().to_string(),
+        Err(_) => text.escape_ascii().to_string(),
+    };
     let plain = hide_ports(&escaped.replace("\\\"", "\"").replace("\\'", "'"));
     shorten(&plain, 64)
 }
@@ -175,7 +179,7 @@ mod tests {
             "\\u{1b}[2J 127.0.0.1:… x"
         );
         assert_eq!(line(b"('127.0.0.1', 4711)"), "('127.0.0.1', …)");
-        assert_eq!(line(b"\xff\xfe"), "\u{fffd}\u{fffd}");
+        assert_eq!(line(b"\xff\xfe"), "\\xff\\xfe");
     }
 
     #[test]

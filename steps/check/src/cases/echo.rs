@@ -34,8 +34,9 @@ pub const CASES: &[Case] = &[
               trimming, a terminating zero. A picture or a compressed file \
               has all 256 values in it.",
         hint: Hint {
-            meaning: "Some bytes did not come back as they were sent.",
-            look: "what happens between your read and your write",
+            meaning: "Your server closed before it had sent back what it \
+                      owed.",
+            look: "what happens at EOF: first send what is owed, then close",
         },
         script: s2_02,
     },

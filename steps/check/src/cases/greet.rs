@@ -96,6 +96,10 @@ fn greeted(lab: &Lab, addr: std::net::SocketAddr, text: &str) -> Check {
 }
 
 fn s1_01(lab: &Lab) -> Check {
+    lab.other_means(
+        "The greeting is `Hello, client!`, and nothing else.",
+        "the text that you send, letter by letter",
+    );
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
     client.expect_nothing("before a request")?;

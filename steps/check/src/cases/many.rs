@@ -82,6 +82,10 @@ fn s3_01(lab: &Lab) -> Check {
 }
 
 fn s3_02(lab: &Lab) -> Check {
+    lab.other_means(
+        "These are the bytes of another client: connections share a buffer.",
+        "which variables belong to one connection, and which to all",
+    );
     let addr = lab.server()?;
     let mut clients = Vec::new();
     for _ in 0..60 {

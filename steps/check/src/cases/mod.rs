@@ -2,6 +2,8 @@
 //! lists, the explanations and the pages of the book come.
 
 mod client_basic;
+mod client_flood;
+mod client_herd;
 mod client_limits;
 mod client_retry;
 mod echo;

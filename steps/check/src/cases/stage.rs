@@ -226,26 +226,37 @@ impl Ended {
         if got == want {
             return Ok(());
         }
-        let text = |bytes: &[u8]| match bytes {
-            [] => "nothing on stdout".to_owned(),
-            _ => {
-                let part = &bytes[..bytes.len().min(60)];
-                let part = show::shorten(&part.escape_ascii().to_string(), 56);
-                format!("stdout \"{part}\"")
-            }
-        };
-        let mut failure = lab.fail(text(want), text(got));
-        if !want.is_empty() && got.trim_ascii_end() == want.trim_ascii_end() {
+        let mut failure = lab.fail(on_stdout(want), on_stdout(got));
+        if want.is_empty() || letters(got) != letters(want) || got.is_empty() {
+            return Err(failure.into());
+        }
+        failure.look = "how you print: print, puts, println".into();
+        if got.trim_ascii_end() == want.trim_ascii_end() {
             failure.meaning = "Only the newline at the end differs: steps 1 \
                                to 3 print what came and nothing else, step 4 \
                                a newline after each reply."
                 .into();
-            failure.look = "how you print: print, puts, println".into();
             lab.warn(failure);
             return Ok(());
         }
+        failure.meaning = "All replies are there, but not the newline after \
+                           each of them."
+            .into();
         Err(failure.into())
     }
+}
+
+fn on_stdout(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "nothing on stdout".to_owned();
+    }
+    let part = &bytes[..bytes.len().min(60)];
+    let part = show::shorten(&part.escape_ascii().to_string(), 56);
+    format!("stdout \"{part}\"")
+}
+
+fn letters(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(|byte| *byte != b'\n').collect()
 }
 
 fn meaning_of(code: i32) -> &'static str {

@@ -150,11 +150,3 @@ pub const DEFECTS: &[Defect] = &[
     defect(5, "C5-10", "deadline-between-attempts", "checks the deadline between attempts"),
     defect(5, "C5-11", "no-jitter", "waits as long as all others"),
 ];
-
-pub fn list() {
-    for defect in DEFECTS {
-        let Defect { name, step, case, what } = defect;
-        println!("{case}  step {step}  {name:<26} {what}");
-    }
-    println!("\nslow: all is right, and takes its time; it must pass");
-}

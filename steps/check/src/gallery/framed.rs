@@ -6,8 +6,9 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::limits::Limits;
 use crate::wire::{ECHO, MAX, Parsed, REPLY, error, frame, parse};
-use crate::{echo, limit, on};
+use crate::{echo, on};
 
 /// Why a connection is over.
 enum Over {
@@ -17,41 +18,13 @@ enum Over {
     Refused(u8),
 }
 
-/// The limits of a server, as far as they are in force.
-struct Limits {
-    idle: Option<Duration>,
-    frame: Option<Duration>,
-    write: Option<Duration>,
-}
-
-impl Limits {
-    fn of(step: u8) -> Limits {
-        let get = |name, default| {
-            let value = limit(name, default);
-            let unit = if on("limits-in-seconds") { 1000 } else { 1 };
-            (step >= 5).then(|| Duration::from_millis(value * unit))
-        };
-        let idle = get("TCP_IDLE_MS", 60_000);
-        Limits {
-            idle: match () {
-                () if on("no-idle-limit") => None,
-                () if on("half-the-limit") => idle.map(|idle| idle / 2),
-                () => idle,
-            },
-            frame: get("TCP_FRAME_MS", 10_000),
-            write: get("TCP_WRITE_MS", 10_000)
-                .filter(|_| !on("no-write-limit")),
-        }
-    }
-}
-
 static ALL: Mutex<Vec<TcpStream>> = Mutex::new(Vec::new());
 
 pub fn serve(step: u8, stream: &mut TcpStream) -> io::Result<()> {
-    if on("one-error-ends-all") {
-        if let (Ok(mut all), Ok(copy)) = (ALL.lock(), stream.try_clone()) {
-            all.push(copy);
-        }
+    if on("one-error-ends-all")
+        && let (Ok(mut all), Ok(copy)) = (ALL.lock(), stream.try_clone())
+    {
+        all.push(copy);
     }
     let limits = Limits::of(step);
     stream.set_write_timeout(limits.write)?;
@@ -88,6 +61,10 @@ fn refuse(stream: &mut TcpStream, code: u8) -> io::Result<()> {
     if on("resets-after-error") {
         return Ok(()); // closed with bytes unread
     }
+    linger(stream)
+}
+
+fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let end = Instant::now() + Duration::from_secs(1);
     let mut trash = [0; 65_536];
@@ -214,32 +191,8 @@ impl<'a> Talk<'a> {
     }
 
     fn answer_all(&mut self) -> io::Result<Option<Over>> {
-        let (mut at, mut output) = (0, Vec::new());
-        let mut over = None;
-        loop {
-            match parse(&self.input[at..]) {
-                Parsed::NotYet => break,
-                Parsed::Refuse(1) if on("parses-after-fatal") => {
-                    output.push(error(1, "refused"));
-                    at += 4;
-                }
-                Parsed::Refuse(code) => {
-                    over = Some(Over::Refused(code));
-                    break;
-                }
-                Parsed::Frame(kind, payload, size) => {
-                    output.extend(answer(kind, &payload));
-                    at += if desyncs(kind) { 4 } else { size };
-                    if kind != ECHO && on("unknown-kind-ends") {
-                        over = Some(Over::End);
-                        break;
-                    }
-                    if on("first-frame-only") {
-                        at = self.input.len();
-                    }
-                }
-            }
-        }
+        let mut output = Vec::new();
+        let (at, over) = self.take_all(&mut output);
         self.input.drain(..at);
         if on("drops-tail") && at > 0 {
             self.input.clear();
@@ -247,6 +200,32 @@ impl<'a> Talk<'a> {
         self.start_clocks(at > 0);
         self.send(output)?;
         Ok(over)
+    }
+
+    /// Appends the replies to all whole frames. Returns how many bytes these
+    /// take, and whether the conversation is over.
+    fn take_all(&self, output: &mut Vec<Vec<u8>>) -> (usize, Option<Over>) {
+        let mut at = 0;
+        loop {
+            match parse(&self.input[at..]) {
+                Parsed::NotYet => return (at, None),
+                Parsed::Refuse(1) if on("parses-after-fatal") => {
+                    output.push(error(1, "refused"));
+                    at += 4;
+                }
+                Parsed::Refuse(code) => return (at, Some(Over::Refused(code))),
+                Parsed::Frame(kind, payload, size) => {
+                    output.extend(answer(kind, &payload));
+                    at += if desyncs(kind) { 4 } else { size };
+                    if kind != ECHO && on("unknown-kind-ends") {
+                        return (at, Some(Over::End));
+                    }
+                    if on("first-frame-only") {
+                        at = self.input.len();
+                    }
+                }
+            }
+        }
     }
 
     fn start_clocks(&mut self, is_answered: bool) {

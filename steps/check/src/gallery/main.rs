@@ -11,6 +11,7 @@ mod client;
 mod defects;
 mod echo;
 mod framed;
+mod limits;
 mod matrix;
 mod retry;
 mod server;
@@ -83,7 +84,7 @@ fn limit(name: &str, default: u64) -> u64 {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::List => defects::list(),
+        Command::List => list(),
         Command::Matrix(options) => return matrix::run(&options),
         Command::Server(run) => {
             switch_on(&run);
@@ -110,4 +111,12 @@ fn switch_on(run: &Run) {
 fn fail(code: u8, why: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {why}");
     ExitCode::from(code)
+}
+
+fn list() {
+    for defect in DEFECTS {
+        let defects::Defect { name, step, case, what } = defect;
+        println!("{case}  step {step}  {name:<26} {what}");
+    }
+    println!("\nslow: all is right, and takes its time; it must pass");
 }

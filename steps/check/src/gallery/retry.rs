@@ -79,10 +79,14 @@ fn request(
         }
         thread::sleep(wait);
     }
-    match is_sent || on("gives-up-early") {
-        true => Err((4, "no reply: the outcome is unknown")),
-        false if on("refused-is-1") => Err((1, "cannot connect")),
-        false => Err((3, "cannot connect: certainly not executed")),
+    Err(gave_up(is_sent || on("gives-up-early")))
+}
+
+fn gave_up(is_sent: bool) -> Failed {
+    match is_sent {
+        true => (4, "no reply: the outcome is unknown"),
+        false if on("refused-is-1") => (1, "cannot connect"),
+        false => (3, "cannot connect: certainly not executed"),
     }
 }
 

@@ -21,24 +21,9 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     let Some(&length) = bytes.first_chunk::<4>() else {
         return Parsed::NotYet;
     };
-    let mut n = match on("little-endian") {
-        true => u32::from_le_bytes(length),
-        false => u32::from_be_bytes(length),
-    };
-    if on("length-counts-itself") {
-        n = n.saturating_sub(4);
-    }
-    if on("length-forgets-kind") {
-        n = n.saturating_add(1);
-    }
-    if n == 0 && on("zero-ignored") {
-        return Parsed::Frame(ECHO, Vec::new(), 4);
-    }
-    if n == 0 && on("zero-aborts") {
-        std::process::abort();
-    }
+    let n = read_length(length);
     if n == 0 {
-        return Parsed::Refuse(if on("wrong-code") { 1 } else { 2 });
+        return refuse_zero();
     }
     let is_whole = bytes.len() - 4 >= n as usize;
     if is_too_large(n) && (is_whole || !on("limit-checked-late")) {
@@ -49,6 +34,27 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     }
     let body = &bytes[4..4 + n as usize];
     Parsed::Frame(body[0], body[1..].to_vec(), 4 + body.len())
+}
+
+fn read_length(length: [u8; 4]) -> u32 {
+    let n = match on("little-endian") {
+        true => u32::from_le_bytes(length),
+        false => u32::from_be_bytes(length),
+    };
+    match () {
+        () if on("length-counts-itself") => n.saturating_sub(4),
+        () if on("length-forgets-kind") => n.saturating_add(1),
+        () => n,
+    }
+}
+
+fn refuse_zero() -> Parsed {
+    match () {
+        () if on("zero-ignored") => Parsed::Frame(ECHO, Vec::new(), 4),
+        () if on("zero-aborts") => std::process::abort(),
+        () if on("wrong-code") => Parsed::Refuse(1),
+        () => Parsed::Refuse(2),
+    }
 }
 
 fn is_too_large(n: u32) -> bool {

@@ -1,0 +1,105 @@
+//! The programs of a case: how it starts them, and what it asks of them.
+
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::case::{Check, Stop};
+use crate::lab::{Lab, Target, any_port};
+use crate::program::{Program, Template};
+use crate::start;
+
+impl Lab<'_> {
+    /// Sets a limit for the programs started from here on.
+    pub fn set(&self, name: &'static str, value: u64) {
+        self.env.borrow_mut().push((name, value.to_string()));
+    }
+
+    fn template(&self) -> Check<&Template> {
+        match &self.setup.target {
+            Target::Command(template) => Ok(template),
+            Target::Address(_) => {
+                let why = "needs to start the program itself".to_owned();
+                Err(Box::new(Stop::Skip(why)))
+            }
+        }
+    }
+
+    /// A fresh server, or the one that runs already.
+    pub fn server(&self) -> Check<SocketAddr> {
+        if let Target::Address(addr) = self.setup.target {
+            return Ok(addr);
+        }
+        self.server_at(any_port())
+    }
+
+    pub fn server_at(&self, asked: SocketAddr) -> Check<SocketAddr> {
+        let mut program = self.start(asked, &[], None)?;
+        let ready = start::wait_ready(&mut program, asked);
+        self.programs.borrow_mut().push(program);
+        self.open_window();
+        ready.map_err(|trouble| {
+            let mut failure = self.fail("it says `listening on IP:PORT`", "");
+            failure.meaning = trouble.join(" ");
+            failure.look = "how the program starts".into();
+            failure.actual = vec!["it did not come up this time".into()];
+            failure.by_time = true;
+            failure.into()
+        })
+    }
+
+    /// Starts the program; it is the caller's.
+    pub fn start(
+        &self,
+        addr: SocketAddr,
+        texts: &[String],
+        input: Option<Vec<u8>>,
+    ) -> Check<Program> {
+        let env = self.env.borrow();
+        let started = self.template()?.start(addr, texts, &env, input);
+        started.map_err(|error| {
+            let failure = self.fail("the program starts", format!("{error:#}"));
+            failure.into()
+        })
+    }
+
+    /// How the last program ended, if it does in time.
+    pub fn last_ended(&self, limit: Duration) -> Option<ExitStatus> {
+        self.programs.borrow_mut().last_mut()?.wait(limit)
+    }
+
+    /// What the last program printed: stdout and stderr.
+    pub fn last_output(&self) -> (Vec<u8>, Vec<u8>) {
+        let programs = self.programs.borrow();
+        let Some(program) = programs.last() else { return Default::default() };
+        program.wait_output();
+        (program.out.first(), program.err.first())
+    }
+
+    /// Keeps a program for the report, and until the case is over.
+    pub fn keep(&self, program: Program) {
+        self.programs.borrow_mut().push(program);
+    }
+
+    pub fn end_programs(&self) {
+        self.programs.borrow_mut().clear();
+    }
+
+    /// Is the server still there? Called when a script has passed.
+    pub fn check_alive(&self) -> Check {
+        let mut programs = self.programs.borrow_mut();
+        let Some(program) = programs.last_mut() else { return Ok(()) };
+        let is_gone = program.ended().is_some();
+        drop(programs);
+        match is_gone {
+            false => Ok(()),
+            true => Err(self.fail("the server lives on", "it ended").into()),
+        }
+    }
+
+    /// All processes of the programs.
+    pub fn pids(&self) -> Vec<i32> {
+        let programs = self.programs.borrow();
+        programs.iter().flat_map(Program::pids).collect()
+    }
+}
