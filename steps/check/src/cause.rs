@@ -209,32 +209,55 @@ fn rest_after_common_frames<'a>(
 /// The five bytes in front of the payload are wrong.
 fn header(e: &Evidence, payload: &[u8]) -> Option<Cause> {
     let look = "how you write the 5 bytes in front of a payload";
-    let n = e.expected.first_chunk::<4>()?;
     if e.got.starts_with(payload) && !payload.is_empty() {
         return Some(("The reply has no length and no kind.".into(), look));
     }
-    let length = e.got.first_chunk::<4>()?;
-    let (want, have) = (u32::from_be_bytes(*n), u32::from_be_bytes(*length));
-    let meaning = if have == want.swap_bytes() && have != want {
-        "The length is little endian; the contract says big endian.".into()
-    } else if e.got.get(4..) == Some(payload) && have == want - 1 {
+    let want = u32::from_be_bytes(*e.expected.first_chunk()?);
+    let length = *e.got.first_chunk::<4>()?;
+    let have = u32::from_be_bytes(length);
+    let meaning = if e.got.get(4..) == Some(payload) && have + 1 == want {
         "The kind is missing: a reply is length, kind 81, payload.".into()
-    } else if have == want + 4 || have + 1 == want || have == want + 3 {
+    } else if have == want {
+        same_length(e, payload)?.into()
+    } else {
+        other_length(e, want, length)?
+    };
+    Some((meaning, look))
+}
+
+/// The length is right, and what follows is not.
+fn same_length(e: &Evidence, payload: &[u8]) -> Option<&'static str> {
+    let kind = |bytes: &[u8]| bytes.get(4).copied();
+    let at = crate::show::first_difference(e.expected, e.got);
+    let cut = e.expected.len().checked_sub(4);
+    if payload.len() > 4 && at == cut {
+        return Some(
+            "The last 4 bytes of the payload are missing: does your length \
+             count its own 4 bytes?",
+        );
+    }
+    let is_request = kind(e.got) == Some(wire::ECHO);
+    (is_request && kind(e.expected) == Some(wire::ECHO_REPLY)).then_some(
+        "The reply has the kind of the request; a reply's kind has the \
+         highest bit set: 81.",
+    )
+}
+
+fn other_length(e: &Evidence, want: u32, length: [u8; 4]) -> Option<String> {
+    let (have, little) =
+        (u32::from_be_bytes(length), u32::from_le_bytes(length));
+    let is_whole = little as usize + 4 == e.got.len();
+    if little == want || have > wire::MAX_LENGTH && is_whole {
+        let meaning = "The length is little endian; the contract says big \
+                       endian.";
+        return Some(meaning.into());
+    }
+    [want + 4, want + 3, want - 1].contains(&have).then(|| {
         format!(
             "N is {have} where {want} was due. It counts the kind and the \
              payload; does yours count itself, or forget the kind?"
         )
-    } else if have == want
-        && e.got.get(4) == Some(&wire::ECHO)
-        && e.expected.get(4) == Some(&wire::ECHO_REPLY)
-    {
-        "The reply has the kind of the request; a reply's kind has the \
-         highest bit set: 81."
-            .into()
-    } else {
-        return None;
-    };
-    Some((meaning, look))
+    })
 }
 
 /// Only the first of several frames came back.

@@ -220,7 +220,16 @@ fn check(side: Side, options: Options) -> Result<u8> {
 /// beside each other.
 pub fn try_start(side: Side, setup: &Setup, how: &How) -> Start {
     let jobs = jobs(setup, how);
-    let Target::Command(template) = &setup.target else { return Ok(jobs) };
+    let template = match &setup.target {
+        Target::Command(template) => template,
+        Target::Address(addr) => {
+            let limit = std::time::Duration::from_secs(3);
+            let tried = std::net::TcpStream::connect_timeout(addr, limit);
+            return tried.map(|_| jobs).map_err(|error| {
+                vec![format!("At {addr}: {error}. Is the server running?")]
+            });
+        }
+    };
     if side == Side::Client {
         return run::probe_client(template).map(|()| jobs);
     }

@@ -8,7 +8,7 @@ use crate::case::{Check, Failure};
 use crate::lab::{SLACK, time};
 use crate::peer::{End, Got, Peer};
 use crate::show;
-use crate::wire::{ERROR, Head, error_name, head};
+use crate::wire::{ECHO_REPLY, ERROR, Head, error_name, head};
 
 /// How long the FIN may take after the ERROR: a server that closes only when
 /// it has thrown away what still comes needs a second.
@@ -59,6 +59,9 @@ impl Peer<'_> {
     ) -> Option<(Failure, bool)> {
         if got.bytes.is_empty() {
             return Some(self.closed_or_waiting(got.end, wanted, within));
+        }
+        if got.bytes.get(4) == Some(&ECHO_REPLY) {
+            return Some((self.answered(got, wanted), false));
         }
         let Head::Whole { kind, payload, size } = head(&got.bytes) else {
             return Some((self.no_frame(got, wanted), false));

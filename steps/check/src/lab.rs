@@ -19,6 +19,12 @@ pub const SLACK: Duration = Duration::from_millis(250);
 /// No case takes longer.
 pub const CASE: Duration = Duration::from_secs(15);
 
+/// How long we wait for what is large.
+pub const BULK: Duration = Duration::from_secs(10);
+
+/// How many steps are remembered for the report.
+const NOTES: usize = 100;
+
 /// What is tried.
 #[derive(Clone)]
 pub enum Target {
@@ -49,6 +55,7 @@ pub struct Lab<'a> {
     /// Since when lateness counts, and how long the program had waited then.
     window: RefCell<(Instant, proc::Waits)>,
     end: Instant,
+    is_cut: Cell<bool>,
 }
 
 /// Other bytes than those that are due, and no better explanation.
@@ -76,6 +83,7 @@ impl<'a> Lab<'a> {
             warning: RefCell::default(),
             window: RefCell::new((Instant::now(), proc::Waits::new())),
             end: Instant::now() + CASE,
+            is_cut: Cell::new(false),
         }
     }
 
@@ -87,7 +95,11 @@ impl<'a> Lab<'a> {
 
     /// Notes what was done.
     pub fn note(&self, what: impl Into<String>) {
-        self.notes.borrow_mut().push(what.into());
+        let mut notes = self.notes.borrow_mut();
+        notes.push(what.into());
+        if notes.len() > NOTES {
+            notes.remove(0);
+        }
     }
 
     /// From here on a failure usually means this.
@@ -153,11 +165,9 @@ impl<'a> Lab<'a> {
         if program.ended().is_some() {
             program.wait_output();
         }
-        let lines = program.last_lines(2);
-        let lines = lines.iter().map(|line| show::line(line));
-        // That it listens is no news.
-        let is_news = |line: &String| !line.starts_with("listening on ");
-        failure.printed = lines.filter(is_news).collect();
+        if failure.printed.is_empty() {
+            failure.printed = last_words(program);
+        }
     }
 
     // ---- Random
@@ -199,7 +209,21 @@ impl<'a> Lab<'a> {
 
     /// The moment until which we wait: `limit` from now, within the case.
     pub fn until(&self, limit: Duration) -> Instant {
-        Instant::now() + limit.min(self.left())
+        Instant::now() + self.within(limit)
+    }
+
+    /// A limit, within the case.
+    pub fn within(&self, limit: Duration) -> Duration {
+        let left = self.left();
+        if limit > left {
+            self.is_cut.set(true);
+        }
+        limit.min(left)
+    }
+
+    /// Was a wait shorter than it should be, because the case took too long?
+    pub fn is_cut(&self) -> bool {
+        self.is_cut.get()
     }
 
     /// From here on lateness counts.
@@ -214,6 +238,19 @@ impl<'a> Lab<'a> {
         let waited = proc::waited(before, &proc::waits(&self.pids()));
         self.setup.ticker.late_since(*start).max(waited)
     }
+}
+
+/// What a program printed last, as far as it is news.
+pub fn last_words(program: &Program) -> Vec<String> {
+    let lines = program.last_lines(4);
+    let lines = lines.iter().map(|line| show::line(line));
+    // That it listens is known; and Python underlines its source.
+    let is_news = |line: &String| {
+        !line.starts_with("listening on ")
+            && !line.trim_matches([' ', '^', '~']).is_empty()
+    };
+    let lines: Vec<String> = lines.filter(is_news).collect();
+    lines[lines.len().saturating_sub(2)..].to_vec()
 }
 
 /// `1 s`, `600 ms`.

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::case::{Case, Side, Stop, Tag, Verdict};
+use crate::case::{Case, Failure, Side, Stop, Tag, Verdict};
 use crate::lab::{Lab, Setup, Target, any_port};
 use crate::program::{Program, Template};
 use crate::start::{self, Trouble};
@@ -148,30 +148,34 @@ fn try_once(setup: &Setup, case: &'static Case) -> (Verdict, bool) {
         true => lab.check_alive(),
         false => Ok(()),
     });
-    let stop = match done {
-        Ok(()) => {
-            let warned = lab.warning();
-            let verdict = warned.map_or(Verdict::Pass, |mut failure| {
+    let verdict = match done.map_err(|stop| *stop) {
+        Err(Stop::Fail(failure)) => return failed(&lab, failure),
+        Err(Stop::Skip(why)) => Verdict::Skip(why),
+        Err(Stop::Unknown(why)) => Verdict::Unknown(why),
+        Ok(()) => match lab.warning() {
+            None => Verdict::Pass,
+            Some(mut failure) => {
                 lab.complete(&mut failure);
                 Verdict::Warn(failure)
-            });
-            return (verdict, false);
-        }
-        Err(stop) => *stop,
+            }
+        },
     };
-    match stop {
-        Stop::Skip(why) => (Verdict::Skip(why), false),
-        Stop::Unknown(why) => (Verdict::Unknown(why), false),
-        Stop::Fail(mut failure) => {
-            let late = lab.lateness();
-            lab.complete(&mut failure);
-            let is_late = match case.has(Tag::Timed) {
-                true => late > LATE_TIMED,
-                false => late > LATE && failure.by_time,
-            };
-            (Verdict::Fail(failure), is_late)
-        }
+    (verdict, false)
+}
+
+/// A failure, and whether a late machine excuses it.
+fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
+    let late = lab.lateness();
+    lab.complete(&mut failure);
+    if failure.by_time && lab.is_cut() {
+        let why = "nothing was wrong, but it took longer than 15 s";
+        return (Verdict::Unknown(why.into()), false);
     }
+    let is_late = match lab.case.has(Tag::Timed) {
+        true => late > LATE_TIMED,
+        false => late > LATE && failure.by_time,
+    };
+    (Verdict::Fail(failure), is_late)
 }
 
 /// Starts a server before any case: what goes wrong here goes wrong in each

@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::case::Check;
 use crate::cases::stage::{START, Stage};
-use crate::lab::{CASE, Lab};
+use crate::lab::{BULK, Lab};
 use crate::show;
 use crate::wire::{self, Head, head};
 
@@ -28,7 +28,7 @@ pub fn c2_01(lab: &Lab) -> Check {
             let is_framed = lab.is_framed();
             scope.spawn(move || echo_all(&mut stream, is_framed));
         }
-        let ended = lab.finish_within(CASE);
+        let ended = lab.finish_within(BULK);
         let _ = peer.stream.shutdown(Shutdown::Both);
         ended
     })?;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::case::{Case, Check, Hint};
-use crate::lab::{CASE, Lab};
+use crate::lab::{BULK, CASE, Lab};
 use crate::peer::{End, Peer};
 use crate::{cause, show, wire};
 
@@ -75,7 +75,7 @@ fn s2_03(lab: &Lab) -> Check {
                 let _ = writer.shutdown(Shutdown::Write);
             });
         }
-        let until = lab.until(CASE);
+        let until = lab.until(BULK);
         let got = client.read(want.len() + 1, until);
         let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
         got

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::case::{Case, Check, Hint, Tag};
-use crate::lab::{CASE, Lab, PATIENCE};
+use crate::lab::{BULK, Lab, PATIENCE};
 use crate::wire::{echo, reply};
 
 const PARSER: Hint = Hint {
@@ -236,7 +236,7 @@ fn s4_14(lab: &Lab) -> Check {
                 }
             });
         }
-        client.expect(&want, CASE)
+        client.expect(&want, BULK)
     })
 }
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use crate::case::{Case, Check, Hint, Tag};
-use crate::lab::{Lab, PATIENCE, any_port};
+use crate::lab::{Lab, PATIENCE, any_port, last_words};
 use crate::program::describe;
-use crate::show;
 
 const GREETING: &[u8] = b"Hello, client!";
 
@@ -148,8 +147,7 @@ fn s1_04(lab: &Lab) -> Check {
     if !text.contains(&addr.port().to_string()) {
         let actual = format!("{}, without the address", describe(status));
         let mut failure = lab.fail(expected, actual);
-        let lines = second.last_lines(2);
-        failure.printed = lines.iter().map(|l| show::line(l)).collect();
+        failure.printed = last_words(&second);
         return Err(failure.into());
     }
     trace(lab, &text);

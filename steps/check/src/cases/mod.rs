@@ -41,7 +41,15 @@ pub fn all() -> Vec<&'static Case> {
 pub fn of(side: Side, step: u8) -> Vec<&'static Case> {
     let applies =
         |case: &&Case| case.side() == side && case.steps.contains(&step);
-    all().into_iter().filter(applies).collect()
+    let mut cases: Vec<_> = all().into_iter().filter(applies).collect();
+    // Whose frames are wrong fails everywhere; S4-01 and C4-02 say why.
+    cases.sort_by_key(|case| match case.id {
+        _ if step < 4 => 1,
+        "S4-01" | "C4-02" => 0,
+        id if id[1..].starts_with('4') => 1,
+        _ => 2,
+    });
+    cases
 }
 
 pub fn find(id: &str) -> Option<&'static Case> {

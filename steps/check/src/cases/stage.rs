@@ -128,7 +128,7 @@ impl<'a> Lab<'a> {
 
     /// Waits for the client's end; `said` is the limit for the report.
     pub fn finish(&self, limit: Duration, said: Duration) -> Check<Ended> {
-        let limit = limit.min(self.left());
+        let limit = self.within(limit);
         let Some(status) = self.last_ended(limit) else {
             let expected = format!("it ends within {}", time(said));
             let mut failure = self.fail(expected, "it still runs");

@@ -1,0 +1,16 @@
+import socket
+import sys
+
+host, port = sys.argv[1].split(":")
+server = socket.socket()
+server.bind((host, int(port)))
+server.listen()
+print("listening on %s:%d" % server.getsockname(), flush=True)
+while True:
+    conn, peer = server.accept()
+    try:
+        data = conn.recv(1024).decode()
+        conn.send(data.encode())
+    except OSError as error:
+        print(peer, error, file=sys.stderr)
+    conn.close()

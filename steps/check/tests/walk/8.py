@@ -1,0 +1,22 @@
+import socket
+import sys
+import threading
+
+
+def serve(conn, peer):
+    try:
+        while data := conn.recv(1024):
+            conn.sendall(data)
+    except OSError as error:
+        print(peer, error, file=sys.stderr)
+    conn.close()
+
+
+host, port = sys.argv[1].split(":")
+try:
+    server = socket.create_server((host, int(port)), backlog=1024)
+except OSError as error:
+    sys.exit(f"cannot listen on {host}:{port}: {error}")
+print("listening on %s:%d" % server.getsockname(), flush=True)
+while True:
+    threading.Thread(target=serve, args=server.accept(), daemon=True).start()
