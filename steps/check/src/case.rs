@@ -83,12 +83,13 @@ impl Case {
 
     /// The chapter of the book that teaches it.
     pub fn chapter(&self) -> &'static str {
-        match self.rule.0 {
+        match self.rule_step() {
             1 if self.side() == Side::Server => "The server",
             1 | 2 => "The client",
             3 => "Many clients",
             4 => "Frames",
-            _ => "Time limits and retry",
+            _ if self.side() == Side::Server => "Time limits",
+            _ => "Trying again",
         }
     }
 }

@@ -61,3 +61,8 @@ fn step_3() {
 fn step_4() {
     pass(4);
 }
+
+#[test]
+fn step_5() {
+    pass(5);
+}

@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
         id: "C5-01",
         title: "refused each time: exit code 3",
         steps: 5..=5,
-        rule: (5, 6),
+        rule: (5, 8),
         tags: FAULT,
         why: "Nobody listened, so the request was certainly not executed. \
               That is worth a code of its own: who gets a 3 may safely ask \
@@ -50,7 +50,7 @@ pub const CASES: &[Case] = &[
         id: "C5-05",
         title: "5 attempts, with waits that grow up to a cap",
         steps: 5..=5,
-        rule: (5, 7),
+        rule: (5, 5),
         tags: FAULT,
         why: "Without a wait, a client asks a server in trouble ten thousand \
               times a second. Without a cap, it waits for hours. Without an \
@@ -80,7 +80,7 @@ pub const CASES: &[Case] = &[
         id: "C5-11",
         title: "8 clients that lose the server do not return in step",
         steps: 5..=5,
-        rule: (5, 7),
+        rule: (5, 5),
         tags: FAULT,
         why: "When a server comes back, all that lost it are there at once, \
               and again together after each wait: the load that stopped it \

@@ -37,7 +37,7 @@ pub const CASES: &[Case] = &[
         id: "S5-02",
         title: "cuts a client that sends a byte now and then",
         steps: 5..=5,
-        rule: (5, 2),
+        rule: (5, 1),
         tags: TIMED,
         why: "A timer that starts again with each byte never fires against a \
               client that sends one byte in time, again and again (slowloris). \
@@ -53,7 +53,7 @@ pub const CASES: &[Case] = &[
         id: "S5-03",
         title: "does not cut a client that keeps to the limits",
         steps: 5..=5,
-        rule: (5, 4),
+        rule: (5, 3),
         tags: &[Tag::Timed, Tag::Starts],
         why: "A limit must never hit who keeps it. The clock starts again \
               with each frame; one that runs from the connect cuts each \
@@ -68,7 +68,7 @@ pub const CASES: &[Case] = &[
         id: "S5-04",
         title: "loses no byte to a timer",
         steps: 5..=5,
-        rule: (5, 4),
+        rule: (5, 3),
         tags: &[Tag::Timed, Tag::Starts],
         why: "A read of exactly n bytes that a timer interrupts has already \
               taken some of them. Thrown away, they are missing: the next \
@@ -87,7 +87,7 @@ pub const CASES: &[Case] = &[
         id: "S5-05",
         title: "40 half headers hold nobody up, and are cut",
         steps: 5..=5,
-        rule: (5, 2),
+        rule: (5, 1),
         tags: TIMED,
         why: "The attack at full size: 40 clients send two bytes each and \
               wait. The others are served meanwhile, and the 40 are gone \
@@ -103,7 +103,7 @@ pub const CASES: &[Case] = &[
         id: "S5-06",
         title: "closes on a client that never reads",
         steps: 5..=5,
-        rule: (5, 3),
+        rule: (5, 2),
         tags: TIMED,
         why: "Replies that nobody takes pile up: in the system's buffers, \
               then in the server's. It must stop reading, and after \
