@@ -252,6 +252,11 @@ fn other_length(e: &Evidence, want: u32, length: [u8; 4]) -> Option<String> {
                        endian.";
         return Some(meaning.into());
     }
+    if have == want + 1 {
+        let meaning = "The payload is one byte longer than what was given: a \
+                       newline?";
+        return Some(meaning.into());
+    }
     [want + 4, want + 3, want - 1].contains(&have).then(|| {
         format!(
             "N is {have} where {want} was due. It counts the kind and the \

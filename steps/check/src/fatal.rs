@@ -165,14 +165,26 @@ impl Peer<'_> {
             format!("an ERROR text of {}", show::size(text.len()))
         } else if std::str::from_utf8(text).is_err() {
             "an ERROR text that is not UTF-8".to_owned()
+        } else if self.has_own_bytes(text) {
+            "an ERROR text with the sender's own bytes in it".to_owned()
         } else {
             return None;
         };
-        let mut failure = self.fail("at most 200 bytes of UTF-8", &actual);
-        failure.meaning = "Clients show this text, and count on both.".into();
+        let wanted = "at most 200 bytes of UTF-8, all the server's own";
+        let mut failure = self.fail(wanted, &actual);
+        failure.meaning = "Clients show this text on terminals and in logs, \
+                           and count on that."
+            .into();
         failure.look =
             "what you put into the text; never the bytes that came".into();
         Some((failure, true))
+    }
+
+    /// Is a piece of what was sent in the text of the ERROR?
+    fn has_own_bytes(&self, text: &[u8]) -> bool {
+        let sent = self.sent_bytes().windows(6);
+        let mut words = sent.filter(|part| part.is_ascii());
+        words.any(|part| text.windows(6).any(|window| window == part))
     }
 
     pub fn reset_after(&self, wanted: String) -> Failure {

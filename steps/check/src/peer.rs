@@ -92,6 +92,11 @@ impl<'a> Peer<'a> {
         self.lab.note(format!("{}{what}", self.name));
     }
 
+    /// The first bytes of what was sent last.
+    pub fn sent_bytes(&self) -> &[u8] {
+        &self.last.0
+    }
+
     pub fn sent(&self) -> String {
         show::bytes(&self.last.0, self.last.1)
     }
@@ -287,6 +292,14 @@ impl<'a> Peer<'a> {
         if is_framed && (is_refused || is_more) && self.lab.case.id != "S4-01" {
             return;
         }
+        if got.bytes.is_empty() && got.end != End::Open && self.is_puzzled() {
+            failure.meaning = "The connection was closed, and nothing was \
+                               answered."
+                .into();
+            failure.look = "what closes it: an exception? only one request \
+                            for each connection?"
+                .into();
+        }
         let found = cause::find(&Evidence {
             is_framed: self.lab.is_framed(),
             expected: want,
@@ -300,6 +313,15 @@ impl<'a> Peer<'a> {
             failure.meaning = self.of_side(&meaning);
             failure.look = self.of_side(look);
         }
+    }
+
+    /// Is this a case whose hint speaks of waiting, and not of closing?
+    fn is_puzzled(&self) -> bool {
+        let waits = [
+            "S2-01", "S3-01", "S3-02", "S3-04", "S4-01", "S4-02", "S4-03",
+            "S4-08", "S4-09", "S4-10", "S4-14",
+        ];
+        waits.contains(&self.lab.case.id)
     }
 
     /// A client makes the same mistakes on the other side.

@@ -56,13 +56,13 @@ fn main() {
         let version = Command::new(peer.needs).arg(flag).output();
         let is_there = version.is_ok_and(|output| output.status.success());
         let name = format!("{}: {} of {}", peer.file, peer.side, peer.step);
-        let run = move || {
-            try_peer(&peer);
-            Ok(())
-        };
         let skipped = match is_there {
             true => String::new(),
             false => format!(" (skipped: needs {})", peer.needs),
+        };
+        let run = move || {
+            try_peer(&peer);
+            Ok(())
         };
         let trial = Trial::test(name + &skipped, run);
         trial.with_ignored_flag(!is_there)
