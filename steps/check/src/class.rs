@@ -8,9 +8,10 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Side};
-use crate::cli::{How, chosen, say};
+use crate::cli::{chosen, say};
 use crate::lab::{Setup, Target};
 use crate::late::Ticker;
+use crate::options::How;
 use crate::program::Template;
 use crate::random;
 use crate::report::{Format, Report};
@@ -30,7 +31,7 @@ pub struct Options {
     #[arg(value_enum)]
     side: End,
     /// The step whose contract holds: step1 to step5
-    #[arg(value_name = "STEP", value_parser = crate::cli::step)]
+    #[arg(value_name = "STEP", value_parser = crate::options::step)]
     step: u8,
     /// The folder: each folder in it is a submission
     #[arg(value_name = "FOLDER")]

@@ -1,15 +1,15 @@
 //! The command line.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::case::{Case, Side};
 use crate::lab::{Setup, Target};
 use crate::late::Ticker;
+use crate::options::{How, Options};
 use crate::pages::{explain, list, page};
 use crate::program::Template;
 use crate::progress::Progress;
@@ -47,62 +47,6 @@ enum Command {
     /// Print all cases and their explanations as a page of the book
     #[command(hide = true)]
     Page,
-}
-
-/// What to try, and how.
-#[derive(Args, Clone)]
-pub struct Options {
-    /// The step whose contract holds: step1 to step5
-    #[arg(value_name = "STEP", value_parser = step)]
-    pub step: u8,
-    /// How to start it: 'python3 server.py {addr}'
-    ///
-    /// A server gets {addr}, or {host} and {port}; a client {text}, too. No
-    /// shell is involved.
-    #[arg(long, value_name = "COMMAND")]
-    pub cmd: Option<String>,
-    /// Try a server that runs already
-    #[arg(long, value_name = "IP:PORT", conflicts_with = "cmd")]
-    pub addr: Option<SocketAddr>,
-    #[command(flatten)]
-    pub how: How,
-}
-
-/// How to run, whatever is tried.
-#[derive(Args, Clone)]
-pub struct How {
-    /// Only this case; may be given several times
-    #[arg(long = "case", value_name = "CASE")]
-    pub only: Vec<String>,
-    /// All random bytes come from this number
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Warnings fail
-    #[arg(long)]
-    pub strict: bool,
-    /// Do not stop at the first failure
-    #[arg(long)]
-    pub keep_going: bool,
-    /// How the result is printed; all but text imply --keep-going
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-    /// How many cases may run at the same time [default: all processors]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<usize>,
-    /// A program that takes more memory is ended, and fails
-    #[arg(long, value_name = "MB", default_value = "2048")]
-    pub memory: u64,
-    /// List the cases of this step
-    #[arg(long)]
-    pub list: bool,
-}
-
-pub fn step(text: &str) -> Result<u8, String> {
-    let number = text.strip_prefix("step").unwrap_or(text).parse();
-    match number {
-        Ok(step @ 1..=5) => Ok(step),
-        _ => Err("one of step1, step2, step3, step4, step5".into()),
-    }
 }
 
 /// Runs the checker as its command line says.

@@ -8,12 +8,15 @@
 mod case;
 mod cases;
 mod cause;
+mod cause_framed;
 mod class;
 mod cli;
 mod ending;
 mod fatal;
 mod lab;
 mod late;
+mod mismatch;
+mod options;
 mod output;
 mod pages;
 mod peer;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::case::{Check, Failure, Side, Tag};
-use crate::cause::{self, Evidence};
-use crate::lab::{Lab, PATIENCE, time};
+use crate::case::{Check, Failure, Side};
+use crate::cause;
+use crate::lab::{Lab, PATIENCE};
 use crate::show;
 
 /// How a stream goes on after the last byte that was read.
@@ -44,7 +44,7 @@ pub struct Peer<'a> {
     /// The last that was sent: its first bytes, and how many there were.
     last: (Vec<u8>, usize),
     /// The answer before, which a confused server may send again.
-    previous: Vec<u8>,
+    pub previous: Vec<u8>,
 }
 
 impl<'a> Lab<'a> {
@@ -251,87 +251,5 @@ impl<'a> Peer<'a> {
             0 if is_client => failure, // it is its turn
             _ => Failure { sent: self.sent(), ..failure },
         }
-    }
-
-    /// What came is not what had to come.
-    pub fn mismatch(
-        &self,
-        want: &[u8],
-        got: &Got,
-        within: Duration,
-    ) -> Failure {
-        let is_short = want.starts_with(&got.bytes);
-        let shown = show::difference(want, &got.bytes);
-        let mut failure = self.fail(shown.expected, "");
-        failure.by_time = is_short && got.end == End::Open;
-        failure.actual = shown.actual;
-        if got.bytes.is_empty() {
-            failure.actual.clear();
-        }
-        if is_short {
-            failure.actual.push(match got.end {
-                End::Open => format!("no more came within {}", time(within)),
-                end => end.text().to_owned(),
-            });
-        }
-        failure.actual.extend(cause::error_text(&got.bytes, want));
-        self.explain(&mut failure, want, got);
-        failure
-    }
-
-    fn explain(&self, failure: &mut Failure, want: &[u8], got: &Got) {
-        // Where the clock is the subject, the case knows best.
-        let is_timed = self.lab.case.has(Tag::Timed);
-        if is_timed && self.lab.case.side() == Side::Server {
-            return;
-        }
-        // A frame too many, or refused for what the case is about.
-        let is_framed = self.lab.is_framed();
-        let is_refused = cause::error_text(&got.bytes, want).is_some();
-        let is_more = got.bytes.starts_with(want);
-        if is_framed && (is_refused || is_more) && self.lab.case.id != "S4-01" {
-            return;
-        }
-        if got.bytes.is_empty() && got.end != End::Open && self.is_puzzled() {
-            failure.meaning = "The connection was closed, and nothing was \
-                               answered."
-                .into();
-            failure.look = "what closes it: an exception? only one request \
-                            for each connection?"
-                .into();
-        }
-        let found = cause::find(&Evidence {
-            is_framed: self.lab.is_framed(),
-            expected: want,
-            got: &got.bytes,
-            previous: &self.previous,
-            end: got.end,
-        });
-        let is_short = want.starts_with(&got.bytes);
-        let other = self.lab.other().filter(|_| !is_short);
-        if let Some((meaning, look)) = found.or(other) {
-            failure.meaning = self.of_side(&meaning);
-            failure.look = self.of_side(look);
-        }
-    }
-
-    /// Is this a case whose hint speaks of waiting, and not of closing?
-    fn is_puzzled(&self) -> bool {
-        let waits = [
-            "S2-01", "S3-01", "S3-02", "S3-04", "S4-01", "S4-02", "S4-03",
-            "S4-08", "S4-09", "S4-10", "S4-14",
-        ];
-        waits.contains(&self.lab.case.id)
-    }
-
-    /// A client makes the same mistakes on the other side.
-    fn of_side(&self, text: &str) -> String {
-        if self.lab.case.side() == Side::Server {
-            return text.to_owned();
-        }
-        text.replace("reply", "request")
-            .replace("replies", "requests")
-            .replace("kind 81", "kind 01")
-            .replace("Your server", "Your client")
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::case::{Case, Check, Hint};
 use crate::lab::{BULK, CASE, Lab};
 use crate::peer::{End, Peer};
-use crate::{cause, show, wire};
+use crate::{cause_framed, show, wire};
 
 pub const CASES: &[Case] = &[Case {
     id: "S2-03",
@@ -107,7 +107,7 @@ fn compare(client: &Peer, want: &[u8], got: &crate::peer::Got) -> Check {
             .into();
     }
     let part = &got.bytes[at..];
-    if let Some((meaning, look)) = cause::text_as_length(part) {
+    if let Some((meaning, look)) = cause_framed::text_as_length(part) {
         (failure.meaning, failure.look) = (meaning, look.into());
     }
     Err(failure.into())

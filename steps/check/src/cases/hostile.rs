@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Check, Hint, Stop, Tag};
 use crate::lab::Lab;
-use crate::peer::Peer;
+use crate::mismatch::expect_error;
 use crate::wire::{ECHO_REPLY, ERROR, echo, frame};
 
 const BELIEVES: Hint = Hint {
@@ -218,40 +218,6 @@ fn unknown_kind(lab: &Lab, kind: u8) -> Check {
         "the unknown frame has a payload: skip it, and go on",
     );
     client.exchange(lab.word(5).as_bytes())
-}
-
-/// An ERROR that ends nothing.
-fn expect_error(client: &mut Peer, code: u8) -> Check {
-    use crate::lab::PATIENCE;
-    use crate::peer::End;
-    use crate::show;
-    let want = format!("ERROR({code}); the connection stays open");
-    let head = client.read(6, client.lab.until(PATIENCE));
-    let is_error = head.bytes.get(4..) == Some(&[ERROR, code]);
-    let length = head.bytes.first_chunk().map_or(0, |n| u32::from_be_bytes(*n));
-    if is_error && (2..=202).contains(&length) {
-        let text = client.read(length as usize - 2, client.lab.until(PATIENCE));
-        if text.bytes.len() == length as usize - 2 {
-            client.note(&format!("got ERROR({code})"));
-            return Ok(());
-        }
-    }
-    let actual = match head.bytes.is_empty() {
-        true => format!("0 bytes; {}", head.end.text()),
-        false => show::bytes(&head.bytes, head.bytes.len()),
-    };
-    let mut failure = client.fail(want, &actual);
-    failure.by_time = head.end == End::Open && head.bytes.is_empty();
-    if failure.by_time {
-        failure.meaning = "An unknown kind was ignored: the client waits for \
-                           an answer that never comes."
-            .into();
-    } else if head.bytes.get(4) == Some(&ECHO_REPLY) {
-        failure.meaning = "It was answered like an ECHO; nobody looked at \
-                           the kind."
-            .into();
-    }
-    Err(failure.into())
 }
 
 fn s4_16(lab: &Lab) -> Check {

@@ -1,0 +1,127 @@
+//! What came is not what had to come: what to say of it.
+
+use std::time::Duration;
+
+use crate::case::{Check, Failure, Hint, Side, Tag};
+use crate::cause::{self, Evidence};
+use crate::lab::{PATIENCE, time};
+use crate::peer::{End, Got, Peer};
+use crate::wire::{ECHO_REPLY, ERROR};
+use crate::{cause_framed, show};
+
+const CLOSED: Hint = Hint {
+    meaning: "The connection was closed, and nothing was answered.",
+    look: "what closes it: an exception? only one request for each \
+           connection?",
+};
+
+impl Peer<'_> {
+    /// What came is not what had to come.
+    pub fn mismatch(
+        &self,
+        want: &[u8],
+        got: &Got,
+        within: Duration,
+    ) -> Failure {
+        let is_short = want.starts_with(&got.bytes);
+        let shown = show::difference(want, &got.bytes);
+        let mut failure = self.fail(shown.expected, "");
+        failure.by_time = is_short && got.end == End::Open;
+        failure.actual = shown.actual;
+        if got.bytes.is_empty() {
+            failure.actual.clear();
+        }
+        if is_short {
+            failure.actual.push(match got.end {
+                End::Open => format!("no more came within {}", time(within)),
+                end => end.text().to_owned(),
+            });
+        }
+        failure.actual.extend(cause_framed::error_text(&got.bytes, want));
+        self.explain(&mut failure, want, got);
+        failure
+    }
+
+    fn explain(&self, failure: &mut Failure, want: &[u8], got: &Got) {
+        // Where the clock is the subject, the case knows best.
+        let is_timed = self.lab.case.has(Tag::Timed);
+        if is_timed && self.lab.case.side() == Side::Server {
+            return;
+        }
+        // A frame too many, or refused for what the case is about.
+        let is_framed = self.lab.is_framed();
+        let is_refused = cause_framed::error_text(&got.bytes, want).is_some();
+        let is_more = got.bytes.starts_with(want);
+        if is_framed && (is_refused || is_more) && self.lab.case.id != "S4-01" {
+            return;
+        }
+        if got.bytes.is_empty() && got.end != End::Open && self.is_puzzled() {
+            failure.meaning = CLOSED.meaning.into();
+            failure.look = CLOSED.look.into();
+        }
+        let found = cause::find(&Evidence {
+            is_framed: self.lab.is_framed(),
+            expected: want,
+            got: &got.bytes,
+            previous: &self.previous,
+            end: got.end,
+        });
+        let is_short = want.starts_with(&got.bytes);
+        let other = self.lab.other().filter(|_| !is_short);
+        if let Some((meaning, look)) = found.or(other) {
+            failure.meaning = self.of_side(&meaning);
+            failure.look = self.of_side(look);
+        }
+    }
+
+    /// Is this a case whose hint speaks of waiting, and not of closing?
+    fn is_puzzled(&self) -> bool {
+        let waits = [
+            "S2-01", "S3-01", "S3-02", "S3-04", "S4-01", "S4-02", "S4-03",
+            "S4-08", "S4-09", "S4-10", "S4-14",
+        ];
+        waits.contains(&self.lab.case.id)
+    }
+
+    /// A client makes the same mistakes on the other side.
+    fn of_side(&self, text: &str) -> String {
+        if self.lab.case.side() == Side::Server {
+            return text.to_owned();
+        }
+        text.replace("reply", "request")
+            .replace("replies", "requests")
+            .replace("kind 81", "kind 01")
+            .replace("Your server", "Your client")
+    }
+}
+
+/// An ERROR that ends nothing.
+pub fn expect_error(client: &mut Peer, code: u8) -> Check {
+    let want = format!("ERROR({code}); the connection stays open");
+    let head = client.read(6, client.lab.until(PATIENCE));
+    let is_error = head.bytes.get(4..) == Some(&[ERROR, code]);
+    let length = head.bytes.first_chunk().map_or(0, |n| u32::from_be_bytes(*n));
+    if is_error && (2..=202).contains(&length) {
+        let text = client.read(length as usize - 2, client.lab.until(PATIENCE));
+        if text.bytes.len() == length as usize - 2 {
+            client.note(&format!("got ERROR({code})"));
+            return Ok(());
+        }
+    }
+    let actual = match head.bytes.is_empty() {
+        true => format!("0 bytes; {}", head.end.text()),
+        false => show::bytes(&head.bytes, head.bytes.len()),
+    };
+    let mut failure = client.fail(want, &actual);
+    failure.by_time = head.end == End::Open && head.bytes.is_empty();
+    if failure.by_time {
+        failure.meaning = "An unknown kind was ignored: the client waits for \
+                           an answer that never comes."
+            .into();
+    } else if head.bytes.get(4) == Some(&ECHO_REPLY) {
+        failure.meaning = "It was answered like an ECHO; nobody looked at \
+                           the kind."
+            .into();
+    }
+    Err(failure.into())
+}
