@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Failure, Hint};
+use crate::case::{Case, Failure, Hint, Tag};
 use crate::late::Ticker;
 use crate::program::{Program, Template, describe};
 use crate::random::Random;
@@ -228,14 +228,24 @@ impl<'a> Lab<'a> {
 
     /// From here on lateness counts.
     pub fn open_window(&self) {
-        let waits = proc::waits(&self.pids());
+        let waits = self.waits();
         *self.window.borrow_mut() = (Instant::now(), waits);
+    }
+
+    /// How long the threads of the program have waited for a processor; in a
+    /// timed case our own, too: who looks too late sees too much.
+    fn waits(&self) -> proc::Waits {
+        let mut pids = self.pids();
+        if self.case.has(Tag::Timed) {
+            pids.push(std::process::id() as i32);
+        }
+        proc::waits(&pids)
     }
 
     /// How late the checker or the program was in the window.
     pub fn lateness(&self) -> Duration {
         let (start, before) = &*self.window.borrow();
-        let waited = proc::waited(before, &proc::waits(&self.pids()));
+        let waited = proc::waited(before, &self.waits());
         self.setup.ticker.late_since(*start).max(waited)
     }
 }

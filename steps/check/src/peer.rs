@@ -177,6 +177,18 @@ impl<'a> Peer<'a> {
         Got { bytes, end: End::Open }
     }
 
+    /// Does anything come, or does the connection end, before that moment?
+    /// What comes stays unread. We may be late to look: then it was in time.
+    pub fn stirs_before(&mut self, moment: Instant) -> bool {
+        let left = moment.saturating_duration_since(Instant::now());
+        let left = left.max(Duration::from_millis(1));
+        let _ = self.stream.set_read_timeout(Some(left));
+        let is_silent = self.stream.peek(&mut [0]).is_err_and(|error| {
+            [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind())
+        });
+        !is_silent && Instant::now() < moment
+    }
+
     /// Exactly these bytes must come within the limit.
     pub fn expect(&mut self, want: &[u8], within: Duration) -> Check {
         let mut got = self.read(want.len(), self.lab.until(within));

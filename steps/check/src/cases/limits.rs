@@ -8,7 +8,7 @@ use socket2::SockRef;
 
 use crate::case::{Case, Check, Failure, Hint, Tag};
 use crate::lab::{Lab, SLACK};
-use crate::peer::{End, Peer};
+use crate::peer::Peer;
 use crate::wire::echo;
 
 const TIMED: &[Tag] = &[Tag::Timed, Tag::Starts, Tag::Hostile];
@@ -123,8 +123,7 @@ fn ms(n: u64) -> Duration {
 
 /// The server must cut with ERROR 5 at the limit, and not before.
 fn expect_cut(client: &mut Peer, since: Instant) -> Check {
-    let early = client.read(1, since + ms(LIMIT * 9 / 10));
-    if !early.bytes.is_empty() || early.end != End::Open {
+    if client.stirs_before(since + ms(LIMIT * 9 / 10)) {
         let mut failure = client.fail(
             format!("ERROR(5) at {LIMIT} ms, not before"),
             "the server spoke or closed before the time was up",
