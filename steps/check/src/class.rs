@@ -12,7 +12,7 @@ use crate::cli::{chosen, say};
 use crate::lab::{Setup, Target};
 use crate::late::Ticker;
 use crate::options::How;
-use crate::program::Template;
+use crate::program::{Template, forget_rudeness};
 use crate::random;
 use crate::report::{Format, Report};
 use crate::run::{self, Plan};
@@ -139,6 +139,7 @@ fn try_one(
         },
         trouble: None,
     };
+    forget_rudeness();
     let jobs = match crate::cli::try_start(side, setup, how) {
         Ok(jobs) => jobs,
         Err(trouble) => {
