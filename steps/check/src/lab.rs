@@ -168,6 +168,15 @@ impl<'a> Lab<'a> {
         if failure.printed.is_empty() {
             failure.printed = last_words(program);
         }
+        let signs = ["Error: ", "Exception", "panicked at", "panic: "];
+        let has_error =
+            |line: &String| signs.iter().any(|sign| line.contains(sign));
+        // Of a thread: the program lives on, and only this client waits.
+        let is_alive = program.ended().is_none();
+        if is_alive && failure.printed.iter().any(has_error) {
+            failure.look =
+                format!("the error that it printed; {}", failure.look);
+        }
     }
 
     // ---- Random
