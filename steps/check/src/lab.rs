@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Failure, Hint, Tag};
+use crate::case::{Case, Failure, Hint, Side, Tag};
 use crate::late::Ticker;
 use crate::program::{Program, Template, describe};
 use crate::random::Random;
@@ -127,9 +127,26 @@ impl<'a> Lab<'a> {
             expected: expected.into(),
             actual: vec![actual.into()],
             so_far: self.notes.borrow().clone(),
+            printed: self.words_of_client(),
             meaning: hint.meaning.into(),
             look: hint.look.into(),
             ..Failure::default()
+        }
+    }
+
+    /// What a client has printed so far: soon our side closes, and what it
+    /// says then is no more than an echo of that.
+    fn words_of_client(&self) -> Vec<String> {
+        let mut programs = self.programs.borrow_mut();
+        let is_client = self.case.side() == Side::Client;
+        match programs.last_mut().filter(|_| is_client) {
+            None => Vec::new(),
+            Some(program) => {
+                if program.ended().is_some() {
+                    program.wait_output();
+                }
+                last_words(program)
+            }
         }
     }
 
@@ -147,7 +164,7 @@ impl<'a> Lab<'a> {
     pub fn complete(&self, failure: &mut Failure) {
         let mut programs = self.programs.borrow_mut();
         let Some(program) = programs.last_mut() else { return };
-        let is_server = self.case.side() == crate::case::Side::Server;
+        let is_server = self.case.side() == Side::Server;
         // A connection ends a moment before its program has.
         let grace = Duration::from_millis(if is_server { 200 } else { 0 });
         if let Some(excess) = program.excess() {
@@ -165,7 +182,7 @@ impl<'a> Lab<'a> {
         if program.ended().is_some() {
             program.wait_output();
         }
-        if failure.printed.is_empty() {
+        if failure.printed.is_empty() && is_server {
             failure.printed = last_words(program);
         }
         let signs = ["Error: ", "Exception", "panicked at", "panic: "];

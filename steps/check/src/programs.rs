@@ -97,6 +97,14 @@ impl Lab<'_> {
         }
     }
 
+    /// A server that dies of what was just done does so about now.
+    pub fn lives_on(&self) -> Check {
+        match self.last_ended(Duration::from_millis(50)) {
+            None => Ok(()),
+            Some(_) => Err(self.fail("the server lives on", "it ended").into()),
+        }
+    }
+
     /// All processes of the programs.
     pub fn pids(&self) -> Vec<i32> {
         let programs = self.programs.borrow();

@@ -74,10 +74,26 @@ fn caught(side: &str, step: u8) {
         for line in report.lines() {
             assert!(line.chars().count() <= 81, "too wide: {line}");
         }
+        let report = match RACES.contains(&defect.name) {
+            true => without_bytes(report),
+            false => report.to_owned(),
+        };
         texts += &format!("{}: {}\n\n{report}\n\n", defect.name, defect.what);
     }
     assert!(!texts.is_empty());
     snapshot(&format!("gallery-{side}-step{step}"), &texts);
+}
+
+/// Which bytes are wrong depends on which thread was faster.
+const RACES: [&str; 1] = ["shared-buffer"];
+
+/// A report without what differs from run to run.
+fn without_bytes(report: &str) -> String {
+    let bytes = ["so far", "sent", "expected", "actual", "^"];
+    let is_kept = |line: &&str| {
+        !bytes.iter().any(|label| line.trim_start().starts_with(label))
+    };
+    report.lines().filter(is_kept).collect::<Vec<_>>().join("\n")
 }
 
 /// The report of the case that names a defect; on a busy machine, the first

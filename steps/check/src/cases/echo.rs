@@ -191,6 +191,7 @@ fn s2_07(lab: &Lab) -> Check {
         let half = lab.request(&[b'x'; 50_000]);
         client.send_anyway(&half[..half.len() - 7]);
         client.reset();
+        lab.lives_on()?;
     }
     let mut next = lab.connect(addr)?;
     next.exchange(lab.word(9).as_bytes())?;

@@ -102,6 +102,9 @@ fn wait_before(k: u64) -> Duration {
     if on("no-wait") {
         return Duration::ZERO;
     }
+    if on("retries-forever") {
+        return Duration::from_micros(random(base * 1000));
+    }
     if on("no-jitter") {
         return Duration::from_millis(grown.min(cap));
     }
