@@ -102,6 +102,11 @@ impl<'a> Lab<'a> {
         }
     }
 
+    /// Notes what was done in all, in place of its parts.
+    pub fn note_instead(&self, what: &str) {
+        *self.notes.borrow_mut() = vec![what.to_owned()];
+    }
+
     /// From here on a failure usually means this.
     pub fn hint(&self, meaning: &'static str, look: &'static str) {
         self.hint.set(Hint { meaning, look });

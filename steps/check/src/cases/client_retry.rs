@@ -195,7 +195,8 @@ fn stage_is_over<'a>(
     stage: &Stage<'a>,
     n: usize,
 ) -> Check<crate::cases::stage::Ended> {
-    let ended = stage.finish_alone(AT_ONCE);
+    // One wait more, of at most 1600 ms, and it would ask again.
+    let ended = stage.finish_alone(AT_ONCE * 2);
     ended.map_err(|stop| match *stop {
         crate::case::Stop::Fail(mut failure) if !failure.by_time => {
             failure.expected = format!("{n} attempts, and no more");

@@ -107,7 +107,8 @@ fn compare(client: &Peer, want: &[u8], got: &crate::peer::Got) -> Check {
             .into();
     }
     let part = &got.bytes[at..];
-    if let Some((meaning, look)) = cause_framed::text_as_length(part) {
+    let found = cause_framed::text_as_length(part);
+    if let Some((meaning, look)) = found.filter(|_| client.lab.is_framed()) {
         (failure.meaning, failure.look) = (meaning, look.into());
     }
     Err(failure.into())
