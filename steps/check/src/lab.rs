@@ -58,7 +58,7 @@ pub struct Lab<'a> {
     is_cut: Cell<bool>,
 }
 
-/// Other bytes than those that are due, and no better explanation.
+/// Other bytes than those due, and no better explanation.
 const OTHER: Hint = Hint {
     meaning: "Other bytes came than those that were due; the caret stands \
               under the first.",

@@ -34,7 +34,8 @@ impl Peer<'_> {
         if is_short {
             failure.actual.push(match got.end {
                 End::Open => format!("no more came within {}", time(within)),
-                end => end.text().to_owned(),
+                // FIN or RST: that depends on what had come by then.
+                End::Fin | End::Reset => "the connection was closed".into(),
             });
         }
         failure.actual.extend(cause_framed::error_text(&got.bytes, want));

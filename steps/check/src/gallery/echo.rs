@@ -91,7 +91,7 @@ pub fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         if let Ok(mut shared) = SHARED.lock() {
             *shared = bytes.to_vec();
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(200)); // all have written
         let shared = SHARED.lock().map(|shared| shared.clone());
         return stream.write_all(&shared.unwrap_or_default());
     }
