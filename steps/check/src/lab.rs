@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::case::{Case, Failure, Hint, Side, Tag};
 use crate::late::Ticker;
 use crate::program::{Program, Template, describe};
+use crate::programs::last_words;
 use crate::random::Random;
-use crate::{proc, show, wire};
+use crate::{proc, wire};
 
 /// How long we wait for what must come "soon".
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -279,19 +280,6 @@ impl<'a> Lab<'a> {
         let waited = proc::waited(before, &self.waits());
         self.setup.ticker.late_since(*start).max(waited)
     }
-}
-
-/// What a program printed last, as far as it is news.
-pub fn last_words(program: &Program) -> Vec<String> {
-    let lines = program.last_lines(4);
-    let lines = lines.iter().map(|line| show::line(line));
-    // That it listens is known; and Python underlines its source.
-    let is_news = |line: &String| {
-        !line.starts_with("listening on ")
-            && !line.trim_matches([' ', '^', '~']).is_empty()
-    };
-    let lines: Vec<String> = lines.filter(is_news).collect();
-    lines[lines.len().saturating_sub(2)..].to_vec()
 }
 
 /// `1 s`, `600 ms`.

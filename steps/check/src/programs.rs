@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::case::{Check, Stop};
 use crate::lab::{Lab, Target, any_port};
 use crate::program::{Program, Template};
-use crate::start;
+use crate::{show, start};
 
 impl Lab<'_> {
     /// Sets a limit for the programs started from here on.
@@ -110,4 +110,17 @@ impl Lab<'_> {
         let programs = self.programs.borrow();
         programs.iter().flat_map(Program::pids).collect()
     }
+}
+
+/// What a program printed last, as far as it is news.
+pub fn last_words(program: &Program) -> Vec<String> {
+    let lines = program.last_lines(4);
+    let lines = lines.iter().map(|line| show::line(line));
+    // That it listens is known; and Python underlines its source.
+    let is_news = |line: &String| {
+        !line.starts_with("listening on ")
+            && !line.trim_matches([' ', '^', '~']).is_empty()
+    };
+    let lines: Vec<String> = lines.filter(is_news).collect();
+    lines[lines.len().saturating_sub(2)..].to_vec()
 }

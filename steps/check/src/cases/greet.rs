@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::case::{Case, Check, Hint, Tag};
-use crate::lab::{Lab, PATIENCE, any_port, last_words};
+use crate::lab::{Lab, PATIENCE, any_port};
 use crate::program::describe;
+use crate::programs::last_words;
 
 const GREETING: &[u8] = b"Hello, client!";
 
