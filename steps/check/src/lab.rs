@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Failure, Hint, Side, Tag};
 use crate::late::Ticker;
-use crate::program::{Program, Template, describe};
+use crate::program::{Program, Template};
 use crate::programs::last_words;
 use crate::random::Random;
 use crate::{proc, wire};
@@ -163,43 +163,6 @@ impl<'a> Lab<'a> {
 
     pub fn warning(&self) -> Option<Failure> {
         self.warning.borrow().clone()
-    }
-
-    /// Adds what the program has to say for itself: how it died, what it
-    /// printed.
-    pub fn complete(&self, failure: &mut Failure) {
-        let mut programs = self.programs.borrow_mut();
-        let Some(program) = programs.last_mut() else { return };
-        let is_server = self.case.side() == Side::Server;
-        // A connection ends a moment before its program has.
-        let grace = Duration::from_millis(if is_server { 200 } else { 0 });
-        if let Some(excess) = program.excess() {
-            failure.meaning = format!("Your program was ended: {excess}.");
-            failure.look = "what it does without end".into();
-            failure.by_time = false;
-        } else if let Some(status) = program.wait(grace).filter(|_| is_server) {
-            failure.meaning =
-                format!("Your server is gone: {}.", describe(status));
-            failure.look =
-                "what it printed last; one client's error must not end it"
-                    .into();
-            failure.by_time = false;
-        }
-        if program.ended().is_some() {
-            program.wait_output();
-        }
-        if failure.printed.is_empty() && is_server {
-            failure.printed = last_words(program);
-        }
-        let signs = ["Error: ", "Exception", "panicked at", "panic: "];
-        let has_error =
-            |line: &String| signs.iter().any(|sign| line.contains(sign));
-        // Of a thread: the program lives on, and only this client waits.
-        let is_alive = program.ended().is_none();
-        if is_alive && failure.printed.iter().any(has_error) {
-            failure.look =
-                format!("the error that it printed; {}", failure.look);
-        }
     }
 
     // ---- Random

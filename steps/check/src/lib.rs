@@ -30,5 +30,6 @@ mod run;
 mod show;
 mod start;
 mod wire;
+mod words;
 
 pub use cli::main;

@@ -9,6 +9,7 @@ use socket2::SockRef;
 use crate::case::{Check, Failure, Side};
 use crate::cause;
 use crate::lab::{Lab, PATIENCE};
+use crate::programs::LIVES;
 use crate::show;
 
 /// How a stream goes on after the last byte that was read.
@@ -60,10 +61,8 @@ impl<'a> Lab<'a> {
         match TcpStream::connect_timeout(&addr, PATIENCE) {
             Ok(stream) => Ok(Peer::new(self, stream, name)),
             Err(error) => {
-                let mut failure = self.fail(
-                    "a connection",
-                    format!("cannot connect: {}", plain(&error)),
-                );
+                let actual = format!("cannot connect: {}", plain(&error));
+                let mut failure = self.fail(LIVES, actual);
                 failure.meaning =
                     "Nobody accepts connections there any more.".into();
                 failure.look = "what ends your accept loop".into();

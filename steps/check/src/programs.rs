@@ -9,6 +9,9 @@ use crate::lab::{Lab, Target, any_port};
 use crate::program::{Program, Template};
 use crate::{show, start};
 
+/// What each case expects of a server, whatever its clients do.
+pub const LIVES: &str = "the server lives on, and takes connections";
+
 impl Lab<'_> {
     /// Sets a limit for the programs started from here on.
     pub fn set(&self, name: &'static str, value: u64) {
@@ -93,7 +96,7 @@ impl Lab<'_> {
         drop(programs);
         match is_gone {
             false => Ok(()),
-            true => Err(self.fail("the server lives on", "it ended").into()),
+            true => Err(self.fail(LIVES, "it ended").into()),
         }
     }
 
@@ -101,7 +104,7 @@ impl Lab<'_> {
     pub fn lives_on(&self) -> Check {
         match self.last_ended(Duration::from_millis(50)) {
             None => Ok(()),
-            Some(_) => Err(self.fail("the server lives on", "it ended").into()),
+            Some(_) => Err(self.fail(LIVES, "it ended").into()),
         }
     }
 

@@ -129,7 +129,8 @@ int main(int argc, char **argv)
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(listener, bound, size) < 0 || listen(listener, 1024) < 0 ||
         getsockname(listener, bound, &size) < 0) {
-        perror("cannot listen");
+        fprintf(stderr, "cannot listen on 127.0.0.1:%ld: %s\n", port,
+                strerror(errno));
         return 1;
     }
     printf("listening on 127.0.0.1:%d\n", ntohs(addr.sin_port));

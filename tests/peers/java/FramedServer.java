@@ -1,5 +1,6 @@
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.net.BindException;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
@@ -100,7 +101,13 @@ class FramedServer {
         int port = args.length > 0 ? Integer.parseInt(args[0]) : 8888;
         var listener = new ServerSocket();
         listener.setReuseAddress(true); // after bind it would do nothing
-        listener.bind(new InetSocketAddress("127.0.0.1", port), 1024);
+        try {
+            listener.bind(new InetSocketAddress("127.0.0.1", port), 1024);
+        } catch (BindException error) {
+            System.err.println("cannot listen on 127.0.0.1:" + port + ": "
+                    + error.getMessage());
+            System.exit(1);
+        }
         port = listener.getLocalPort();
         System.out.println("listening on 127.0.0.1:" + port);
         while (true) {
