@@ -478,6 +478,36 @@ fn exercises_change_what_is_there() {
     assert_found(wrong_exercises(&page), "no if was {");
 }
 
+// ---- What the reader builds can be checked
+
+/// A chapter that shows a step ends its exercises with the command that tries
+/// the reader's own program of that step.
+fn missing_check(name: &str, text: &str) -> Vec<String> {
+    let shown = Regex::new(r"\{\{#include ../../steps/step(\d)/").unwrap();
+    let steps = shown.captures_iter(text).map(|found| found[1].to_owned());
+    let Some(step) = steps.max() else { return Vec::new() };
+    let end = text.split("**Build it.**").nth(1).unwrap_or_default();
+    let command = ["server", "client"].map(|side| {
+        format!("```sh\ncargo run -p check -- {side} step{step} --cmd '")
+    });
+    match command.iter().any(|command| end.contains(command)) {
+        true => Vec::new(),
+        false => vec![format!("{name}: nothing checks step {step}")],
+    }
+}
+
+#[test]
+fn what_the_reader_builds_can_be_checked() {
+    let summary = &pages()["book/src/SUMMARY.md"];
+    let numbered = Regex::new(r"(?m)^ *- \[.*\]\((.*)\)$").unwrap();
+    for found in numbered.captures_iter(summary) {
+        let name = format!("book/src/{}", &found[1]);
+        assert_fine(missing_check(&name, &pages()[&name]));
+    }
+    let text = pages()["book/src/server.md"].replace("-p check", "-p chalk");
+    assert_found(missing_check("server.md", &text), "nothing checks step 1");
+}
+
 // ---- Commands and paths exist
 
 fn wrong_names(pages: &Pages) -> Vec<String> {

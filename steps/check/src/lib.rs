@@ -5,6 +5,9 @@
 //!     cargo run -p check -- server step4 --cmd 'python3 server.py {addr}'
 //!     cargo run -p check -- client step4 --cmd './client {addr} {text}'
 
+#[cfg(not(unix))]
+compile_error!("check needs Linux or macOS; on Windows, run it in WSL");
+
 mod case;
 mod cases;
 mod cause;

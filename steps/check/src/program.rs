@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Pid, Signal};
 
 use crate::output::Output;
 use crate::{ending, proc};
@@ -137,8 +137,7 @@ impl Program {
         memory: u64,
     ) -> Program {
         let pid = child.id() as i32;
-        let no_core = Rlimit { current: Some(0), maximum: Some(0) };
-        let _ = prlimit(Pid::from_raw(pid), Resource::Core, no_core);
+        proc::forbid_core(pid);
         if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
             // In a thread: a program that does not read keeps nobody waiting.
             thread::spawn(move || stdin.write_all(&bytes));
