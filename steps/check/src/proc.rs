@@ -164,3 +164,16 @@ pub fn forbid_core(pid: i32) {
     #[cfg(not(target_os = "linux"))]
     let _ = pid; // prlimit(2) is Linux's
 }
+
+/// From now on the process may open so many descriptors more.
+pub fn limit_descriptors(pid: i32, more: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let most = Some((descriptors(&[pid]) + more) as u64);
+        let limit = Rlimit { current: most, maximum: most };
+        let _ = prlimit(Pid::from_raw(pid), Resource::Nofile, limit);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (pid, more); // prlimit(2) is Linux's
+}

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::case::{Check, Stop};
 use crate::lab::{Lab, Target, any_port};
 use crate::program::{Program, Template};
@@ -108,6 +110,13 @@ impl Lab<'_> {
         }
     }
 
+    /// Sends a signal to each process of the programs.
+    pub fn signal_all(&self, signal: Signal) {
+        for pid in self.pids().into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
     /// All processes of the programs.
     pub fn pids(&self) -> Vec<i32> {
         let programs = self.programs.borrow();
@@ -119,9 +128,11 @@ impl Lab<'_> {
 pub fn last_words(program: &Program) -> Vec<String> {
     let lines = program.last_lines(4);
     let lines = lines.iter().map(|line| show::line(line));
-    // That it listens is known; and Python underlines its source.
+    // That it listens is known; Python underlines its source, and names the
+    // file in a line of its own.
     let is_news = |line: &String| {
         !line.starts_with("listening on ")
+            && !line.trim_start().starts_with("File \"")
             && !line.trim_matches([' ', '^', '~']).is_empty()
     };
     let lines: Vec<String> = lines.filter(is_news).collect();

@@ -21,7 +21,13 @@ impl Lab<'_> {
             failure.look = "what it does without end".into();
             failure.by_time = false;
         } else if is_server {
-            say_if_gone(program, failure);
+            // Elsewhere it is a client's error that ends a server.
+            let is_own = ["S3-05", "S3-06"].contains(&self.case.id);
+            let look = match is_own {
+                true => failure.look.clone(),
+                false => "one client's error must not end it".to_owned(),
+            };
+            say_if_gone(program, failure, &look);
         }
         if program.ended().is_some() {
             program.wait_output();
@@ -41,15 +47,14 @@ impl Lab<'_> {
 }
 
 /// A server that has ended is the cause of whatever else was seen.
-fn say_if_gone(program: &mut Program, failure: &mut Failure) {
+fn say_if_gone(program: &mut Program, failure: &mut Failure, look: &str) {
     // A connection ends a moment before its program has, and its port closes
     // when it is about to.
     let is_closed = failure.expected == LIVES;
     let grace = Duration::from_millis(if is_closed { 2000 } else { 300 });
     let Some(status) = program.wait(grace) else { return };
     failure.meaning = format!("Your server is gone: {}.", describe(status));
-    failure.look =
-        "what it printed last; one client's error must not end it".into();
+    failure.look = format!("what it printed last; {look}");
     failure.by_time = false;
     if failure.actual.len() == 1 {
         // Which of its ends we saw first is a matter of luck.

@@ -12,8 +12,18 @@ use libtest_mimic::{Arguments, Trial};
 use support::snapshot;
 
 /// The version, and the step whose cases it is tried with.
-const WALK: [(u8, u8); 9] =
-    [(1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (6, 2), (7, 2), (7, 3), (8, 3)];
+const WALK: [(u8, u8); 10] = [
+    (1, 2),
+    (2, 2),
+    (3, 2),
+    (4, 2),
+    (5, 2),
+    (6, 2),
+    (7, 2),
+    (7, 3),
+    (8, 3),
+    (9, 3),
+];
 
 fn main() {
     let has_python = Command::new("python3")

@@ -118,7 +118,7 @@ fn c1_01(lab: &Lab) -> Check {
 }
 
 /// The client ends its direction when it has sent all.
-fn expect_fin(lab: &Lab, client: &mut Peer) -> Check {
+pub fn expect_fin(lab: &Lab, client: &mut Peer) -> Check {
     let got = client.read(64, lab.until(AT_ONCE));
     if got.bytes.is_empty() && got.end == End::Fin {
         lab.note("and ended its direction");

@@ -3,9 +3,12 @@
 
 mod client_basic;
 mod client_flood;
+mod client_half;
 mod client_herd;
 mod client_limits;
+mod client_outcome;
 mod client_retry;
+mod crowd;
 mod echo;
 mod flood;
 mod frames;
@@ -18,17 +21,20 @@ mod stage;
 use crate::case::{Case, Side};
 
 /// The cases of one file, and the files in order.
-const TABLES: [&[Case]; 10] = [
+const TABLES: [&[Case]; 13] = [
     greet::CASES,
     echo::CASES,
     flood::CASES,
     many::CASES,
+    crowd::CASES,
     frames::CASES,
     hostile::CASES,
     limits::CASES,
     client_basic::CASES,
+    client_half::CASES,
     client_retry::CASES,
     client_limits::CASES,
+    client_outcome::CASES,
 ];
 
 pub fn all() -> Vec<&'static Case> {

@@ -26,6 +26,10 @@ pub struct Stage<'a> {
     pub addr: SocketAddr,
 }
 
+pub fn no_port(error: &std::io::Error) -> Box<Stop> {
+    Box::new(Stop::Unknown(format!("no port for our server: {error}")))
+}
+
 /// How a client ended, and what it said.
 pub struct Ended {
     pub status: ExitStatus,
@@ -36,14 +40,13 @@ pub struct Ended {
 impl<'a> Stage<'a> {
     pub fn open(lab: &'a Lab<'a>) -> Check<Stage<'a>> {
         let opened = TcpListener::bind(any_port());
-        let with_addr = opened.and_then(|l| Ok((l.local_addr()?, l)));
-        match with_addr {
-            Ok((addr, listener)) => Ok(Stage { lab, listener, addr }),
-            Err(error) => {
-                let why = format!("no port for our server: {error}");
-                Err(Box::new(Stop::Unknown(why)))
-            }
-        }
+        opened.map_or_else(|error| Err(no_port(&error)), |l| Self::on(lab, l))
+    }
+
+    /// With a listener that is there already.
+    pub fn on(lab: &'a Lab<'a>, listener: TcpListener) -> Check<Stage<'a>> {
+        let addr = listener.local_addr().map_err(|error| no_port(&error))?;
+        Ok(Stage { lab, listener, addr })
     }
 
     /// Starts a client that is to send this.

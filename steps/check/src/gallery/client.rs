@@ -3,11 +3,16 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::wire::{ECHO, Parsed, REPLY, frame, parse};
+use crate::wire::{ECHO, ERROR, Parsed, REPLY, frame, parse};
 use crate::{fail, on};
+
+/// How many messages were sent, and how many replies came.
+static SENT: AtomicUsize = AtomicUsize::new(0);
+static GOT: AtomicUsize = AtomicUsize::new(0);
 
 pub fn run(step: u8, addr: SocketAddr, texts: Vec<String>) -> ExitCode {
     if on("slow") {
@@ -67,7 +72,7 @@ fn send_all(
     let is_framed = step >= 4;
     for text in texts {
         match is_framed {
-            true => stream.write_all(&frame(ECHO, text.as_bytes()))?,
+            true => send_frame(stream, text)?,
             false => stream.write_all(text.as_bytes())?,
         }
     }
@@ -76,23 +81,28 @@ fn send_all(
     }
     if is_framed {
         for line in io::stdin().lines() {
-            stream.write_all(&frame(ECHO, line?.as_bytes()))?;
+            send_frame(stream, &line?)?;
         }
         return Ok(());
     }
     io::copy(&mut io::stdin(), stream).map(|_| ())
 }
 
+fn send_frame(stream: &mut TcpStream, text: &str) -> io::Result<()> {
+    SENT.fetch_add(1, Ordering::Relaxed); // before its reply can be here
+    stream.write_all(&frame(ECHO, text.as_bytes()))
+}
+
 fn receive(step: u8, mut stream: TcpStream) -> io::Result<()> {
     let mut input = Vec::new();
     let mut buffer = vec![0; 65_536];
     loop {
-        let n = stream.read(&mut buffer)?;
-        if n == 0 && (step < 4 || input.is_empty()) {
-            return print(if on("adds-newline-at-end") { b"\n" } else { b"" });
-        }
+        let n = match stream.read(&mut buffer) {
+            Err(_) if on("reset-is-end") => 0,
+            result => result?,
+        };
         if n == 0 {
-            return Err(io::Error::other("the server ended inside a reply"));
+            return at_end(step, &input);
         }
         match step {
             1..=3 => print_bytes(&buffer[..n])?,
@@ -104,6 +114,22 @@ fn receive(step: u8, mut stream: TcpStream) -> io::Result<()> {
         if on("reads-once") {
             return Ok(());
         }
+    }
+}
+
+/// The server has ended: was that all?
+fn at_end(step: u8, input: &[u8]) -> io::Result<()> {
+    let owed = SENT.load(Ordering::Relaxed) - GOT.load(Ordering::Relaxed);
+    match () {
+        () if on("adds-newline-at-end") => print(b"\n"),
+        () if step < 4 || on("cut-reply-is-fine") => Ok(()),
+        () if !input.is_empty() => {
+            Err(io::Error::other("the server ended inside a reply"))
+        }
+        () if owed > 0 && !on("no-reply-is-fine") => {
+            Err(io::Error::other("the server ended, and owes a reply"))
+        }
+        () => Ok(()),
     }
 }
 
@@ -121,8 +147,12 @@ fn print_replies(input: &mut Vec<u8>) -> io::Result<()> {
         let rest = &input[at..];
         match parse(rest) {
             Parsed::NotYet => break,
-            Parsed::Frame(REPLY, payload, size) => {
+            Parsed::Frame(ERROR, text, size) if tells(&text)? => at += size,
+            Parsed::Frame(kind, payload, size)
+                if kind == REPLY || on("prints-any-kind") =>
+            {
                 at += size;
+                GOT.fetch_add(1, Ordering::Relaxed);
                 print(&payload)?;
                 if !on("prints-without-newline") {
                     print(b"\n")?;
@@ -132,18 +162,33 @@ fn print_replies(input: &mut Vec<u8>) -> io::Result<()> {
                 }
             }
             Parsed::Frame(..) if on("zero-ignored") => at += 4,
-            Parsed::Frame(kind, ..) => {
-                let why = format!("the server sent kind {kind:02x}");
-                return Err(io::Error::other(why));
+            Parsed::Frame(..) => {
+                return Err(io::Error::other("that is no kind of a reply"));
             }
             Parsed::Refuse(_) => {
-                let why = "the server sent a length that cannot be";
-                return Err(io::Error::other(why));
+                return Err(io::Error::other("no frame is so long"));
             }
         }
     }
     input.drain(..at);
     Ok(())
+}
+
+/// Says what the server complains of. Does that end nothing?
+fn tells(error: &[u8]) -> io::Result<bool> {
+    let text = error.get(1..).unwrap_or_default();
+    match () {
+        () if on("prints-any-kind") => Ok(false),
+        () if on("raw-error-text") => {
+            Err(io::Error::other(String::from_utf8_lossy(text).into_owned()))
+        }
+        () if on("error-is-success") => {
+            eprintln!("the server says: {}", text.escape_ascii());
+            GOT.fetch_add(1, Ordering::Relaxed);
+            Ok(true)
+        }
+        () => Err(io::Error::other(text.escape_ascii().to_string())),
+    }
 }
 
 pub fn print(bytes: &[u8]) -> io::Result<()> {

@@ -22,7 +22,9 @@ impl Defect {
     }
 }
 
-const WARNINGS: [&str; 4] = [
+const WARNINGS: [&str; 6] = [
+    "queue-of-5",
+    "raw-error-text",
     "closes-silently",
     "resets-after-error",
     "timeout-is-silent",
@@ -73,6 +75,11 @@ pub const DEFECTS: &[Defect] = &[
     defect(3, "S3-02", "shared-buffer", "has one buffer for all clients"),
     defect(3, "S3-03", "leaks-after-error", "does not close after an error"),
     defect(3, "S3-04", "lock-while-writing", "holds a lock while it writes"),
+    defect(3, "S3-05", "queue-of-5", "has a queue for five clients"),
+    defect(3, "S3-05", "dies-when-interrupted", "ends when a signal interrupts a wait"),
+    defect(3, "S3-06", "dies-at-limit", "ends when accept fails"),
+    defect(3, "S3-06", "spins-at-limit", "tries a failed accept again at once"),
+    defect(3, "S3-06", "stops-at-limit", "accepts no more when accept has failed"),
     defect(4, "S4-01", "little-endian", "has the length the wrong way round"),
     defect(4, "S4-01", "length-counts-itself", "counts the length in the length"),
     defect(4, "S4-01", "length-forgets-kind", "does not count the kind"),
@@ -124,6 +131,7 @@ pub const DEFECTS: &[Defect] = &[
     defect(1, "C1-02", "refusal-is-success", "exits 0 when it is refused"),
     defect(1, "C1-02", "refusal-is-silent", "says nothing when it is refused"),
     defect(1, "C1-02", "refusal-forever", "knocks for ever"),
+    defect(1, "C1-03", "reset-is-end", "takes a reset for the end"),
     defect(2, "C2-01", "sends-then-receives", "sends all before it reads"),
     defect(2, "C2-01", "output-as-text", "prints bytes as text"),
     defect(4, "C4-01", "believes-length", "believes the length of a reply"),
@@ -131,6 +139,11 @@ pub const DEFECTS: &[Defect] = &[
     defect(4, "C4-02", "one-reply-per-read", "prints one reply of each read"),
     defect(4, "C4-02", "prints-without-newline", "prints replies without a newline"),
     defect(4, "C4-02", "little-endian", "has the length the wrong way round"),
+    defect(4, "C4-03", "cut-reply-is-fine", "exits 0 after half a reply"),
+    defect(4, "C4-03", "no-reply-is-fine", "exits 0 without a reply"),
+    defect(4, "C4-04", "prints-any-kind", "prints an ERROR like a reply"),
+    defect(4, "C4-04", "error-is-success", "exits 0 after an ERROR"),
+    defect(4, "C4-04", "raw-error-text", "prints the ERROR's text as it came"),
     defect(5, "C5-01", "refused-is-1", "exits 1 when it is refused"),
     defect(5, "C5-02", "no-connect-limit", "has no limit for a connect"),
     defect(5, "C5-03", "no-request-limit", "waits for ever for a reply"),
@@ -149,4 +162,7 @@ pub const DEFECTS: &[Defect] = &[
     defect(5, "C5-10", "no-deadline", "ignores the deadline"),
     defect(5, "C5-10", "deadline-between-attempts", "checks the deadline between attempts"),
     defect(5, "C5-11", "no-jitter", "waits as long as all others"),
+    defect(5, "C5-12", "judges-by-last", "judges by its last attempt"),
+    defect(5, "C5-13", "gives-up-when-busy", "does not ask again after ERROR 6"),
+    defect(5, "C5-13", "busy-is-unknown", "says that ERROR 6 leaves it unknown"),
 ];

@@ -13,8 +13,8 @@ use crate::{fail, limit, on};
 /// How one attempt ended.
 enum Outcome {
     Answered(Vec<u8>),
-    /// Never connected.
-    Refused,
+    /// Never connected, or refused by a server that is too busy.
+    NotExecuted,
     /// Sent, and no whole reply came; the connection, if it is kept.
     Unknown(Option<TcpStream>),
     Broken,
@@ -62,7 +62,8 @@ fn request(
     for k in 1.. {
         match attempt(addr, payload, end, kept.take()) {
             Outcome::Answered(reply) => return Ok(reply),
-            Outcome::Refused => {}
+            Outcome::NotExecuted if on("judges-by-last") => is_sent = false,
+            Outcome::NotExecuted => {}
             Outcome::Unknown(_) if on("gives-up-early") => break,
             Outcome::Unknown(stream) => (is_sent, kept) = (true, stream),
             Outcome::Broken if on("retries-broken-protocol") => is_sent = true,
@@ -138,7 +139,7 @@ fn attempt(
         None if on("no-connect-limit") => TcpStream::connect(addr),
         None => TcpStream::connect_timeout(&addr, connect),
     };
-    let Ok(mut stream) = stream else { return Outcome::Refused };
+    let Ok(mut stream) = stream else { return Outcome::NotExecuted };
     let limit = match on("no-request-limit") {
         true => Duration::from_secs(3600),
         false => ms("TCP_REQUEST_MS", 5000).min(left),
@@ -181,14 +182,19 @@ fn receive(
             Parsed::Frame(REPLY, reply, _) => {
                 return Ok(Outcome::Answered(reply));
             }
-            Parsed::Frame(ERROR, reply, _) => {
-                return Ok(match reply.first() {
-                    Some(6 | 8) => Outcome::Unknown(None),
-                    _ => Outcome::Definite,
-                });
-            }
+            Parsed::Frame(ERROR, error, _) => return Ok(refused(&error)),
             Parsed::Frame(..) => return Ok(Outcome::Broken),
         }
+    }
+}
+
+/// The server answered with an ERROR.
+fn refused(error: &[u8]) -> Outcome {
+    let is_busy = matches!(error.first(), Some(6 | 8));
+    match () {
+        () if !is_busy || on("gives-up-when-busy") => Outcome::Definite,
+        () if on("busy-is-unknown") => Outcome::Unknown(None),
+        () => Outcome::NotExecuted,
     }
 }
 

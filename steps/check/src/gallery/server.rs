@@ -1,7 +1,7 @@
 //! The server: bind, accept, and step 1.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -29,8 +29,11 @@ pub fn run(step: u8, addr: SocketAddr) -> ExitCode {
     if let Ok(addr) = listener.local_addr() {
         println!("listening on {addr}");
     }
+    if on("dies-when-interrupted") {
+        thread::spawn(die_when_interrupted);
+    }
     serve_all(step, &listener);
-    ExitCode::SUCCESS
+    ExitCode::FAILURE
 }
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -40,15 +43,31 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
         socket.set_reuse_port(true)?;
     }
     socket.bind(&addr.into())?;
-    socket.listen(1024)?;
+    socket.listen(if on("queue-of-5") { 5 } else { 1024 })?;
     Ok(socket.into())
+}
+
+/// A wait with a limit is interrupted when a stopped program goes on
+/// (signal(7)). Who takes that for an error ends.
+fn die_when_interrupted() {
+    let Ok(socket) = UdpSocket::bind("127.0.0.1:0") else { return };
+    let _ = socket.set_read_timeout(Some(Duration::from_secs(3600)));
+    if let Err(error) = socket.recv(&mut [0]) {
+        println!("error: {error}");
+        std::process::exit(1);
+    }
 }
 
 fn serve_all(step: u8, listener: &TcpListener) {
     let pool = on("pool-of-4").then(|| start_pool(step));
     loop {
         let Ok((stream, _)) = listener.accept() else {
-            thread::sleep(Duration::from_millis(100));
+            match () {
+                () if on("dies-at-limit") => return,
+                () if on("spins-at-limit") => {}
+                () if on("stops-at-limit") => thread::park(),
+                () => thread::sleep(Duration::from_millis(100)),
+            }
             continue;
         };
         if let Some(pool) = &pool {
