@@ -7,6 +7,8 @@
 mod defects;
 mod support;
 
+use std::fs;
+
 use defects::{DEFECTS, Defect};
 use support::{Said, alone, check, gallery, shared, snapshot};
 
@@ -128,4 +130,24 @@ fn the_gallery_is_large() {
     names.sort_unstable();
     names.dedup();
     assert!(names.len() == DEFECTS.len() && names.len() >= 40);
+}
+
+/// The matrix in the book is of this gallery, and each defect was caught by
+/// its case when it was printed; `gallery matrix` prints it again.
+#[test]
+fn the_matrix_is_of_this_gallery() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/matrix.md");
+    let matrix = fs::read_to_string(path).unwrap();
+    let rows: Vec<&str> =
+        matrix.lines().skip(2).take_while(|l| !l.is_empty()).collect();
+    assert_eq!(rows.len(), DEFECTS.len());
+    for (row, defect) in rows.iter().zip(DEFECTS) {
+        let Defect { case, name, what, .. } = defect;
+        let head = format!("| {case} | `{name}` | {what} | ");
+        let results = row.strip_prefix(&head);
+        let results = results.unwrap_or_else(|| panic!("{row} is not {head}"));
+        let (failed, warned) = results.split_once(" | ").unwrap();
+        let caught = if defect.is_warning() { warned } else { failed };
+        assert!(caught.starts_with(case), "{name} was not caught: {row}");
+    }
 }

@@ -25,9 +25,9 @@ pub const CASES: &[Case] = &[
               the payload and not itself. Each other reading looks just as \
               natural, and talks to nobody.",
         hint: Hint {
-            meaning: "It waits for more: little endian makes 6 a length of \
-                      100 663 296, and a length that counts itself is too \
-                      large.",
+            meaning: "It waits for more. Little endian makes 6 a length of \
+                      100 663 296; and N counts the kind, so that only N - 1 \
+                      bytes follow it.",
             look: "how you read the 4 bytes of the length",
         },
         script: s4_01,

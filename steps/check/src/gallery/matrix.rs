@@ -100,12 +100,36 @@ fn print(rows: &[&Row]) {
     for row in rows {
         let named = if row.is_caught() { "" } else { " **missed**" };
         let Defect { case, name, what, .. } = row.defect;
-        let failed = row.failed.join(" ");
-        let warned = row.warned.join(" ");
+        let failed = in_short(&row.failed, case);
+        let warned = in_short(&row.warned, case);
         println!("| {case}{named} | `{name}` | {what} | {failed} | {warned} |");
     }
     let caught = rows.iter().filter(|row| row.is_caught()).count();
     println!("\n{caught} of {} defects caught by their case.", rows.len());
+}
+
+/// The case that names the defect, and then the others, where three or more
+/// in a row are `S4-02–19`.
+fn in_short(ids: &[String], named: &str) -> String {
+    let mut others: Vec<&str> = ids.iter().map(String::as_str).collect();
+    others.sort_unstable();
+    let mut words = Vec::new();
+    if let Some(at) = others.iter().position(|id| *id == named) {
+        words.push(others.remove(at).to_owned());
+    }
+    let follows = |a: &&str, b: &&str| {
+        let number = |id: &str| id[3..].parse::<u32>().unwrap_or(0);
+        a[..3] == b[..3] && number(a) + 1 == number(b)
+    };
+    for run in others.chunk_by(follows) {
+        match run {
+            [first, _, .., last] => {
+                words.push(format!("{first}–{}", &last[3..]));
+            }
+            few => words.extend(few.iter().map(|id| (*id).to_owned())),
+        }
+    }
+    words.join(" ")
 }
 
 /// Runs the checker, which stands beside this program.
