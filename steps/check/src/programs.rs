@@ -133,6 +133,7 @@ pub fn last_words(program: &Program) -> Vec<String> {
     let is_news = |line: &String| {
         !line.starts_with("listening on ")
             && !line.trim_start().starts_with("File \"")
+            && !line.starts_with("Traceback (most recent")
             && !line.trim_matches([' ', '^', '~']).is_empty()
     };
     let lines: Vec<String> = lines.filter(is_news).collect();

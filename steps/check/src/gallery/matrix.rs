@@ -95,41 +95,38 @@ fn try_all(
 }
 
 fn print(rows: &[&Row]) {
-    println!("| case | defect | what it does | failed by | warned by |");
-    println!("| --- | --- | --- | --- | --- |");
+    println!("| defect | what it does | caught by |");
+    println!("| --- | --- | --- |");
     for row in rows {
-        let named = if row.is_caught() { "" } else { " **missed**" };
         let Defect { case, name, what, .. } = row.defect;
-        let failed = in_short(&row.failed, case);
         let warned = in_short(&row.warned, case);
-        println!("| {case}{named} | `{name}` | {what} | {failed} | {warned} |");
+        let warned = warned.into_iter().map(|ids| format!("({ids})"));
+        let mut caught = in_short(&row.failed, case);
+        caught.extend(warned);
+        // The case that names the defect comes first.
+        caught.sort_by_key(|ids| ids.trim_matches(['(', ')']) != *case);
+        let mark = if row.is_caught() { "" } else { "**missed** " };
+        println!("| `{name}` | {what} | {mark}{} |", caught.join(" "));
     }
     let caught = rows.iter().filter(|row| row.is_caught()).count();
     println!("\n{caught} of {} defects caught by their case.", rows.len());
 }
 
-/// The case that names the defect, and then the others, where three or more
-/// in a row are `S4-02–19`.
-fn in_short(ids: &[String], named: &str) -> String {
-    let mut others: Vec<&str> = ids.iter().map(String::as_str).collect();
-    others.sort_unstable();
-    let mut words = Vec::new();
-    if let Some(at) = others.iter().position(|id| *id == named) {
-        words.push(others.remove(at).to_owned());
-    }
+/// These cases, where three or more in a row are `S4-02–19`; but one stands
+/// alone.
+fn in_short(ids: &[String], alone: &str) -> Vec<String> {
+    let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    ids.sort_unstable();
+    let number = |id: &str| id[3..].parse::<u32>().unwrap_or(0);
     let follows = |a: &&str, b: &&str| {
-        let number = |id: &str| id[3..].parse::<u32>().unwrap_or(0);
-        a[..3] == b[..3] && number(a) + 1 == number(b)
+        let is_next = a[..3] == b[..3] && number(a) + 1 == number(b);
+        is_next && *a != alone && *b != alone
     };
-    for run in others.chunk_by(follows) {
-        match run {
-            [first, _, .., last] => {
-                words.push(format!("{first}–{}", &last[3..]));
-            }
-            few => words.extend(few.iter().map(|id| (*id).to_owned())),
-        }
-    }
-    words.join(" ")
+    let runs = ids.chunk_by(follows).flat_map(|run| match run {
+        [first, _, .., last] => vec![format!("{first}–{}", &last[3..])],
+        few => few.iter().map(|id| (*id).to_owned()).collect(),
+    });
+    runs.collect()
 }
 
 /// Runs the checker, which stands beside this program.
