@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,10 +27,25 @@ fn live() -> MutexGuard<'static, Option<Programs>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Is everything over? Then nothing is started or said any more.
+static IS_OVER: AtomicBool = AtomicBool::new(false);
+
+/// After Ctrl-C, whoever asks waits here for the end of the checker.
+pub fn wait_if_over() {
+    while IS_OVER.load(Ordering::Relaxed) {
+        thread::park();
+    }
+}
+
 /// Starts a program. Nobody looks for orphans meanwhile: one that is not yet
 /// in the list would be taken for one.
 pub fn spawn(command: &mut Command, mark: &str) -> io::Result<Child> {
     let mut live = live();
+    if IS_OVER.load(Ordering::Relaxed) {
+        drop(live);
+        wait_if_over();
+        return Err(io::Error::other("interrupted"));
+    }
     let child = command.spawn()?;
     let programs = live.get_or_insert_default();
     programs.insert(child.id() as i32, mark.to_owned());
@@ -46,10 +62,34 @@ pub fn adopt_orphans() {
 
 /// Ends all programs: for Ctrl-C.
 pub fn end_all() {
-    let programs = live().clone().unwrap_or_default();
-    for (pid, mark) in programs {
+    let programs = {
+        let live = live();
+        IS_OVER.store(true, Ordering::Relaxed);
+        live.clone().unwrap_or_default()
+    };
+    for &pid in programs.keys() {
         kill_group(pid, Signal::KILL);
+    }
+    for (pid, mark) in programs {
         end_stragglers(pid, &mark);
+    }
+}
+
+/// All processes of a program: its tree, and those that left it.
+pub fn all_of(first: i32, mark: &str) -> Vec<i32> {
+    let mut pids = proc::tree(first);
+    let others = stragglers(first, mark, live().as_ref());
+    pids.extend(others);
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+/// Ends these processes of a program at once.
+pub fn kill_all(first: i32, pids: &[i32]) {
+    kill_group(first, Signal::KILL);
+    for pid in pids.iter().filter_map(|&pid| Pid::from_raw(pid)) {
+        let _ = kill_process(pid, Signal::KILL);
     }
 }
 

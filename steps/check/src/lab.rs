@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Failure, Hint, Side, Tag};
@@ -53,8 +54,8 @@ pub struct Lab<'a> {
     hint: Cell<Hint>,
     other: Cell<Hint>,
     warning: RefCell<Option<Failure>>,
-    /// Since when lateness counts, and how long the program had waited then.
-    window: RefCell<(Instant, proc::Waits)>,
+    /// Since when lateness counts.
+    window: RefCell<Window>,
     end: Instant,
     is_cut: Cell<bool>,
 }
@@ -82,7 +83,11 @@ impl<'a> Lab<'a> {
             hint: Cell::new(case.hint),
             other: Cell::new(OTHER),
             warning: RefCell::default(),
-            window: RefCell::new((Instant::now(), proc::Waits::new())),
+            window: RefCell::new(Window {
+                start: Instant::now(),
+                waits: proc::Waits::new(),
+                used: Duration::ZERO,
+            }),
             end: Instant::now() + CASE,
             is_cut: Cell::new(false),
         }
@@ -223,8 +228,9 @@ impl<'a> Lab<'a> {
 
     /// From here on lateness counts.
     pub fn open_window(&self) {
-        let waits = self.waits();
-        *self.window.borrow_mut() = (Instant::now(), waits);
+        let used = proc::cpu_time(&self.pids());
+        let (start, waits) = (Instant::now(), self.waits());
+        *self.window.borrow_mut() = Window { start, waits, used };
     }
 
     /// How long the threads of the program have waited for a processor; in a
@@ -239,10 +245,30 @@ impl<'a> Lab<'a> {
 
     /// How late the checker or the program was in the window.
     pub fn lateness(&self) -> Duration {
-        let (start, before) = &*self.window.borrow();
-        let waited = proc::waited(before, &self.waits());
-        self.setup.ticker.late_since(*start).max(waited)
+        let window = self.window.borrow();
+        let waited = proc::waited(&window.waits, &self.waits());
+        self.setup.ticker.late_since(window.start).max(waited)
     }
+
+    /// Is the machine late because the program itself keeps it busy?
+    pub fn is_own_fault(&self) -> bool {
+        let window = self.window.borrow();
+        let used = proc::cpu_time(&self.pids()).saturating_sub(window.used);
+        let all = thread::available_parallelism().map_or(1, |n| n.get());
+        used > window.start.elapsed().mul_f64(MUCH * all as f64)
+    }
+}
+
+/// The part of all processors that a program takes when it is itself to blame
+/// for the lateness. One that only starts, or one of many, takes less.
+const MUCH: f64 = 0.6;
+
+/// From some moment on: how long the program had waited for a processor then,
+/// and how much it had used.
+struct Window {
+    start: Instant,
+    waits: proc::Waits,
+    used: Duration,
 }
 
 /// `1 s`, `600 ms`.

@@ -36,6 +36,9 @@ pub struct Got {
     pub end: End,
 }
 
+/// How much must come for us to say that bytes move.
+const MOVE: usize = 64 * 1024;
+
 /// One connection. Its writes leave at once (TCP_NODELAY).
 pub struct Peer<'a> {
     pub lab: &'a Lab<'a>,
@@ -103,6 +106,11 @@ impl<'a> Peer<'a> {
     /// Remembers what is sent for the report.
     pub fn sends(&mut self, bytes: &[u8]) {
         self.last = (bytes[..bytes.len().min(64)].to_vec(), bytes.len());
+    }
+
+    /// The same for what is too large to be kept.
+    pub fn sends_many(&mut self, first: &[u8], size: usize) {
+        self.last = (first[..first.len().min(64)].to_vec(), size);
     }
 
     /// Sends all of it; a server that has closed already is a failure.
@@ -174,6 +182,22 @@ impl<'a> Peer<'a> {
             }
         }
         Got { bytes, end: End::Open }
+    }
+
+    /// Reads at most `most` bytes, as long as some come within `stall`, and
+    /// the case has time.
+    pub fn read_while_moving(&mut self, most: usize, stall: Duration) -> Got {
+        let mut all = Vec::new();
+        loop {
+            let part =
+                self.read(MOVE.min(most - all.len()), self.lab.until(stall));
+            let has_moved = !part.bytes.is_empty();
+            all.extend(part.bytes);
+            let is_over = part.end != End::Open || all.len() == most;
+            if is_over || !has_moved || self.lab.left().is_zero() {
+                return Got { bytes: all, end: part.end };
+            }
+        }
     }
 
     /// Does anything come, or does the connection end, before that moment?

@@ -70,6 +70,15 @@ pub fn resident(pid: i32) -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+/// The same, where memory of several processes counts in parts.
+pub fn share(pid: i32) -> Option<u64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with("Pss:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 /// Processor time used so far by these processes, user and system: fields 14
 /// and 15, in ticks of 10 ms.
 pub fn cpu_time(pids: &[i32]) -> Duration {

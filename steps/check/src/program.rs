@@ -11,7 +11,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal};
 
 use crate::output::Output;
 use crate::{ending, proc};
@@ -19,8 +18,9 @@ use crate::{ending, proc};
 /// How much of stdout is kept: more than any case asks for.
 const KEPT: usize = 20_000_000;
 
-/// What a program may print before it is ended.
-const FLOOD: u64 = 64 << 20;
+/// What a program may print before it is ended: one that logs each byte of
+/// what we send stays below.
+const FLOOD: u64 = 1 << 30;
 
 /// How many processes a program may start.
 const CROWD: usize = 200;
@@ -29,13 +29,18 @@ const CROWD: usize = 200;
 /// gets a few hundred MB in that time.
 const WATCH: Duration = Duration::from_millis(50);
 
+/// In each such round of the watch, all processes of the machine are looked at:
+/// some may have left the program's tree.
+const SEARCH: usize = 10;
+
 /// Did a program ignore SIGTERM? Then the next ones are not asked any more:
 /// two seconds for each case would cost minutes.
 static IS_RUDE: AtomicBool = AtomicBool::new(false);
 
-/// Another submission may be polite again.
+/// Another submission may behave better.
 pub fn forget_rudeness() {
     IS_RUDE.store(false, Ordering::Relaxed);
+    crate::cases::forget_who_never_came();
 }
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -163,18 +168,21 @@ impl Program {
         let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
         let excess = Arc::clone(&self.excess);
         let is_over = Arc::clone(&self.is_over);
+        let mark = self.mark.clone();
         thread::spawn(move || {
-            while !is_over.load(Ordering::Relaxed) {
+            for round in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
                 let printed = out.total() + err.total();
-                if let Some(what) = excess_of(pid, memory, printed) {
+                let pids = match round % SEARCH {
+                    0 => ending::all_of(pid, &mark),
+                    _ => proc::tree(pid),
+                };
+                if let Some(what) = excess_of(&pids, memory, printed) {
                     *excess.lock().unwrap_or_else(PoisonError::into_inner) =
                         Some(what);
-                    if let Some(pid) = Pid::from_raw(pid) {
-                        let _ = rustix::process::kill_process_group(
-                            pid,
-                            Signal::KILL,
-                        );
-                    }
+                    ending::kill_all(pid, &pids);
                     return;
                 }
                 thread::park_timeout(WATCH);
@@ -182,9 +190,9 @@ impl Program {
         });
     }
 
-    /// All processes of the program.
+    /// All processes of the program, also those that left it.
     pub fn pids(&self) -> Vec<i32> {
-        proc::tree(self.child.id() as i32)
+        ending::all_of(self.child.id() as i32, &self.mark)
     }
 
     /// What it took too much of, if it was ended for that.
@@ -242,14 +250,16 @@ impl Drop for Program {
     }
 }
 
-fn excess_of(pid: i32, most_memory: u64, printed: u64) -> Option<String> {
-    let pids = proc::tree(pid);
-    let memory: u64 = pids.iter().filter_map(|&pid| proc::resident(pid)).sum();
-    if memory > most_memory {
-        return Some(format!("it took more than {} MB", most_memory >> 20));
-    }
+fn excess_of(pids: &[i32], most_memory: u64, printed: u64) -> Option<String> {
     if pids.len() > CROWD {
         return Some(format!("it started more than {CROWD} processes"));
+    }
+    let sum = |of: fn(i32) -> Option<u64>| -> u64 {
+        pids.iter().filter_map(|&pid| of(pid)).sum()
+    };
+    // What processes share counts once: asked only when it may matter.
+    if sum(proc::resident) > most_memory && sum(proc::share) > most_memory {
+        return Some(format!("it took more than {} MB", most_memory >> 20));
     }
     (printed > FLOOD)
         .then(|| format!("it printed more than {} MB", FLOOD >> 20))

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::case::{Case, Failure, Side, Stop, Tag, Verdict};
+use crate::ending;
 use crate::lab::{Lab, Setup, Target, any_port};
 use crate::program::{Program, Template};
 use crate::start::{self, Trouble};
@@ -16,6 +17,7 @@ use crate::start::{self, Trouble};
 /// when it was later than that. With 40 ms for all, real failures were excused.
 const LATE_TIMED: Duration = Duration::from_millis(40);
 const LATE: Duration = Duration::from_millis(500);
+const LATE_START: Duration = Duration::from_secs(2);
 
 /// How often a case is tried on a machine that is late.
 const TRIES: usize = 5;
@@ -117,6 +119,7 @@ fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     }
     for _ in 0..TRIES {
         let (verdict, is_excused) = try_once(setup, case);
+        ending::wait_if_over();
         if !is_excused {
             return verdict;
         }
@@ -145,7 +148,7 @@ fn try_once(setup: &Setup, case: &'static Case) -> (Verdict, bool) {
     let lab = Lab::new(setup, case);
     let is_server = case.side() == Side::Server;
     let done = (case.script)(&lab).and_then(|()| match is_server {
-        true => lab.check_alive(),
+        true => lab.lives_on(),
         false => Ok(()),
     });
     let verdict = match done.map_err(|stop| *stop) {
@@ -171,11 +174,13 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
         let why = "nothing was wrong, but it took longer than 15 s";
         return (Verdict::Unknown(why.into()), false);
     }
-    let is_late = match lab.case.has(Tag::Timed) {
-        true => late > LATE_TIMED,
-        false => late > LATE && failure.by_time,
+    let is_timed = lab.case.has(Tag::Timed);
+    let is_late = match failure.by_time {
+        true if failure.is_start => late > LATE_START,
+        true if !is_timed => late > LATE,
+        _ => is_timed && late > LATE_TIMED,
     };
-    (Verdict::Fail(failure), is_late)
+    (Verdict::Fail(failure), is_late && !lab.is_own_fault())
 }
 
 /// Starts a server before any case: what goes wrong here goes wrong in each
@@ -205,5 +210,6 @@ fn probe_one(
         .start(any_port(), &[], &[], None)
         .map_err(|error| vec![format!("{error:#}.")])?;
     let addr = start::wait_ready(&mut program, any_port())?;
+    start::stays(&mut program)?;
     Ok((program, addr))
 }

@@ -104,6 +104,10 @@ fn read_address(line: &[u8], asked: SocketAddr) -> Result<SocketAddr, Trouble> {
     if addr.ip().is_unspecified() {
         addr.set_ip(Ipv4Addr::LOCALHOST.into());
     }
+    if !addr.ip().is_loopback() {
+        let why = "The checker talks to this machine only: 127.0.0.1.";
+        return Err(vec![shown, why.into()]);
+    }
     if asked.port() != 0 && asked.port() != addr.port() {
         let why = format!("It was asked to listen on {asked}.");
         return Err(vec![format!("It listens on {addr}."), why]);
@@ -111,18 +115,41 @@ fn read_address(line: &[u8], asked: SocketAddr) -> Result<SocketAddr, Trouble> {
     Ok(addr)
 }
 
-/// Does somebody answer where the program says it listens?
+/// Is its first process still there, a moment after it said that it listens?
 ///
 /// # Errors
-/// Nobody does.
-pub fn knock(program: &Program, addr: SocketAddr) -> Result<(), Trouble> {
-    let limit = Duration::from_secs(3);
-    let Err(error) = TcpStream::connect_timeout(&addr, limit) else {
+/// It has ended.
+pub fn stays(program: &mut Program) -> Result<(), Trouble> {
+    let Some(status) = program.wait(Duration::from_millis(50)) else {
         return Ok(());
     };
-    let mut trouble =
-        vec![format!("It printed `listening on {addr}`, but there: {error}.")];
+    let said = format!(
+        "It said that it listens, and ended at once: {}.",
+        describe(status)
+    );
+    let why = "A server stays: it must not go into the background.";
+    Err(vec![said, why.into()])
+}
+
+/// Does somebody answer where the program says it listens, and is it the
+/// program itself?
+///
+/// # Errors
+/// Nobody does, or somebody else.
+pub fn knock(program: &Program, addr: SocketAddr) -> Result<(), Trouble> {
+    let limit = Duration::from_secs(3);
     let ports = proc::listening(&program.pids());
+    let answer = TcpStream::connect_timeout(&addr, limit);
+    let is_known = cfg!(target_os = "linux");
+    let what = match answer {
+        Err(error) => format!("but there: {error}"),
+        Ok(_) if is_known && !ports.contains(&addr.port()) => {
+            "but somebody else listens there".to_owned()
+        }
+        Ok(_) => return Ok(()),
+    };
+    let mut trouble =
+        vec![format!("It printed `listening on {addr}`, {what}.")];
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
     trouble.push(match ports.is_empty() {
         true => "It listens on no port at all.".to_owned(),

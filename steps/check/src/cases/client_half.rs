@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::case::{Case, Check, Hint, Tag};
 use crate::cases::client_basic::expect_fin;
-use crate::cases::stage::{Ended, START, Stage, words};
+use crate::cases::ended::Ended;
+use crate::cases::stage::{START, Stage, words};
 use crate::lab::Lab;
 use crate::wire::{self, ERROR, frame};
 

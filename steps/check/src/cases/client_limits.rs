@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::case::{Case, Check, Hint, Stop, Tag};
+use crate::case::{Case, Check, Failure, Hint, Stop, Tag};
 use crate::cases::client_retry::drip;
 use crate::cases::stage::{AT_ONCE, START, Stage, quick, reply_to, words};
 use crate::lab::{Lab, SLACK, any_port};
-use crate::peer::Peer;
+use crate::peer::{End, Peer};
 
 const FAULT: &[Tag] = &[Tag::Timed, Tag::Starts, Tag::Hostile];
 
@@ -174,7 +174,7 @@ fn c5_03(lab: &Lab) -> Check {
         if limit == START {
             lab.open_window();
         }
-        never_answer(lab, &mut client, &text)?;
+        never_answer(&stage, &mut client, &text)?;
         lab.note("not answered; it closed");
     }
     let ended = stage.finish_alone(AT_ONCE)?;
@@ -183,22 +183,39 @@ fn c5_03(lab: &Lab) -> Check {
 }
 
 /// The client must close when its time is up, and not before.
-fn never_answer(lab: &Lab, client: &mut Peer, text: &str) -> Check {
+fn never_answer(stage: &Stage, client: &mut Peer, text: &str) -> Check {
     let start = Instant::now();
     client.request(text)?;
-    if client.stirs_before(start + ms(REQUEST * 9 / 10))
-        && client.is_closed(Instant::now() + ms(1))?
-    {
-        let expected = format!("it waits {REQUEST} ms for the reply");
-        return Err(lab.fail(expected, "it closed before that").into());
+    let early = start + ms(REQUEST * 9 / 10);
+    if client.stirs_before(early) {
+        return match client.how_it_ended(Instant::now() + ms(1))? {
+            End::Fin => still_waits(stage, early),
+            _ => Err(gave_up_early(stage.lab).into()),
+        };
     }
-    if !client.is_closed(start + ms(REQUEST) + SLACK)? {
+    if client.how_it_ended(start + ms(REQUEST) + SLACK)? == End::Open {
         let expected = format!("it closes {REQUEST} ms after its request");
-        let mut failure = lab.fail(expected, "still open");
-        failure.by_time = true;
-        return Err(failure.into());
+        let failure = stage.lab.fail(expected, "still open");
+        return Err(Failure { by_time: true, ..failure }.into());
     }
     Ok(())
+}
+
+/// It has ended its direction only, and may do so: it has no more to ask.
+/// That it waits shows when it neither ends nor asks again.
+fn still_waits(stage: &Stage, until: Instant) -> Check {
+    while Instant::now() < until {
+        let has_come = stage.accept_within(ms(5)).is_some();
+        if has_come || stage.lab.client_ended().is_some() {
+            return Err(gave_up_early(stage.lab).into());
+        }
+    }
+    Ok(())
+}
+
+fn gave_up_early(lab: &Lab) -> Failure {
+    let expected = format!("it waits {REQUEST} ms for the reply");
+    lab.fail(expected, "it gave up before that")
 }
 
 fn c5_07(lab: &Lab) -> Check {

@@ -194,7 +194,7 @@ fn explain_gap(
 fn stage_is_over<'a>(
     stage: &Stage<'a>,
     n: usize,
-) -> Check<crate::cases::stage::Ended> {
+) -> Check<crate::cases::ended::Ended> {
     // One wait more, of at most 1600 ms, and it would ask again.
     let ended = stage.finish_alone(AT_ONCE * 2);
     ended.map_err(|stop| match *stop {

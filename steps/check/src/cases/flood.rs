@@ -3,10 +3,10 @@
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::case::{Case, Check, Hint};
-use crate::lab::{BULK, CASE, Lab};
+use crate::lab::{CASE, Lab, PATIENCE};
 use crate::peer::{End, Peer};
 use crate::{cause_framed, show, wire};
 
@@ -33,11 +33,15 @@ const TOTAL: usize = 16_000_000;
 /// Without progress for so long, all buffers are full.
 const STALL: Duration = Duration::from_millis(300);
 
+/// A server that takes little at a time is not waited for longer.
+const LONG: Duration = Duration::from_secs(4);
+
 /// Writes until nothing moves, or all is written; returns how much that was.
 pub fn write_until_stalled(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     let _ = stream.set_write_timeout(Some(STALL));
+    let end = Instant::now() + LONG;
     let mut sent = 0;
-    while sent < bytes.len() {
+    while sent < bytes.len() && Instant::now() < end {
         match stream.write(&bytes[sent..]) {
             Ok(0) => break,
             Ok(n) => sent += n,
@@ -75,8 +79,7 @@ fn s2_03(lab: &Lab) -> Check {
                 let _ = writer.shutdown(Shutdown::Write);
             });
         }
-        let until = lab.until(BULK);
-        let got = client.read(want.len() + 1, until);
+        let got = client.read_while_moving(want.len() + 1, PATIENCE);
         let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
         got
     });

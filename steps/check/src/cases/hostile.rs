@@ -245,7 +245,7 @@ fn s4_17(lab: &Lab) -> Check {
 fn s4_18(lab: &Lab) -> Check {
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
-    client.sends(&[0xff; 64]);
+    client.sends_many(&[0xff; 64], 8_000_000);
     let start = Instant::now();
     let is_reset = thread::scope(|scope| {
         let writer = client.stream.try_clone().map(|mut writer| {

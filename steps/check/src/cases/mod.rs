@@ -10,6 +10,7 @@ mod client_outcome;
 mod client_retry;
 mod crowd;
 mod echo;
+mod ended;
 mod flood;
 mod frames;
 mod greet;
@@ -19,6 +20,8 @@ mod many;
 mod stage;
 
 use crate::case::{Case, Side};
+
+pub use stage::forget_who_never_came;
 
 /// The cases of one file, and the files in order.
 const TABLES: [&[Case]; 13] = [

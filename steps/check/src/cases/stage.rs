@@ -2,11 +2,13 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
 use crate::case::{Check, Stop};
+use crate::cases::ended::Ended;
 use crate::lab::{Lab, SLACK, any_port, time};
 use crate::peer::{End, Peer};
 use crate::program::describe;
@@ -15,6 +17,15 @@ use crate::{show, wire};
 /// How long a client may take from its start to its first connect: some
 /// languages need a second, on a busy machine several.
 pub const START: Duration = Duration::from_secs(8);
+
+/// Did a client not come at all? Then the next ones are not waited for as long.
+static NEVER_CAME: AtomicBool = AtomicBool::new(false);
+const SHORT: Duration = Duration::from_secs(3);
+
+/// Another submission may come.
+pub fn forget_who_never_came() {
+    NEVER_CAME.store(false, Ordering::Relaxed);
+}
 
 /// What is meant by "at once".
 pub const AT_ONCE: Duration = Duration::from_secs(1);
@@ -28,13 +39,6 @@ pub struct Stage<'a> {
 
 pub fn no_port(error: &std::io::Error) -> Box<Stop> {
     Box::new(Stop::Unknown(format!("no port for our server: {error}")))
-}
-
-/// How a client ended, and what it said.
-pub struct Ended {
-    pub status: ExitStatus,
-    pub stdout: Vec<u8>,
-    pub stderr: Vec<u8>,
 }
 
 impl<'a> Stage<'a> {
@@ -67,6 +71,9 @@ impl<'a> Stage<'a> {
 
     /// The next connection must come.
     pub fn accept(&self, limit: Duration) -> Check<Peer<'a>> {
+        let is_first = limit == START;
+        let has_failed = NEVER_CAME.load(Ordering::Relaxed);
+        let limit = if is_first && has_failed { SHORT } else { limit };
         let until = self.lab.until(limit);
         loop {
             let slice = Duration::from_millis(50);
@@ -84,7 +91,9 @@ impl<'a> Stage<'a> {
             };
             let mut failure = self.lab.fail("it connects", actual);
             failure.by_time = ended.is_none();
-            if limit == START {
+            if is_first {
+                NEVER_CAME.store(ended.is_none(), Ordering::Relaxed);
+                failure.is_start = true;
                 failure.meaning = "Your client never came: does it take the \
                                    address that {addr} stands for?"
                     .into();
@@ -155,11 +164,11 @@ impl Peer<'_> {
         self.expect(&want, Duration::from_secs(3))
     }
 
-    /// Waits until the client closes: `Ok(true)` if it did in time.
-    pub fn is_closed(&mut self, until: Instant) -> Check<bool> {
+    /// Waits until the client closes; it must not send any more.
+    pub fn how_it_ended(&mut self, until: Instant) -> Check<End> {
         let got = self.read(64, until);
         if got.bytes.is_empty() {
-            return Ok(got.end != End::Open);
+            return Ok(got.end);
         }
         let shown = show::bytes(&got.bytes, got.bytes.len());
         let mut failure = self.fail("nothing more on this connection", &shown);
@@ -169,107 +178,6 @@ impl Peer<'_> {
             .into();
         failure.look = "what you do with a connection after a timeout".into();
         Err(failure.into())
-    }
-}
-
-impl Ended {
-    /// The exit code must be this one.
-    pub fn code(&self, lab: &Lab, code: i32) -> Check {
-        if self.status.code() == Some(code) {
-            return Ok(());
-        }
-        let expected = format!("exit code {code} ({})", meaning_of(code));
-        let actual = describe(self.status);
-        let mut failure = lab.fail(expected, actual);
-        if self.status.code() == Some(101) {
-            failure.meaning = "Your client panicked.".into();
-        }
-        Err(failure.into())
-    }
-
-    /// It must have failed, by an exit code and not by a signal.
-    pub fn failed(&self, lab: &Lab) -> Check {
-        match self.status.code() {
-            Some(1..=100) => Ok(()),
-            _ => {
-                let actual = describe(self.status);
-                Err(lab.fail("an exit code that is not 0", actual).into())
-            }
-        }
-    }
-
-    pub fn said_why(&self, lab: &Lab) -> Check {
-        if !self.stderr.trim_ascii().is_empty() {
-            let text = String::from_utf8_lossy(&self.stderr);
-            crate::cases::greet::trace(lab, &text);
-            return Ok(());
-        }
-        let actual = match self.stdout.is_empty() {
-            true => "nothing on stderr",
-            false => "the message is on stdout, where answers belong",
-        };
-        Err(lab.fail("a message on stderr", actual).into())
-    }
-
-    pub fn silent(&self, lab: &Lab) -> Check {
-        self.printed(lab, b"")
-    }
-
-    /// stdout must be these lines: from step 4 on a newline follows each.
-    pub fn printed_lines(&self, lab: &Lab, texts: &[&str]) -> Check {
-        let mut want = texts.join("\n").into_bytes();
-        if lab.is_framed() {
-            want.push(b'\n');
-        }
-        self.printed(lab, &want)
-    }
-
-    fn printed(&self, lab: &Lab, want: &[u8]) -> Check {
-        let got = &self.stdout[..];
-        if got == want {
-            return Ok(());
-        }
-        let mut failure = lab.fail(on_stdout(want), on_stdout(got));
-        if want.is_empty() || letters(got) != letters(want) || got.is_empty() {
-            return Err(failure.into());
-        }
-        failure.look = "how you print: print, puts, println".into();
-        if got.trim_ascii_end() == want.trim_ascii_end() {
-            failure.meaning = "Only the newline at the end differs: steps 1 \
-                               to 3 print what came and nothing else, step 4 \
-                               a newline after each reply."
-                .into();
-            lab.warn(failure);
-            return Ok(());
-        }
-        failure.meaning = "All replies are there, but not the newline after \
-                           each of them."
-            .into();
-        Err(failure.into())
-    }
-}
-
-fn on_stdout(bytes: &[u8]) -> String {
-    if bytes.is_empty() {
-        return "nothing on stdout".to_owned();
-    }
-    let part = &bytes[..bytes.len().min(60)];
-    let part = show::shorten(&part.escape_ascii().to_string(), 56);
-    format!("stdout \"{part}\"")
-}
-
-fn letters(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().copied().filter(|byte| *byte != b'\n').collect()
-}
-
-fn meaning_of(code: i32) -> &'static str {
-    match code {
-        0 => "answered",
-        3 => "certainly not executed",
-        4 => "outcome unknown",
-        5 => "the server broke the protocol",
-        6 => "the server answered with an error",
-        _ => "failed",
     }
 }
 
