@@ -119,8 +119,8 @@ pub struct Failure {
     pub look: String,
     /// Nothing was wrong but the time: a late machine excuses that.
     pub by_time: bool,
-    /// It did not even begin: only a machine that was very late excuses that.
-    pub is_start: bool,
+    /// Only a machine that was very late excuses it.
+    pub is_sure: bool,
 }
 
 impl From<Failure> for Box<Stop> {

@@ -60,8 +60,8 @@ fn previous(e: &Evidence) -> Option<Cause> {
         && e.got.starts_with(e.previous);
     is_old.then(|| {
         (
-            "This is the answer to the request before: every reply is one \
-             behind."
+            "This is the answer to the request before: it was sent twice, or \
+             every reply is one behind."
                 .into(),
             "what is still in your buffer when the next request comes",
         )

@@ -58,6 +58,8 @@ pub struct Lab<'a> {
     window: RefCell<Window>,
     end: Instant,
     is_cut: Cell<bool>,
+    /// Did anything come back that was due?
+    pub has_heard: Cell<bool>,
 }
 
 /// Other bytes than those due, and no better explanation.
@@ -90,6 +92,7 @@ impl<'a> Lab<'a> {
             }),
             end: Instant::now() + CASE,
             is_cut: Cell::new(false),
+            has_heard: Cell::new(false),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::case::{Check, Failure, Hint, Side, Tag};
 use crate::cause::{self, Evidence};
 use crate::lab::{PATIENCE, time};
 use crate::peer::{End, Got, Peer};
-use crate::wire::{ECHO_REPLY, ERROR};
+use crate::wire::{ECHO_REPLY, ERROR, error_name};
 use crate::{cause_framed, show};
 
 const CLOSED: Hint = Hint {
@@ -60,6 +60,19 @@ impl Peer<'_> {
             failure.meaning = CLOSED.meaning.into();
             failure.look = CLOSED.look.into();
         }
+        if let Some(basic) = self.basic_case(got) {
+            failure.meaning = format!(
+                "Already the first message was not answered. Mend that first: \
+                 try {basic}."
+            );
+            failure.look = format!("what check says of {basic}");
+            return;
+        }
+        self.explain_bytes(failure, want, got);
+    }
+
+    /// What the bytes that came tell.
+    fn explain_bytes(&self, failure: &mut Failure, want: &[u8], got: &Got) {
         let found = cause::find(&Evidence {
             is_framed: self.lab.is_framed(),
             expected: want,
@@ -76,6 +89,26 @@ impl Peer<'_> {
             failure.meaning = self.of_side(&meaning);
             failure.look = self.of_side(look);
         }
+    }
+
+    /// The case that is about the plainest message there is, when this one is
+    /// about something else and did not even get that far.
+    fn basic_case(&self, got: &Got) -> Option<&'static str> {
+        let step = self.lab.setup.step;
+        let basic = match (self.lab.case.side(), step) {
+            (Side::Client, _) => return None,
+            (Side::Server, 1) => "S1-01",
+            (Side::Server, 2 | 3) => "S2-01",
+            (Side::Server, _) => "S4-01",
+        };
+        let about_the_first = [
+            basic, "S1-01", "S2-01", "S2-02", "S2-03", "S2-05", "S3-01",
+            "S4-02", "S4-03", "S4-08", "S4-09", "S4-10", "S4-11", "S4-14",
+            "S4-15", "S4-21",
+        ];
+        let is_plain = !about_the_first.contains(&self.lab.case.id);
+        let is_silent = got.bytes.is_empty() && got.end == End::Open;
+        (is_plain && is_silent && !self.lab.has_heard.get()).then_some(basic)
     }
 
     /// Is this a case whose hint speaks of waiting, and not of closing?
@@ -112,6 +145,11 @@ pub fn expect_error(client: &mut Peer, code: u8) -> Check {
             return Ok(());
         }
     }
+    Err(no_error(client, want, &head, code).into())
+}
+
+/// What came in place of that ERROR.
+fn no_error(client: &Peer, want: String, head: &Got, code: u8) -> Failure {
     let actual = match head.bytes.is_empty() {
         true => format!("0 bytes; {}", head.end.text()),
         false => show::bytes(&head.bytes, head.bytes.len()),
@@ -122,10 +160,18 @@ pub fn expect_error(client: &mut Peer, code: u8) -> Check {
         failure.meaning = "An unknown kind was ignored: the client waits for \
                            an answer that never comes."
             .into();
+    } else if let [.., ERROR, other] = head.bytes[..]
+        && other != code
+    {
+        failure.meaning = format!(
+            "It answered, but with ERROR({other}), {}.",
+            error_name(other)
+        );
+        failure.look = "the table of error codes in the contract".into();
     } else if head.bytes.get(4) == Some(&ECHO_REPLY) {
         failure.meaning = "It was answered like an ECHO; nobody looked at \
                            the kind."
             .into();
     }
-    Err(failure.into())
+    failure
 }

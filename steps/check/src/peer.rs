@@ -117,8 +117,11 @@ impl<'a> Peer<'a> {
     pub fn send(&mut self, bytes: &[u8]) -> Check {
         self.sends(bytes);
         if let Err(error) = self.stream.write_all(bytes) {
-            let actual = format!("while we send: {}", plain(&error));
-            let mut failure = self.fail("it goes on reading", &actual);
+            let actual = format!(
+                "the connection broke while we sent: {}",
+                plain(&error)
+            );
+            let mut failure = self.fail("it reads what is sent", &actual);
             failure.by_time = error.kind() == ErrorKind::WouldBlock;
             return Err(failure.into());
         }
@@ -217,6 +220,7 @@ impl<'a> Peer<'a> {
         let mut got = self.read(want.len(), self.lab.until(within));
         if got.bytes == want {
             self.note(&format!("got {}", show::size(want.len())));
+            self.lab.has_heard.set(true);
             self.previous = want[..want.len().min(64)].to_vec();
             return Ok(());
         }
@@ -235,6 +239,7 @@ impl<'a> Peer<'a> {
         let got = self.read(want.len() + 64, self.lab.until(PATIENCE));
         if got.bytes == want && got.end == End::Fin {
             self.note("got all of it and FIN");
+            self.lab.has_heard.set(true);
             return Ok(());
         }
         if got.bytes != want {

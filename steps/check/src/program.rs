@@ -108,6 +108,8 @@ impl Template {
                 command.env_remove(name);
             }
         }
+        // As on the machine of who reads the output through a pipe.
+        command.env_remove("PYTHONUNBUFFERED");
         command.envs(env.iter().map(|(name, value)| (name, value)));
         command.env("CHECK_MARK", &mark);
         if let Some(dir) = &self.dir {
@@ -252,7 +254,10 @@ impl Drop for Program {
 
 fn excess_of(pids: &[i32], most_memory: u64, printed: u64) -> Option<String> {
     if pids.len() > CROWD {
-        return Some(format!("it started more than {CROWD} processes"));
+        return Some(format!(
+            "it started more than {CROWD} processes (one that has ended \
+             counts until its parent waits for it)"
+        ));
     }
     let sum = |of: fn(i32) -> Option<u64>| -> u64 {
         pids.iter().filter_map(|&pid| of(pid)).sum()

@@ -17,7 +17,11 @@ pub const LIVES: &str = "the server lives on, and takes connections";
 impl Lab<'_> {
     /// Sets a limit for the programs started from here on.
     pub fn set(&self, name: &'static str, value: u64) {
-        self.env.borrow_mut().push((name, value.to_string()));
+        self.set_text(name, &value.to_string());
+    }
+
+    pub fn set_text(&self, name: &'static str, value: &str) {
+        self.env.borrow_mut().push((name, value.to_owned()));
     }
 
     fn template(&self) -> Check<&Template> {

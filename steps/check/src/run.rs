@@ -17,7 +17,7 @@ use crate::start::{self, Trouble};
 /// when it was later than that. With 40 ms for all, real failures were excused.
 const LATE_TIMED: Duration = Duration::from_millis(40);
 const LATE: Duration = Duration::from_millis(500);
-const LATE_START: Duration = Duration::from_secs(2);
+const LATE_SURE: Duration = Duration::from_secs(2);
 
 /// How often a case is tried on a machine that is late.
 const TRIES: usize = 5;
@@ -176,7 +176,7 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
     }
     let is_timed = lab.case.has(Tag::Timed);
     let is_late = match failure.by_time {
-        true if failure.is_start => late > LATE_START,
+        _ if failure.is_sure => late > LATE_SURE,
         true if !is_timed => late > LATE,
         _ => is_timed && late > LATE_TIMED,
     };

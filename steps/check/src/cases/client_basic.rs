@@ -104,7 +104,7 @@ fn c1_01(lab: &Lab) -> Check {
     stage.start(&[&text])?;
     let mut client = stage.first(&text)?;
     expect_fin(lab, &mut client)?;
-    let answer = format!("Hello, {}!", lab.word(7));
+    let answer = format!("Hello,\n{}!", lab.word(7));
     client.sends(answer.as_bytes());
     for byte in answer.bytes() {
         let _ = client.stream.write_all(&[byte]);
@@ -168,7 +168,7 @@ fn c1_02(lab: &Lab) -> Check {
 }
 
 fn c4_01(lab: &Lab) -> Check {
-    for length in [u32::MAX, 0] {
+    for length in [u32::MAX, 0, 65_537, 0x8000_0000] {
         let stage = Stage::open(lab)?;
         let [text] = words(lab);
         stage.start(&[&text])?;
@@ -183,9 +183,11 @@ fn c4_01(lab: &Lab) -> Check {
 }
 
 fn c4_02(lab: &Lab) -> Check {
+    lab.set_text("LC_ALL", "C.UTF-8"); // some languages ask for it
     let stage = Stage::open(lab)?;
-    let texts: [String; 3] = words(lab);
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let texts: [String; 2] = words(lab);
+    let odd = format!(" é€😀 {} ", texts[1]); // N counts bytes
+    let texts = [&texts[0], "", &odd];
     stage.start(&texts)?;
     let first = stage.accept(START);
     if first.is_err() && texts.len() > 1 && is_usage(lab) {

@@ -119,6 +119,13 @@ fn c4_04(lab: &Lab) -> Check {
         failure.look = "how you print a text that is not yours".into();
         lab.warn(failure);
     }
+    for (kind, what) in
+        [(0x01, "answered with kind 01"), (0x82, "with kind 82")]
+    {
+        let ended = answer(lab, |text| (frame(kind, text.as_bytes()), what))?;
+        ended.failed(lab)?;
+        ended.silent(lab)?;
+    }
     Ok(())
 }
 

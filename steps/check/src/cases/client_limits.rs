@@ -117,14 +117,18 @@ fn ms(n: u64) -> Duration {
 
 fn c5_02(lab: &Lab) -> Check {
     quick(lab, 2);
-    lab.set("TCP_CONNECT_MS", 500);
     let hole = BlackHole::dig()?;
-    let client = lab.start(hole.addr, &["hi".to_owned()], None)?;
-    lab.keep(client);
-    lab.note("nothing answers its connect");
-    let ended = lab.finish(ms(4000), ms(4000))?;
-    ended.code(lab, 3)?;
-    ended.silent(lab)
+    for (name, value) in [("TCP_CONNECT_MS", 500), ("TCP_DEADLINE_MS", 800)] {
+        lab.set("TCP_CONNECT_MS", 30_000);
+        lab.set(name, value);
+        let client = lab.start(hole.addr, &["hi".to_owned()], None)?;
+        lab.keep(client);
+        lab.note(format!("nothing answers its connect, {name}={value}"));
+        let ended = lab.finish(ms(4000), ms(4000))?;
+        ended.code(lab, 3)?;
+        ended.silent(lab)?;
+    }
+    Ok(())
 }
 
 /// An address that does not answer: on Linux a full queue of connections
@@ -234,15 +238,45 @@ fn c5_07(lab: &Lab) -> Check {
 
 fn c5_08(lab: &Lab) -> Check {
     quick(lab, 5);
+    let bad: [(&[u8], &str); 4] = [
+        (&[0xff; 4], "answered ff ff ff ff"),
+        (&[0; 4], "answered a length of 0"),
+        (&[0, 0, 0, 1, 0x7f], "answered an ERROR without a code"),
+        (&[0, 0, 0, 2, 0x01, b'x'], "answered with kind 01"),
+    ];
+    for (bytes, what) in bad {
+        let stage = Stage::open(lab)?;
+        let [text] = words(lab);
+        stage.start(&[&text])?;
+        let mut client = stage.first(&text)?;
+        client.send_anyway(bytes);
+        lab.note_instead(what);
+        let ended = stage.finish_alone(AT_ONCE)?;
+        ended.code(lab, 5)?;
+        ended.silent(lab)?;
+    }
+    another_text(lab)
+}
+
+/// Not each client compares: so this is a warning.
+fn another_text(lab: &Lab) -> Check {
     let stage = Stage::open(lab)?;
-    let [text] = words(lab);
+    let [text, other] = words(lab);
     stage.start(&[&text])?;
     let mut client = stage.first(&text)?;
-    client.send_anyway(&[0xff; 4]);
-    lab.note("answered ff ff ff ff");
-    let ended = stage.finish_alone(AT_ONCE)?;
-    ended.code(lab, 5)?;
-    ended.silent(lab)
+    client.send_anyway(&reply_to(lab, &other));
+    client.fin();
+    lab.note_instead("answered with another text of the same length");
+    let ended = lab.finish_within(START)?;
+    if ended.status.success() {
+        let mut failure = lab.fail("exit code 5, nothing on stdout", "code 0");
+        failure.meaning = "An ECHO returns what was sent. Your client took \
+                           another text for the answer."
+            .into();
+        failure.look = "what you compare a reply with".into();
+        lab.warn(failure);
+    }
+    Ok(())
 }
 
 fn c5_09(lab: &Lab) -> Check {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Check, Hint};
 use crate::lab::{CASE, Lab, PATIENCE};
-use crate::peer::{End, Peer};
+use crate::peer::{End, Got, Peer};
 use crate::{cause_framed, show, wire};
 
 pub const CASES: &[Case] = &[Case {
@@ -87,7 +87,14 @@ fn s2_03(lab: &Lab) -> Check {
     compare(&client, &want, &got)
 }
 
-fn compare(client: &Peer, want: &[u8], got: &crate::peer::Got) -> Check {
+/// Does what came go on, a while later, as it should have here? Then a part is
+/// missing in the middle. (Random bytes: eight of them are nowhere twice.)
+fn is_gap(want: &[u8], got: &[u8]) -> bool {
+    got.first_chunk::<8>()
+        .is_some_and(|next| want.windows(8).any(|window| window == next))
+}
+
+fn compare(client: &Peer, want: &[u8], got: &Got) -> Check {
     let differs = show::first_difference(want, &got.bytes);
     let Some(at) = differs else {
         return match got.end {
@@ -104,15 +111,35 @@ fn compare(client: &Peer, want: &[u8], got: &crate::peer::Got) -> Check {
     };
     let mut failure = client.fail("each byte, in order, and FIN", &actual);
     failure.by_time = is_short && got.end == End::Open;
-    if is_short && got.end == End::Open && at > 0 {
-        failure.meaning = "It stopped in the middle: does it wait for us to \
-                           read while we wait for it to read?"
-            .into();
-    }
-    let part = &got.bytes[at..];
-    let found = cause_framed::text_as_length(part);
-    if let Some((meaning, look)) = found.filter(|_| client.lab.is_framed()) {
-        (failure.meaning, failure.look) = (meaning, look.into());
+    if let Some((meaning, look)) = meaning_of(client.lab, want, got, at) {
+        failure.meaning = meaning;
+        failure.look = look.unwrap_or(&failure.look).to_owned();
     }
     Err(failure.into())
+}
+
+/// A better explanation than that a write took only a part, if there is one.
+fn meaning_of(
+    lab: &Lab,
+    want: &[u8],
+    got: &Got,
+    at: usize,
+) -> Option<(String, Option<&'static str>)> {
+    let rest = &got.bytes[at..];
+    let found = cause_framed::text_as_length(rest);
+    if let Some((meaning, look)) = found.filter(|_| lab.is_framed()) {
+        return Some((meaning, Some(look)));
+    }
+    if rest.is_empty() && got.end == End::Open && at > 0 {
+        let meaning = "It stopped in the middle: does it wait for us to read \
+                       while we wait for it to read?";
+        return Some((meaning.into(), None));
+    }
+    let is_other = !rest.is_empty() && !is_gap(&want[at..], rest);
+    is_other.then(|| {
+        let meaning = "What came back is not what was sent, and more is \
+                       wrong than that a part is missing.";
+        let look = "what happens between your read and your write";
+        (meaning.into(), Some(look))
+    })
 }

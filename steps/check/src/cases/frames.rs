@@ -259,5 +259,11 @@ fn s4_15(lab: &Lab) -> Check {
     let mut client = lab.connect(addr)?;
     client.send(&join(&words, echo))?;
     client.fin();
-    client.expect_all(&join(&words, reply))
+    client.expect_all(&join(&words, reply))?;
+    // And a crowd of the smallest ones: who calls itself for each is too deep.
+    let empty = vec![String::new(); 5000];
+    let mut client = lab.connect(addr)?;
+    client.send(&join(&empty, echo))?;
+    client.fin();
+    client.expect_all(&join(&empty, reply))
 }

@@ -1,8 +1,9 @@
 //! S1: bind and accept.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Check, Hint, Tag};
+use crate::case::{Case, Check, Failure, Hint, Tag};
 use crate::lab::{Lab, PATIENCE, any_port};
 use crate::program::describe;
 use crate::programs::last_words;
@@ -89,7 +90,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-fn greeted(lab: &Lab, addr: std::net::SocketAddr, text: &str) -> Check {
+fn greeted(lab: &Lab, addr: SocketAddr, text: &str) -> Check {
     let mut client = lab.connect(addr)?;
     client.send(text.as_bytes())?;
     client.expect_all(GREETING)
@@ -113,9 +114,17 @@ fn s1_02(lab: &Lab) -> Check {
         greeted(lab, addr, &format!("client {i}, {}", lab.word(8)))?;
         if i == 1 {
             lab.lives_on()?;
+            bytes_that_are_no_text(lab, addr)?;
         }
     }
     Ok(())
+}
+
+fn bytes_that_are_no_text(lab: &Lab, addr: SocketAddr) -> Check {
+    let mut client = lab.connect(addr)?;
+    client.send(&[0xff, 0xfe, 0, 0x80])?;
+    client.expect_all(GREETING)?;
+    lab.lives_on()
 }
 
 fn s1_03(lab: &Lab) -> Check {
@@ -127,6 +136,11 @@ fn s1_03(lab: &Lab) -> Check {
     }
     lab.note_instead("RST (20 times)");
     lab.lives_on()?;
+    for _ in 0..3 {
+        lab.connect(addr)?.fin(); // and closes, without a word
+    }
+    lab.note_instead("RST (20 times) · FIN (3 times)");
+    lab.lives_on()?;
     let word = lab.word(8);
     match lab.setup.step {
         1 => greeted(lab, addr, &word),
@@ -134,34 +148,48 @@ fn s1_03(lab: &Lab) -> Check {
     }
 }
 
+const NAMES_IT: &str =
+    "it exits with an error within 2 s, and names the address";
+
 fn s1_04(lab: &Lab) -> Check {
     let begun = Instant::now();
     let addr = lab.server()?;
     let limit = PATIENCE + begun.elapsed(); // some languages start slowly
     let mut second = lab.start(addr, &[], None)?;
     lab.note("started it a second time on the same port");
-    let expected = "it exits with an error within 2 s, and names the address";
     let Some(status) = second.wait(limit) else {
         lab.keep(second);
-        let mut failure = lab.fail(expected, "the second one still runs");
-        failure.by_time = true;
-        return Err(failure.into());
+        let failure = lab.fail(NAMES_IT, "the second one still runs");
+        return Err(Failure { by_time: true, ..failure }.into());
     };
     second.wait_output();
     let lines = [second.err.first(), second.out.first()].concat();
     let text = String::from_utf8_lossy(&lines).into_owned();
     if status.success() {
         let actual = "the second one ended with exit code 0: a success";
-        return Err(lab.fail(expected, actual).into());
+        return Err(lab.fail(NAMES_IT, actual).into());
     }
-    if !text.contains(&addr.port().to_string()) {
+    let port = addr.port().to_string();
+    if !text.contains(&port) {
         let actual = format!("{}, without the address", describe(status));
-        let mut failure = lab.fail(expected, actual);
+        let mut failure = lab.fail(NAMES_IT, actual);
         failure.printed = last_words(&second);
         return Err(failure.into());
     }
     trace(lab, &text);
+    if !String::from_utf8_lossy(&second.err.first()).contains(&port) {
+        lab.warn(on_stdout(lab));
+    }
     Ok(())
+}
+
+fn on_stdout(lab: &Lab) -> Failure {
+    let mut failure = lab.fail("the message is on stderr", "it is on stdout");
+    failure.meaning = "What a program complains of goes to stderr: stdout is \
+                       for what was asked."
+        .into();
+    failure.look = "how you print an error".into();
+    failure
 }
 
 /// A stack trace is no message.
@@ -169,7 +197,10 @@ pub fn trace(lab: &Lab, text: &str) {
     let signs = ["Traceback (most", "panicked at", "\n\tat ", "goroutine 1 ["];
     if signs.iter().any(|sign| text.contains(sign)) {
         let mut failure = lab.fail("a message", "a stack trace");
-        failure.meaning = "Who starts your program is not who wrote it.".into();
+        failure.meaning =
+            "A stack trace is for the one who wrote the program, \
+                           and not for the one who starts it."
+                .into();
         failure.look = "catch this error, and say it in one line".into();
         lab.warn(failure);
     }

@@ -110,7 +110,7 @@ pub const CASES: &[Case] = &[
               not know. It must learn that, and be able to go on: the length \
               was right, so the next frame is where it should be.",
         hint: STREAM,
-        script: |lab| unknown_kind(lab, 0x55),
+        script: s4_13,
     },
     Case {
         id: "S4-16",
@@ -172,7 +172,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-const AT_ONCE: Duration = Duration::from_secs(1);
+pub const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Sends `bytes`, which must be refused; then a new client must be served.
 fn refuse(lab: &Lab, bytes: &[u8], code: u8) -> Check {
@@ -189,7 +189,7 @@ fn refused(lab: &Lab, addr: SocketAddr, bytes: &[u8], code: u8) -> Check {
 }
 
 /// The server lives, and serves others.
-fn served(lab: &Lab, addr: SocketAddr) -> Check {
+pub fn served(lab: &Lab, addr: SocketAddr) -> Check {
     lab.hint(
         "After a client that broke the rules, nobody else is served.",
         "where the error of one connection goes",
@@ -206,6 +206,29 @@ fn s4_12(lab: &Lab) -> Check {
         refused(lab, addr, bytes, 1)?;
     }
     served(lab, addr)
+}
+
+fn s4_13(lab: &Lab) -> Check {
+    unknown_kind(lab, 0x55)?;
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    for kind in [0x00, 0x06, 0x80, 0xff] {
+        client.send(&frame(kind, b""))?;
+        expect_error(&mut client, 3)?;
+    }
+    client.send(&frame(0x55, &[0; 65_535]))?;
+    expect_error(&mut client, 3)?;
+    let (a, b) = (lab.word(4), lab.word(4));
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    client.send(&[echo(a), frame(0x55, b"?"), echo(b)].concat())?;
+    client.hear(a)?;
+    expect_error(&mut client, 3)?;
+    client.hear(b)?;
+    for _ in 0..20 {
+        client.send(&frame(0x55, b"again"))?;
+        expect_error(&mut client, 3)?;
+    }
+    client.exchange(b)
 }
 
 fn unknown_kind(lab: &Lab, kind: u8) -> Check {
@@ -228,7 +251,14 @@ fn s4_16(lab: &Lab) -> Check {
     let start = Instant::now();
     bad.send_anyway(&[0xff; 4]);
     bad.expect_fatal(1, start, AT_ONCE)?;
-    good.exchange(lab.word(6).as_bytes())
+    for _ in 0..2 {
+        good.exchange(lab.word(6).as_bytes())?;
+    }
+    let mut next = lab.connect_as(addr, "C: ")?;
+    for _ in 0..2 {
+        next.exchange(lab.word(6).as_bytes())?;
+    }
+    Ok(())
 }
 
 fn s4_17(lab: &Lab) -> Check {

@@ -142,6 +142,10 @@ fn s5_01(lab: &Lab) -> Check {
     let mut talker = lab.connect_as(addr, "B: ")?;
     let start = Instant::now();
     let mut silent = lab.connect_as(addr, "A: ")?;
+    for _ in 0..3 {
+        talker.exchange(lab.word(5).as_bytes())?;
+        thread::sleep(ms(100));
+    }
     talker.exchange(lab.word(5).as_bytes())?;
     let spoke = Instant::now();
     lab.note("A: silent since the connect; B: since its answer");
@@ -154,8 +158,9 @@ fn s5_02(lab: &Lab) -> Check {
     lab.set("TCP_IDLE_MS", LIMIT);
     let addr = lab.server()?;
     let bytes = echo(lab.word(60).as_bytes());
-    let start = Instant::now();
     let mut client = lab.connect(addr)?;
+    client.exchange(lab.word(5).as_bytes())?;
+    let start = Instant::now();
     client.sends(&bytes);
     lab.note("sends 1 byte each 100 ms");
     thread::scope(|scope| {
@@ -185,7 +190,33 @@ fn s5_03(lab: &Lab) -> Check {
         client.exchange(lab.word(5).as_bytes())?;
         thread::sleep(ms(400));
     }
-    client.exchange(lab.word(5).as_bytes())
+    client.exchange(lab.word(5).as_bytes())?;
+    never_between_frames(lab, &mut client)
+}
+
+/// Each write ends in the middle of a frame, so that some of one is always
+/// there; but none of them takes long.
+fn never_between_frames(lab: &Lab, client: &mut Peer) -> Check {
+    lab.hint(
+        "Each frame was whole in time. Does the clock of the first one run \
+         on when bytes of the next are there?",
+        "when the clock of a frame is started, and when it is stopped",
+    );
+    let mut half = 0; // of the frame before
+    let mut words = Vec::new();
+    for _ in 0..8 {
+        words.push(lab.word(7));
+        let bytes: Vec<u8> =
+            words.iter().flat_map(|word| echo(word.as_bytes())).collect();
+        let end = bytes.len() - 6;
+        client.send(&bytes[half..end])?;
+        half = end;
+        if words.len() > 1 {
+            client.hear(words[words.len() - 2].as_bytes())?;
+        }
+        thread::sleep(ms(200));
+    }
+    Ok(())
 }
 
 fn s5_04(lab: &Lab) -> Check {

@@ -26,12 +26,12 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "S3-02",
-        title: "60 clients at once, each gets its own bytes",
+        title: "150 clients at once, each gets its own bytes",
         steps: 3..=5,
         rule: (3, 1),
         tags: &[],
         why: "A pool of four threads, or a buffer that connections share, \
-              passes each test with three clients. Here 60 are connected, all \
+              passes each test with three clients. Here 150 are connected, all \
               have asked, and the last one is read first.",
         hint: Hint {
             meaning: "Some clients are not served while others are connected: \
@@ -81,6 +81,9 @@ fn s3_01(lab: &Lab) -> Check {
     other.exchange(lab.word(1).as_bytes())
 }
 
+/// More than most pools of threads have, fewer than most limits of processes.
+const CLIENTS: usize = 150;
+
 fn s3_02(lab: &Lab) -> Check {
     lab.other_means(
         "These are the bytes of another client: connections share a buffer.",
@@ -88,7 +91,7 @@ fn s3_02(lab: &Lab) -> Check {
     );
     let addr = lab.server()?;
     let mut clients = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..CLIENTS {
         clients.push((lab.connect(addr)?, lab.word(100)));
     }
     for (client, text) in &mut clients {

@@ -11,6 +11,7 @@ mod client_retry;
 mod crowd;
 mod echo;
 mod ended;
+mod fatal_around;
 mod flood;
 mod frames;
 mod greet;
@@ -24,7 +25,7 @@ use crate::case::{Case, Side};
 pub use stage::forget_who_never_came;
 
 /// The cases of one file, and the files in order.
-const TABLES: [&[Case]; 13] = [
+const TABLES: [&[Case]; 14] = [
     greet::CASES,
     echo::CASES,
     flood::CASES,
@@ -32,6 +33,7 @@ const TABLES: [&[Case]; 13] = [
     crowd::CASES,
     frames::CASES,
     hostile::CASES,
+    fatal_around::CASES,
     limits::CASES,
     client_basic::CASES,
     client_half::CASES,

@@ -172,7 +172,7 @@ mod tests {
             meaning: "It believed the length, ".repeat(4),
             look: "the line after".into(),
             by_time: false,
-            is_start: false,
+            is_sure: false,
         }
     }
 
