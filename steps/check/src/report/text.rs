@@ -138,7 +138,7 @@ pub fn summary(report: &Report, style: Style) -> String {
     for (name, plural) in [
         ("warn", "with a warning"),
         ("FAIL", "failed"),
-        ("unknown", "unknown"),
+        ("unknown", "unknown (run again on an idle machine)"),
         ("skip", "skipped"),
     ] {
         if report.count(name) > 0 {
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        let lines = details(&failure(), "check server step4 --case S4-05");
+        let lines = details(&failure(), "the same command with --case S4-05");
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
     }
 }
