@@ -30,8 +30,10 @@ mod progress;
 mod random;
 mod report;
 mod run;
+mod say;
 mod show;
 mod start;
+mod target;
 mod wire;
 mod words;
 

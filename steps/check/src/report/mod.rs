@@ -2,8 +2,10 @@
 
 mod junit;
 mod machine;
+mod obstacle;
 mod text;
 
+pub use obstacle::Obstacle;
 pub use text::Style;
 
 use crate::case::{Case, Side, Verdict};
@@ -34,9 +36,17 @@ pub struct Report {
     pub results: Vec<Result>,
     /// Cases that were not reached, since one before failed.
     pub left_out: Vec<&'static Case>,
+    /// Nothing was tried: why. Then all cases are left out.
+    pub obstacle: Option<Obstacle>,
 }
 
 impl Report {
+    /// Nothing has been tried yet.
+    pub fn new(side: Side, step: u8, seed: u64, is_strict: bool) -> Report {
+        let (results, left_out, obstacle) = Default::default();
+        Report { side, step, seed, is_strict, results, left_out, obstacle }
+    }
+
     /// Does this verdict cost the points?
     pub fn is_failure(&self, verdict: &Verdict) -> bool {
         match verdict {
@@ -72,8 +82,12 @@ impl Report {
         self.results.iter().filter(same).count()
     }
 
-    /// 0: no failure; 1: a failure; 2: no failure, but something unknown.
+    /// 0: no failure; 1: a failure; 2: no failure, but something unknown; 3:
+    /// nothing could be tried.
     pub fn exit_code(&self) -> u8 {
+        if self.obstacle.is_some() {
+            return 3;
+        }
         if self.results.iter().any(|r| self.is_failure(&r.verdict)) {
             return 1;
         }
@@ -126,14 +140,8 @@ mod tests {
         ];
         let cases = cases::of(Side::Server, 4).into_iter();
         let result = |(case, verdict)| Result { case, verdict };
-        Report {
-            side: Side::Server,
-            step: 4,
-            seed: 7,
-            is_strict: false,
-            results: cases.zip(verdicts).map(result).collect(),
-            left_out: Vec::new(),
-        }
+        let results = cases.zip(verdicts).map(result).collect();
+        Report { results, ..Report::new(Side::Server, 4, 7, false) }
     }
 
     #[test]

@@ -30,6 +30,9 @@ impl Style {
 }
 
 pub fn whole(report: &Report, style: Style) -> String {
+    if let Some(obstacle) = &report.obstacle {
+        return format!("{}\n{}", obstacle.text(), points(report));
+    }
     let lines = report.results.iter().map(|r| one(report, r, style));
     lines.collect::<String>() + &summary(report, style)
 }
@@ -150,12 +153,16 @@ pub fn summary(report: &Report, style: Style) -> String {
         let left = report.left_out.len();
         text += &format!("; {left} not tried yet (--keep-going tries all)");
     }
-    let (reached, most) = report.score();
-    text += &format!("\n{reached} of {most} points, seed {}\n", report.seed);
+    text += &format!("\n{}", points(report));
     match report.exit_code() {
         0 if report.left_out.is_empty() => style.paint("32", &text),
         _ => text,
     }
+}
+
+fn points(report: &Report) -> String {
+    let (reached, most) = report.score();
+    format!("{reached} of {most} points, seed {}\n", report.seed)
 }
 
 #[cfg(test)]
