@@ -16,6 +16,7 @@ mod class;
 mod cli;
 mod ending;
 mod fatal;
+mod file;
 mod lab;
 mod late;
 mod mismatch;

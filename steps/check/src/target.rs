@@ -12,8 +12,8 @@ use crate::lab::{Setup, Target};
 use crate::options::{How, Options};
 use crate::program::Template;
 use crate::report::Obstacle;
-use crate::run;
 use crate::start::Trouble;
+use crate::{file, run};
 
 /// What the command line names.
 ///
@@ -77,7 +77,7 @@ pub fn try_start(
         Side::Client => run::probe_client(template).map(|()| true),
         Side::Server => run::probe(template),
     };
-    let heeds = tried.map_err(|why| not_started(side, cmd, why))?;
+    let heeds = tried.map_err(|why| not_started(side, template, cmd, why))?;
     if heeds {
         return Ok(jobs);
     }
@@ -98,7 +98,13 @@ fn knock(addr: SocketAddr) -> std::result::Result<(), Obstacle> {
     })
 }
 
-fn not_started(side: Side, cmd: &str, why: Trouble) -> Obstacle {
+fn not_started(
+    side: Side,
+    template: &Template,
+    cmd: &str,
+    mut why: Trouble,
+) -> Obstacle {
+    why.extend(file::flaw(cmd, template.dir.as_deref()));
     let what = format!("the {} did not start", side.name());
     Obstacle { what, command: cmd.to_owned(), why }
 }

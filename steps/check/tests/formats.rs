@@ -214,6 +214,26 @@ fn a_client_must_be_told_what_to_send() {
     assert_eq!(said.code, Some(64));
 }
 
+#[test]
+fn a_file_that_cannot_be_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_str().unwrap();
+    let path = dir.path().join("no interpreter.sh");
+    fs::write(&path, "#!/no/such/sh\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&path, mode).unwrap();
+    let script = format!("'{}' {{addr}} {{text}}", path.display());
+    for side in ["server", "client"] {
+        let said = check(&[side, "step2", "--cmd", &script]);
+        assert_eq!(said.code, Some(3), "{}", said.text);
+        assert!(said.text.contains("#!/no/such/sh"), "{}", said.text);
+        let cmd = format!("'{folder}' {{addr}} {{text}}");
+        let said = check(&[side, "step2", "--cmd", &cmd]);
+        assert_eq!(said.code, Some(3), "{}", said.text);
+        assert!(said.text.contains("That is a folder"), "{}", said.text);
+    }
+}
+
 /// A report that is lost is an error; a reader that left is none.
 #[test]
 #[cfg(target_os = "linux")] // which has a full disk at hand
