@@ -119,7 +119,9 @@ pub fn chosen(side: Side, step: u8, how: &How) -> Result<Vec<&'static Case>> {
             let side = side.name();
             bail!("{} is no case of a {side} of step{step}", case.id);
         }
-        chosen.push(case);
+        if !chosen.iter().any(|other: &&Case| other.id == case.id) {
+            chosen.push(case);
+        }
     }
     Ok(chosen)
 }

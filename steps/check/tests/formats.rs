@@ -234,6 +234,15 @@ fn a_file_that_cannot_be_run() {
     }
 }
 
+#[test]
+fn a_case_counts_once() {
+    let cmd = gallery("server", 4, None);
+    let twice = ["--case", "S4-01", "--case", "s4-01"];
+    let args = ["server", "step4", "--seed", "7", "--cmd", &cmd];
+    let said = check(&[&args[..], &twice].concat());
+    assert!(said.text.contains("1 of 1 points"), "{}", said.text);
+}
+
 /// A report that is lost is an error; a reader that left is none.
 #[test]
 #[cfg(target_os = "linux")] // which has a full disk at hand
