@@ -1,21 +1,26 @@
 //! A folder of submissions, each tried by itself, and a table of all.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use crate::case::{Case, Side};
-use crate::cli::{chosen, say};
-use crate::lab::{Setup, Target};
+use crate::cli::chosen;
+use crate::lab::Setup;
 use crate::late::Ticker;
 use crate::options::How;
-use crate::program::{Template, forget_rudeness};
-use crate::random;
-use crate::report::{Format, Report};
+use crate::pages::list;
+use crate::program::forget_rudeness;
+use crate::report::{Format, Obstacle, Report};
 use crate::run::{self, Plan};
+use crate::say::{Unwritten, say};
+use crate::{random, show, target};
 
 /// Which end the submissions are.
 #[derive(Clone, Copy, ValueEnum)]
@@ -26,6 +31,13 @@ enum End {
 
 /// What to try, and how.
 #[derive(Args)]
+#[command(
+    mut_arg("format", |arg| arg.help(
+        "The form of each report in --out; without --out, and for the table, \
+         text or json"
+    )),
+    mut_arg("keep_going", |arg| arg.hide(true)), // it always does
+)]
 pub struct Options {
     /// What the submissions are
     #[arg(value_enum)]
@@ -37,6 +49,8 @@ pub struct Options {
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
     /// How to start one, in its own folder: 'python3 server.py {addr}'
+    ///
+    /// A client gets {text}, too: 'python3 client.py {addr} {text}'
     #[arg(long, value_name = "COMMAND")]
     cmd: String,
     /// A folder for the whole report of each submission
@@ -48,10 +62,15 @@ pub struct Options {
 
 /// What became of one submission.
 struct Row {
-    name: String,
+    name: OsString,
     report: Report,
-    /// It did not start: why.
-    trouble: Option<String>,
+}
+
+impl Row {
+    /// The name, so that a terminal shows it and does not obey it.
+    fn shown(&self) -> String {
+        show::shorten(&show::escape(self.name.as_bytes()), 64)
+    }
 }
 
 /// Tries each submission, and prints the table. The exit code is that of the
@@ -65,41 +84,54 @@ pub fn run(options: &Options) -> Result<u8> {
         End::Client => Side::Client,
     };
     let cases = chosen(side, options.step, &options.how)?;
-    let folders = submissions(&options.folder)?;
-    ensure!(!folders.is_empty(), "no folder in {:?}", options.folder);
+    if options.how.list {
+        say(&list(&cases))?;
+        return Ok(0);
+    }
+    let folders = prepare(options)?;
     let seed = options.how.seed.unwrap_or_else(random::any_seed);
+    let (mut rows, mut written) = (Vec::new(), Ok(()));
     let ticker = Ticker::start();
-    let mut rows = Vec::new();
     for folder in folders {
-        let memory = options.how.memory << 20;
+        let memory = options.how.memory;
         let dir = Some(folder.clone());
-        let template = Template::parse(&options.cmd, dir, memory)?;
-        let target = Target::Command(template);
+        let target = target::command(side, &options.cmd, dir, memory)?;
         let (step, ticker) = (options.step, ticker.clone());
         let setup = Setup { step, seed, target, ticker };
-        let row = try_one(side, &setup, &folder, &cases, &options.how);
+        let row = try_one(side, &setup, &folder, &cases, options);
         if let Some(out) = &options.out {
-            write_report(out, &row, options.how.format)?;
+            // The others are tried all the same, and the table is printed.
+            written = written.and(write_report(out, &row, options.how.format));
         }
         rows.push(row);
     }
     say(&match options.how.format {
-        Format::Json => {
-            format!("{:#}\n", Value::from_iter(rows.iter().map(value)))
-        }
+        Format::Json => values(&rows),
         _ => table(&rows, seed),
-    });
-    Ok(exit_code(&rows))
+    })?;
+    written.map(|()| exit_code(&rows))
+}
+
+/// The submissions; what is wrong with the options is said before the first.
+fn prepare(options: &Options) -> Result<Vec<PathBuf>> {
+    let is_table = matches!(options.how.format, Format::Text | Format::Json);
+    ensure!(
+        is_table || options.out.is_some(),
+        "the table is text or json; the other formats are for the report of \
+         each submission: add --out FOLDER"
+    );
+    let folders = submissions(&options.folder)?;
+    ensure!(!folders.is_empty(), "no folder in {:?}", options.folder);
+    if let Some(out) = &options.out {
+        fs::create_dir_all(out).with_context(|| unwritten(out))?;
+    }
+    Ok(folders)
 }
 
 fn exit_code(rows: &[Row]) -> u8 {
-    let codes = || {
-        rows.iter().map(|row| match row.trouble {
-            Some(_) => 1,
-            None => row.report.exit_code(),
-        })
-    };
-    match codes().any(|code| code == 1) {
+    // One that did not start has failed, as others have.
+    let codes = || rows.iter().map(|row| row.report.exit_code());
+    match codes().any(|code| code == 1 || code == 3) {
         true => 1,
         false => codes().max().unwrap_or(0),
     }
@@ -124,33 +156,24 @@ fn try_one(
     setup: &Setup,
     folder: &Path,
     cases: &[&'static Case],
-    how: &How,
+    options: &Options,
 ) -> Row {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let mut row = Row {
-        name: name.into_owned(),
-        report: Report {
-            side,
-            step: setup.step,
-            seed: setup.seed,
-            is_strict: how.strict,
-            results: Vec::new(),
-            left_out: Vec::new(),
-        },
-        trouble: None,
-    };
+    let how = &options.how;
+    let name = folder.file_name().unwrap_or_default().to_owned();
+    let mut report = Report::new(side, setup.step, setup.seed, how.strict);
     forget_rudeness();
-    let jobs = match crate::cli::try_start(side, setup, how) {
-        Ok(jobs) => jobs,
-        Err(trouble) => {
-            row.trouble = Some(trouble.join(" "));
-            row.report.left_out = cases.to_vec();
-            return row;
+    match target::try_start(side, setup, how, &options.cmd) {
+        Ok(jobs) => {
+            let cases = cases.to_vec();
+            let plan = Plan { cases, jobs, keep_going: true };
+            report.results = run::run(setup, &plan, |_| {});
         }
-    };
-    let plan = Plan { cases: cases.to_vec(), jobs, keep_going: true };
-    row.report.results = run::run(setup, &plan, |_| {});
-    row
+        Err(obstacle) => {
+            report.obstacle = Some(obstacle);
+            report.left_out = cases.to_vec();
+        }
+    }
+    Row { name, report }
 }
 
 fn write_report(out: &Path, row: &Row, format: Format) -> Result<()> {
@@ -160,24 +183,33 @@ fn write_report(out: &Path, row: &Row, format: Format) -> Result<()> {
         Format::Junit => "xml",
         Format::Tap => "tap",
     };
-    let path = out.join(format!("{}.{ending}", row.name));
-    let cannot = || format!("cannot write {}", path.display());
-    fs::create_dir_all(out).with_context(cannot)?;
-    let text = match &row.trouble {
-        Some(trouble) if format == Format::Text => format!("{trouble}\n"),
-        _ => row.report.render(format),
-    };
-    fs::write(&path, text).with_context(cannot)
+    // The bytes of the name, whatever they are: no two are the same.
+    let mut name = row.name.clone();
+    name.push(format!(".{ending}"));
+    let path = out.join(name);
+    let text = row.report.render(format);
+    fs::write(&path, text).with_context(|| unwritten(&path))
+}
+
+fn unwritten(path: &Path) -> Unwritten {
+    Unwritten(format!("{path:?}"))
+}
+
+fn values(rows: &[Row]) -> String {
+    format!("{:#}\n", Value::from_iter(rows.iter().map(value)))
 }
 
 fn value(row: &Row) -> Value {
     let (points, most) = row.report.score();
+    let name = row.name.to_str().map(str::to_owned);
+    let trouble = row.report.obstacle.as_ref().map(Obstacle::lines);
     json!({
-        "submission": row.name,
+        "submission": name.unwrap_or_else(|| row.shown()),
         "points": points,
         "max_points": most,
         "failed": failed(row),
-        "trouble": row.trouble,
+        "unknown": row.report.count("unknown"),
+        "trouble": trouble.unwrap_or_default(),
     })
 }
 
@@ -189,23 +221,24 @@ fn failed(row: &Row) -> Vec<&'static str> {
 
 /// A row for each submission: points, counts, and what failed.
 fn table(rows: &[Row], seed: u64) -> String {
-    let width = rows.iter().map(|row| row.name.chars().count()).max();
-    let width = width.unwrap_or(0).max("submission".len());
-    let mut text = format!("{:<width$}  points   failed\n", "submission");
-    for row in rows {
+    let head = "submission";
+    let names: Vec<String> = rows.iter().map(Row::shown).collect();
+    let width = names.iter().map(|name| name.width()).max();
+    let width = width.unwrap_or(0).max(head.len());
+    let mut text = format!("{head:<width$}  points   failed\n");
+    for (row, name) in rows.iter().zip(names) {
         let (points, most) = row.report.score();
         let points = format!("{points}/{most}");
-        let what = match &row.trouble {
-            Some(trouble) => format!("did not start: {trouble}"),
+        let what = match &row.report.obstacle {
+            Some(obstacle) => format!("did not start: {}", obstacle.reason()),
             None => failed(row).join(" "),
         };
-        let unknown = row.report.count("unknown");
-        let unknown = match unknown {
+        let unknown = match row.report.count("unknown") {
             0 => String::new(),
             n => format!(" ({n} unknown)"),
         };
-        let line =
-            format!("{:<width$}  {points:<7}  {what}{unknown}", row.name);
+        let gap = " ".repeat(width - name.width());
+        let line = format!("{name}{gap}  {points:<7}  {what}{unknown}");
         text += line.trim_end();
         text.push('\n');
     }

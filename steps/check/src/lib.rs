@@ -16,6 +16,7 @@ mod class;
 mod cli;
 mod ending;
 mod fatal;
+mod file;
 mod lab;
 mod late;
 mod mismatch;
@@ -30,8 +31,10 @@ mod progress;
 mod random;
 mod report;
 mod run;
+mod say;
 mod show;
 mod start;
+mod target;
 mod wire;
 mod words;
 

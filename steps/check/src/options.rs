@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::report::Format;
 
-/// What to try, and how.
+/// Which server to try, and how.
 #[derive(Args, Clone)]
 pub struct Options {
     /// The step whose contract holds: step1 to step5
@@ -14,8 +14,7 @@ pub struct Options {
     pub step: u8,
     /// How to start it: 'python3 server.py {addr}'
     ///
-    /// A server gets {addr}, or {host} and {port}; a client {text}, too. No
-    /// shell is involved.
+    /// It listens on {addr}, or {host} and {port}. No shell is involved.
     #[arg(long, value_name = "COMMAND")]
     pub cmd: Option<String>,
     /// Try a server that runs already
@@ -23,6 +22,30 @@ pub struct Options {
     pub addr: Option<SocketAddr>,
     #[command(flatten)]
     pub how: How,
+}
+
+/// Which client to try, and how.
+#[derive(Args, Clone)]
+pub struct ClientOptions {
+    /// The step whose contract holds: step1 to step5
+    #[arg(value_name = "STEP", value_parser = step)]
+    step: u8,
+    /// How to start it: 'python3 client.py {addr} {text}'
+    ///
+    /// It connects to {addr}, or {host} and {port}, and sends {text}, which
+    /// may become several words. A client that takes its text from stdin only
+    /// is not supported. No shell is involved.
+    #[arg(long, value_name = "COMMAND")]
+    cmd: Option<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+impl From<ClientOptions> for Options {
+    fn from(options: ClientOptions) -> Options {
+        let ClientOptions { step, cmd, how } = options;
+        Options { step, cmd, addr: None, how }
+    }
 }
 
 /// How to run, whatever is tried.

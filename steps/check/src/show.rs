@@ -95,12 +95,16 @@ fn caret(expected: &[u8], got: &[u8], at: usize) -> String {
 /// obey it; a port is shown as `…`, since it differs from run to run.
 pub fn line(text: &[u8]) -> String {
     let text = &text[..text.len().min(400)];
+    shorten(&hide_ports(&escape(text)), 64)
+}
+
+/// All of a text, so that a terminal shows it and does not obey it.
+pub fn escape(text: &[u8]) -> String {
     let escaped = match std::str::from_utf8(text) {
         Ok(text) => text.escape_debug().to_string(),
         Err(_) => text.escape_ascii().to_string(),
     };
-    let plain = hide_ports(&escaped.replace("\\\"", "\"").replace("\\'", "'"));
-    shorten(&plain, 64)
+    escaped.replace("\\\"", "\"").replace("\\'", "'")
 }
 
 /// At most `most` characters.

@@ -42,7 +42,8 @@ fn dies_at_once() {
 fn is_not_there() {
     let said = check(&["server", "step2", "--cmd", "./no-such-program {addr}"]);
     assert_eq!(said.code, Some(3), "{}", said.text);
-    let said = check(&["client", "step2", "--cmd", "./no-such-program {addr}"]);
+    let cmd = "./no-such-program {addr} {text}";
+    let said = check(&["client", "step2", "--cmd", cmd]);
     assert_eq!(said.code, Some(3), "{}", said.text);
 }
 

@@ -5,8 +5,8 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 
-use crate::case::Verdict;
-use crate::report::Report;
+use crate::case::{Case, Verdict};
+use crate::report::{Obstacle, Report};
 use crate::run::Result;
 
 type Xml = Writer<Vec<u8>>;
@@ -23,13 +23,16 @@ fn suite(xml: &mut Xml, report: &Report) -> io::Result<()> {
     let name = format!("{} step{}", report.side.name(), report.step);
     let is_failed = |r: &&Result| report.is_failure(&r.verdict);
     let failures = report.results.iter().filter(is_failed).count();
+    // Where nothing was tried, each case is an error: none is missing.
+    let left = report.left_out.len();
+    let errors = report.count("unknown") + left;
     let (points, most) = report.score();
     xml.create_element("testsuite")
         .with_attributes([
             ("name", name.as_str()),
-            ("tests", &report.results.len().to_string()),
+            ("tests", &(report.results.len() + left).to_string()),
             ("failures", &failures.to_string()),
-            ("errors", &report.count("unknown").to_string()),
+            ("errors", &errors.to_string()),
             ("skipped", &report.count("skip").to_string()),
         ])
         .write_inner_content(|xml| {
@@ -42,7 +45,9 @@ fn suite(xml: &mut Xml, report: &Report) -> io::Result<()> {
                 ],
             )?;
             let mut cases = report.results.iter();
-            cases.try_for_each(|result| case(xml, report, result))
+            cases.try_for_each(|result| case(xml, report, result))?;
+            let mut left = report.left_out.iter();
+            left.try_for_each(|case| not_tried(xml, report, case))
         })?;
     Ok(())
 }
@@ -61,17 +66,40 @@ fn properties(xml: &mut Xml, values: &[(&str, u64)]) -> io::Result<()> {
 }
 
 fn case(xml: &mut Xml, report: &Report, result: &Result) -> io::Result<()> {
-    let name = format!("{} {}", result.case.id, result.case.title);
+    let points = report.points(result);
+    test_case(xml, report, result.case, points, |xml| {
+        verdict(xml, report, result)
+    })
+}
+
+fn not_tried(xml: &mut Xml, report: &Report, case: &Case) -> io::Result<()> {
+    let why = report.obstacle.as_ref().map(Obstacle::line);
+    let why = why.unwrap_or_else(|| "not tried".to_owned());
+    test_case(xml, report, case, 0, |xml| {
+        let error = xml.create_element("error");
+        error.with_attribute(("message", why.as_str())).write_empty()?;
+        Ok(())
+    })
+}
+
+fn test_case(
+    xml: &mut Xml,
+    report: &Report,
+    case: &Case,
+    points: u32,
+    inner: impl FnOnce(&mut Xml) -> io::Result<()>,
+) -> io::Result<()> {
+    let name = format!("{} {}", case.id, case.title);
     let class = format!("{}.step{}", report.side.name(), report.step);
     let element = xml
         .create_element("testcase")
         .with_attribute(("classname", class.as_str()))
         .with_attribute(("name", name.as_str()));
     element.write_inner_content(|xml| {
-        let weight = u64::from(result.case.weight());
-        let points = u64::from(report.points(result));
-        properties(xml, &[("points", points), ("max_points", weight)])?;
-        verdict(xml, report, result)
+        let points = u64::from(points);
+        let most = u64::from(case.weight());
+        properties(xml, &[("points", points), ("max_points", most)])?;
+        inner(xml)
     })?;
     Ok(())
 }

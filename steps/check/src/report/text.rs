@@ -30,6 +30,9 @@ impl Style {
 }
 
 pub fn whole(report: &Report, style: Style) -> String {
+    if let Some(obstacle) = &report.obstacle {
+        return format!("{}\n{}", obstacle.text(), points(report));
+    }
     let lines = report.results.iter().map(|r| one(report, r, style));
     lines.collect::<String>() + &summary(report, style)
 }
@@ -138,7 +141,7 @@ pub fn summary(report: &Report, style: Style) -> String {
     for (name, plural) in [
         ("warn", "with a warning"),
         ("FAIL", "failed"),
-        ("unknown", "unknown"),
+        ("unknown", "unknown (run again on an idle machine)"),
         ("skip", "skipped"),
     ] {
         if report.count(name) > 0 {
@@ -150,12 +153,16 @@ pub fn summary(report: &Report, style: Style) -> String {
         let left = report.left_out.len();
         text += &format!("; {left} not tried yet (--keep-going tries all)");
     }
-    let (reached, most) = report.score();
-    text += &format!("\n{reached} of {most} points, seed {}\n", report.seed);
+    text += &format!("\n{}", points(report));
     match report.exit_code() {
         0 if report.left_out.is_empty() => style.paint("32", &text),
         _ => text,
     }
+}
+
+fn points(report: &Report) -> String {
+    let (reached, most) = report.score();
+    format!("{reached} of {most} points, seed {}\n", report.seed)
 }
 
 #[cfg(test)]
@@ -192,7 +199,7 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        let lines = details(&failure(), "check server step4 --case S4-05");
+        let lines = details(&failure(), "the same command with --case S4-05");
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
     }
 }
