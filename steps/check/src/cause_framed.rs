@@ -21,6 +21,7 @@ pub fn find(e: &Evidence) -> Option<Cause> {
         _ => return None,
     };
     refused(e)
+        .or_else(|| later_frame(e))
         .or_else(|| header(e, payload))
         .or_else(|| few(e))
         .or_else(|| text_as_length(e.got))
@@ -46,6 +47,31 @@ fn refused(e: &Evidence) -> Option<Cause> {
         _ => format!("It answered ERROR({code}), {name}, to a good frame."),
     };
     Some((meaning, "how you read the 5 bytes in front of a payload"))
+}
+
+/// The first frames are right, and then one has a length that tells more.
+fn later_frame(e: &Evidence) -> Option<Cause> {
+    let got = rest_after_common_frames(e.got, e.expected);
+    let expected = &e.expected[e.got.len() - got.len()..];
+    let Head::Whole { payload, size, .. } = head(expected) else { return None };
+    let have = u32::from_be_bytes(*got.first_chunk()?) as usize;
+    if payload.is_empty() && got.starts_with(expected.get(size..size + 4)?) {
+        let meaning = "An empty message was left out; it is a frame, too: \
+                       N = 1, a kind, and no payload.";
+        return Some((meaning.into(), "what you do with a text of 0 bytes"));
+    }
+    let text = std::str::from_utf8(payload).ok()?;
+    let characters = 1 + text.chars().count();
+    let units = 1 + text.encode_utf16().count();
+    let is_text = have != size - 4 && [characters, units].contains(&have);
+    is_text.then(|| {
+        let meaning = format!(
+            "N is {have}: it counts the characters of the text. N counts \
+             bytes, and these are {}.",
+            size - 4
+        );
+        (meaning, "how you get the length of what you send")
+    })
 }
 
 /// What follows the last whole frame that was right.

@@ -89,8 +89,15 @@ fn send_all(
 }
 
 fn send_frame(stream: &mut TcpStream, text: &str) -> io::Result<()> {
+    if text.is_empty() && on("skips-empty-text") {
+        return Ok(());
+    }
     SENT.fetch_add(1, Ordering::Relaxed); // before its reply can be here
-    stream.write_all(&frame(ECHO, text.as_bytes()))
+    let mut bytes = frame(ECHO, text.as_bytes());
+    if on("length-in-characters") {
+        bytes[3] = 1 + text.chars().count() as u8;
+    }
+    stream.write_all(&bytes)
 }
 
 fn receive(step: u8, mut stream: TcpStream) -> io::Result<()> {

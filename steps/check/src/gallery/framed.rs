@@ -6,8 +6,9 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::kinds::{answer, desyncs};
 use crate::limits::Limits;
-use crate::wire::{ECHO, MAX, Parsed, REPLY, error, frame, parse};
+use crate::wire::{ECHO, ERROR, MAX, Parsed, REPLY, error, frame, parse};
 use crate::{echo, on};
 
 /// Why a connection is over.
@@ -68,7 +69,10 @@ fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let end = Instant::now() + Duration::from_secs(1);
     let mut trash = [0; 65_536];
-    while let Some(left) = end.checked_duration_since(Instant::now()) {
+    while let Some(left) = match on("drains-for-ever") {
+        true => Some(Duration::from_secs(1)), // for each read
+        false => end.checked_duration_since(Instant::now()),
+    } {
         stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         if !matches!(stream.read(&mut trash), Ok(1..)) {
             break;
@@ -85,6 +89,7 @@ struct Talk<'a> {
     /// Since when we wait for a frame, and for its rest.
     idle_since: Instant,
     frame_since: Option<Instant>,
+    has_answered: bool,
     later: Option<mpsc::Sender<Vec<u8>>>,
 }
 
@@ -107,6 +112,7 @@ impl<'a> Talk<'a> {
             input: Vec::new(),
             idle_since: Instant::now(),
             frame_since: None,
+            has_answered: false,
             later,
         }
     }
@@ -171,10 +177,13 @@ impl<'a> Talk<'a> {
     fn note(&mut self, n: usize) {
         let now = Instant::now();
         let is_late = on("no-limit-in-header") && self.input.len() + n < 4;
-        if self.frame_since.is_none() && !is_late || on("per-read-timer") {
+        let is_later = self.has_answered && on("first-frame-only");
+        if self.frame_since.is_none() && !is_late && !is_later
+            || on("per-read-timer")
+        {
             self.frame_since = Some(now);
         }
-        if is_late {
+        if is_late || is_later {
             self.idle_since = now + Duration::from_secs(60);
         }
     }
@@ -213,7 +222,12 @@ impl<'a> Talk<'a> {
                     output.push(error(1, "refused"));
                     at += 4;
                 }
-                Parsed::Refuse(code) => return (at, Some(Over::Refused(code))),
+                Parsed::Refuse(code) => {
+                    if on("drops-before-bad-length") {
+                        output.clear();
+                    }
+                    return (at, Some(Over::Refused(code)));
+                }
                 Parsed::Frame(kind, payload, size) => {
                     output.extend(answer(kind, &payload));
                     at += if desyncs(kind) { 4 } else { size };
@@ -229,6 +243,7 @@ impl<'a> Talk<'a> {
     }
 
     fn start_clocks(&mut self, is_answered: bool) {
+        self.has_answered |= is_answered;
         if is_answered && !on("timer-from-connect") {
             self.idle_since = Instant::now();
         }
@@ -242,6 +257,8 @@ impl<'a> Talk<'a> {
     fn send(&mut self, mut output: Vec<Vec<u8>>) -> io::Result<()> {
         if on("reorders") {
             output.reverse();
+        } else if on("errors-first") {
+            output.sort_by_key(|bytes| bytes.get(4) != Some(&ERROR));
         }
         let output = output.concat();
         if output.is_empty() {
@@ -268,27 +285,6 @@ impl<'a> Talk<'a> {
         }
         Ok(Over::End)
     }
-}
-
-fn answer(kind: u8, payload: &[u8]) -> Option<Vec<u8>> {
-    if payload.is_empty() && on("ignores-empty") {
-        return None;
-    }
-    let is_of_server = kind == REPLY || kind == 0x7f;
-    if kind == ECHO
-        || on("echoes-any-kind")
-        || is_of_server && on("echoes-server-kinds")
-    {
-        let kind = if on("reply-kind-of-request") { kind } else { REPLY };
-        return Some(frame(kind, payload));
-    }
-    let is_silent = on("unknown-kind-ignored");
-    (!is_silent).then(|| error(3, "unknown kind"))
-}
-
-/// After an unknown kind, only its length is skipped.
-fn desyncs(kind: u8) -> bool {
-    kind != ECHO && on("unknown-kind-desync")
 }
 
 fn is_timeout(error: &io::Error) -> bool {

@@ -11,6 +11,7 @@ mod client;
 mod defects;
 mod echo;
 mod framed;
+mod kinds;
 mod limits;
 mod matrix;
 mod retry;

@@ -192,6 +192,7 @@ fn receive(
 fn refused(error: &[u8]) -> Outcome {
     let is_busy = matches!(error.first(), Some(6 | 8));
     match () {
+        () if error.is_empty() => Outcome::Broken,
         () if !is_busy || on("gives-up-when-busy") => Outcome::Definite,
         () if on("busy-is-unknown") => Outcome::Unknown(None),
         () => Outcome::NotExecuted,

@@ -142,6 +142,9 @@ fn greet(stream: &mut TcpStream) -> io::Result<()> {
         true => stream.read_to_end(&mut Vec::new())?,
         false => stream.read(&mut [0; 1024])?,
     };
+    if n == 0 && on("dies-on-silent-visit") {
+        std::process::exit(1);
+    }
     println!("{n} bytes");
     if on("slow") {
         thread::sleep(Duration::from_millis(50));
