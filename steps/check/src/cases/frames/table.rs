@@ -1,0 +1,137 @@
+//! The texts of the cases with honest frames.
+
+use super::{s4_01, s4_02, s4_03, s4_08, s4_09, s4_10, s4_11, s4_14, s4_15};
+use crate::case::{Case, Hint, Tag};
+
+const PARSER: Hint = Hint {
+    meaning: "Your server takes one read for one message.",
+    look: "where bytes are kept between two reads, until a frame is whole",
+};
+
+pub const CASES: &[Case] = &[
+    Case {
+        id: "S4-01",
+        title: "answers an ECHO",
+        steps: 4..=5,
+        rule: (4, 1),
+        tags: &[],
+        why: "The frame: four bytes of length, most significant first, one \
+              byte of kind, then the payload. The length counts the kind and \
+              the payload and not itself. Each other reading looks just as \
+              natural, and talks to nobody.",
+        hint: Hint {
+            meaning: "It waits for more. Little endian makes 6 a length of \
+                      100 663 296; and N counts the kind, so that only N - 1 \
+                      bytes follow it.",
+            look: "how you read the 4 bytes of the length",
+        },
+        script: s4_01,
+    },
+    Case {
+        id: "S4-02",
+        title: "answers an empty ECHO",
+        steps: 4..=5,
+        rule: (4, 2),
+        tags: &[],
+        why: "N = 1 is a frame: a kind and nothing else. Zero bytes of payload \
+              are easily taken for the end of the stream, or for no message.",
+        hint: Hint {
+            meaning: "A payload of 0 bytes was taken for no message at all.",
+            look: "the smallest frame: N = 1, no payload",
+        },
+        script: s4_02,
+    },
+    Case {
+        id: "S4-03",
+        title: "takes the largest frame: N = 65 536",
+        steps: 4..=5,
+        rule: (4, 2),
+        tags: &[],
+        why: "A limit is a number, and the number itself is inside. An honest \
+              client that uses all it is given must not be refused by one.",
+        hint: Hint {
+            meaning: "The largest legal frame was refused or cut.",
+            look: "the comparison with the limit: < or <=? N or payload?",
+        },
+        script: s4_03,
+    },
+    Case {
+        id: "S4-08",
+        title: "takes a frame one byte at a time",
+        steps: 4..=5,
+        rule: (4, 1),
+        tags: &[],
+        why: "The network may slice a message wherever it likes, also inside \
+              the length. On your own machine it almost never does; behind a \
+              slow line it does so all the time.",
+        hint: PARSER,
+        script: s4_08,
+    },
+    Case {
+        id: "S4-09",
+        title: "answers 100 frames that come in one write",
+        steps: 4..=5,
+        rule: (4, 1),
+        tags: &[],
+        why: "What was sent in many writes may arrive in one read. A server \
+              that looks at the first frame of each read and drops the rest \
+              loses messages exactly when there is much to do.",
+        hint: PARSER,
+        script: s4_09,
+    },
+    Case {
+        id: "S4-10",
+        title: "takes a frame and a part of the next",
+        steps: 4..=5,
+        rule: (4, 1),
+        tags: &[],
+        why: "The end of a read has nothing to do with the end of a frame. \
+              The first frame is answered at once; the seven bytes behind it \
+              have to be kept until their rest has come.",
+        hint: PARSER,
+        script: s4_10,
+    },
+    Case {
+        id: "S4-11",
+        title: "does not answer a frame that was cut",
+        steps: 4..=5,
+        rule: (4, 5),
+        tags: &[Tag::Hostile],
+        why: "The client ends inside a frame. What is there is no message, \
+              however much it looks like one: half a number is not a smaller \
+              number. The whole frames before it are answered.",
+        hint: Hint {
+            meaning: "The piece at the end was answered, or the whole frame \
+                      before it was not.",
+            look: "what you do at EOF with bytes that are left",
+        },
+        script: s4_11,
+    },
+    Case {
+        id: "S4-14",
+        title: "answers 60 random frames in random slices",
+        steps: 4..=5,
+        rule: (4, 1),
+        tags: &[],
+        why: "All of it at once: sizes and slices are drawn from the seed. \
+              What survives this survives a network.",
+        hint: PARSER,
+        script: s4_14,
+    },
+    Case {
+        id: "S4-15",
+        title: "answers 50 requests before it ends",
+        steps: 4..=5,
+        rule: (4, 6),
+        tags: &[],
+        why: "A client may send all it wants, end its direction, and then \
+              read. Its FIN means \"I have no more to ask\", and not \"I do \
+              not want your answers\".",
+        hint: Hint {
+            meaning: "At the client's FIN your server closed and dropped the \
+                      replies that it still owed.",
+            look: "what happens at EOF: first send what is owed, then close",
+        },
+        script: s4_15,
+    },
+];

@@ -1,0 +1,167 @@
+//! The texts of the cases with hostile frames.
+
+use super::{refuse, s4_12, s4_16, s4_17, s4_18, unknown_kind};
+use crate::case::{Case, Hint, Tag};
+use crate::wire::{ECHO_REPLY, ERROR, echo};
+
+const BELIEVES: Hint = Hint {
+    meaning: "Your server believed the length, and waits for bytes that will \
+              never come.",
+    look: "the line after you read the 4 length bytes: check it BEFORE \
+           allocating or reading",
+};
+
+const STREAM: Hint = Hint {
+    meaning: "An unknown kind is no reason to end: the frame was whole, and \
+              the stream is still in step.",
+    look: "the last branch of what you do with a kind",
+};
+
+const HOSTILE: &[Tag] = &[Tag::Hostile];
+
+pub const CASES: &[Case] = &[
+    Case {
+        id: "S4-04",
+        title: "refuses a frame that is one byte too large",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "65 537 is the first length that is too much. A limit that is \
+              off by one is found by whoever looks for it, and the buffer \
+              behind it is one byte too small.",
+        hint: Hint {
+            meaning: "The limit is off by one, or it counts the payload only.",
+            look: "the comparison with the limit: N may be at most 65 536",
+        },
+        script: |lab| refuse(lab, &echo(&lab.bytes(65_536)), 1),
+    },
+    Case {
+        id: "S4-05",
+        title: "refuses a length of 4 294 967 295 at once",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "Four bytes cost the sender nothing. A server that believes them \
+              sets memory aside, or waits for 4 GB; a few such clients are \
+              enough. What is needed to refuse is there with the fourth byte.",
+        hint: Hint {
+            meaning: "Your server believed the length, and waits for 4 GB \
+                      that will never come.",
+            look: BELIEVES.look,
+        },
+        script: |lab| refuse(lab, &[0xff; 4], 1),
+    },
+    Case {
+        id: "S4-06",
+        title: "refuses a length that is negative with a sign",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "80 00 00 00 is the smallest number of a signed 32-bit type: less \
+              than any limit, so that the check passes. What is done with it \
+              next has ended many a program.",
+        hint: Hint {
+            meaning: "With a sign this length is negative, and so below the \
+                      limit.",
+            look: "the type of the length: it has no sign",
+        },
+        script: |lab| refuse(lab, &[0x80, 0, 0, 0], 1),
+    },
+    Case {
+        id: "S4-07",
+        title: "refuses a length of 0",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "Each frame has a kind, so N = 0 is no frame. A server that reads \
+              a kind from it reads the next frame's first byte, or outside of \
+              an array; one that skips it can be kept busy for ever.",
+        hint: Hint {
+            meaning: "N = 0 was taken for an empty message.",
+            look: "the check of the length: it has a lower end, too",
+        },
+        script: |lab| refuse(lab, &[0; 4], 2),
+    },
+    Case {
+        id: "S4-12",
+        title: "refuses HTTP, TLS and plain text",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "Whatever listens is visited: by browsers, scanners, and people \
+              with a terminal. Their first four bytes, read as a length, are \
+              far too large, and so the stranger is told so at once.",
+        hint: BELIEVES,
+        script: s4_12,
+    },
+    Case {
+        id: "S4-13",
+        title: "answers an unknown kind with ERROR 3, and goes on",
+        steps: 4..=5,
+        rule: (4, 4),
+        tags: &[],
+        why: "One day a newer client will use a kind that this server does \
+              not know. It must learn that, and be able to go on: the length \
+              was right, so the next frame is where it should be.",
+        hint: STREAM,
+        script: |lab| unknown_kind(lab, 0x55),
+    },
+    Case {
+        id: "S4-16",
+        title: "one client's mistake is not another's",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "An error on one connection must end there. If it travels up to \
+              the loop that all share, the worst client decides how long the \
+              others are served.",
+        hint: Hint {
+            meaning: "The fatal error of one client reached another one.",
+            look: "where the error of one connection goes",
+        },
+        script: s4_16,
+    },
+    Case {
+        id: "S4-17",
+        title: "does not read frames after a fatal error",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "After a bad length nobody knows where the next frame begins. \
+              Whoever goes on parsing lets the sender choose: the payload of \
+              the refused frame may look like a valid request.",
+        hint: Hint {
+            meaning: "Your server went on parsing after a fatal error.",
+            look: "what your read loop does after it has sent the ERROR",
+        },
+        script: s4_17,
+    },
+    Case {
+        id: "S4-18",
+        title: "its ERROR arrives although 8 MB are on their way",
+        steps: 4..=5,
+        rule: (4, 3),
+        tags: HOSTILE,
+        why: "To close while bytes are unread sends a reset, and a reset \
+              throws away what the other side has not read yet: the ERROR, \
+              too. On this machine it often arrives all the same; over a real \
+              network it does not.",
+        hint: BELIEVES,
+        script: s4_18,
+    },
+    Case {
+        id: "S4-19",
+        title: "answers kinds of a server with ERROR 3",
+        steps: 4..=5,
+        rule: (4, 4),
+        tags: HOSTILE,
+        why: "A reply or an ERROR makes no sense from a client. A server that \
+              answers an ERROR with an ERROR can be led into a conversation \
+              with itself that never ends.",
+        hint: STREAM,
+        script: |lab| {
+            unknown_kind(lab, ECHO_REPLY)?;
+            unknown_kind(lab, ERROR)
+        },
+    },
+];
