@@ -15,6 +15,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C1-03",
         title: "does not take a reset for the end",
+        does: "Reads the request and FIN, answers 6 letters, and resets (RST) \
+               100 ms later. Expects an exit code from 1 to 100 within 8 s, \
+               and a message on stderr. If the 6 letters are not on stdout, \
+               that is a warning.",
         steps: 1..=3,
         rule: (1, 4),
         tags: HOSTILE,
@@ -31,6 +35,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C4-03",
         title: "does not take half a reply for a reply",
+        does: "In three runs, answers the request with the reply without its \
+               last 2 bytes, without its last 7, and not at all; each time FIN \
+               follows. Expects an exit code from 1 to 100 within 8 s, a \
+               message on stderr, and nothing on stdout.",
         steps: 4..=4,
         rule: (4, 8),
         tags: HOSTILE,
@@ -49,6 +57,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C4-04",
         title: "takes an ERROR for an error",
+        does: "Answers the request with ERROR 4, with an escape sequence in \
+               its text, then FIN. Expects an exit code from 1 to 100 within 8 \
+               s, a message on stderr, and nothing on stdout. If the escape \
+               byte (1b) is on stderr, that is a warning.",
         steps: 4..=4,
         rule: (4, 8),
         tags: HOSTILE,

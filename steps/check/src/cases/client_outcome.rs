@@ -17,6 +17,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-12",
         title: "unknown once, refused since then: exit code 4",
+        does: "TCP_ATTEMPTS=3, waits of at most 40 ms. Reads the first request \
+               and closes the connection; from then on nobody listens. Expects \
+               exit code 4 within 3 s, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 8),
         tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
@@ -33,6 +36,11 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-13",
         title: "asks again when the server is too busy",
+        does: "TCP_ATTEMPTS=3, waits of at most 40 ms. Answers ERROR 6 once, \
+               then the reply, and expects its text on stdout and exit code 0. \
+               In a second run it answers ERROR 6 three times, and expects \
+               nothing on stdout and exit code 3. Each attempt, and each end, \
+               must come within 1 s.",
         steps: 5..=5,
         rule: (5, 6),
         tags: FAULT,

@@ -17,6 +17,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-01",
         title: "refused each time: exit code 3",
+        does: "TCP_ATTEMPTS=3, waits of at most 40 ms; nobody listens at the \
+               address that the client is given. Expects exit code 3 within 4 \
+               s, a message on stderr, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 8),
         tags: FAULT,
@@ -33,6 +36,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-04",
         title: "asks again when the connection is lost",
+        does: "TCP_ATTEMPTS=5, waits of at most 40 ms. Closes the first two \
+               connections after their request, and answers on the third. \
+               Expects the 2nd and 3rd attempt within 1 s each, exit code 0 \
+               within 1 s of the reply, and its text on stdout.",
         steps: 5..=5,
         rule: (5, 6),
         tags: FAULT,
@@ -49,6 +56,13 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-05",
         title: "5 attempts, with waits that grow up to a cap",
+        does: "Closes each connection after its request. Expects 5 attempts at \
+               the default settings, with waits of at most 100, 200, 400 and \
+               800 ms (25 % more is granted), together at least 30 ms. With \
+               TCP_ATTEMPTS=10, TCP_BACKOFF_BASE_MS=20 and \
+               TCP_BACKOFF_CAP_MS=40 it expects 10, with waits of at most 20 \
+               and then 40 ms. Each time exit code 4 within 2 s of the last \
+               one, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 5),
         tags: FAULT,
@@ -65,6 +79,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-06",
         title: "does not ask again after a definite error",
+        does: "TCP_ATTEMPTS=5. Answers the request with ERROR 4. Expects exit \
+               code 6 within 1 s, no second connection, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 6),
         tags: FAULT,
@@ -79,6 +95,11 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-11",
         title: "8 clients that lose the server do not return in step",
+        does: "8 clients at the default settings: closes their first \
+               connections all together, when the 8 requests are there, and \
+               later ones as soon as the request has come. Expects at least 5 \
+               attempts of each, and that the 3rd or the 4th waits of the 8 \
+               are spread over more than 60 ms.",
         steps: 5..=5,
         rule: (5, 5),
         tags: FAULT,

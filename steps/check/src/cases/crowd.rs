@@ -19,6 +19,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S3-05",
         title: "answers 100 clients that came while it was stopped",
+        does: "Stops the server (SIGSTOP), begins 100 connects, and lets it go \
+               on (SIGCONT) after 0.2 s; then each client sends 8 letters. \
+               Expects all 100 answers within 10 s. If its queue has no room \
+               for all 100, that is a warning.",
         steps: 3..=5,
         rule: (3, 1),
         tags: CROWD,
@@ -37,6 +41,11 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S3-06",
         title: "lives on when no descriptor is left",
+        does: "One client is connected; then the server may open only 8 \
+               descriptors more, and 24 clients connect. Expects that the \
+               server still runs, uses less than 15 % of a core (75 ms in 0.5 \
+               s), answers the first client, and, when the 24 have left, a new \
+               one, each within 3 s.",
         steps: 3..=5,
         rule: (3, 4),
         tags: CROWD,

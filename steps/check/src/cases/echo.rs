@@ -11,6 +11,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-01",
         title: "answers without a newline, and without an end",
+        does: "Sends 2 letters, with no newline and no FIN. Expects them back \
+               within 3 s, nothing else in the 30 ms before and after, and a \
+               connection that stays open.",
         steps: 2..=5,
         rule: (2, 1),
         tags: &[],
@@ -27,6 +30,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-02",
         title: "returns each byte value unchanged",
+        does: "Sends all 256 byte values 8 times, then a zero byte, space, \
+               tab, CR and LF: 2 053 bytes in all, then FIN. Expects the same \
+               bytes, then FIN, within 3 s.",
         steps: 2..=5,
         rule: (2, 1),
         tags: &[],
@@ -43,6 +49,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-04",
         title: "ends when the client ends at once",
+        does: "Connects and sends nothing but FIN. Expects no byte, and FIN \
+               within 3 s.",
         steps: 2..=5,
         rule: (2, 2),
         tags: &[],
@@ -58,6 +66,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-05",
         title: "answers each piece as it arrives",
+        does: "Sends s, l, o, w as four messages of 1 byte, each 10 ms after \
+               the answer to the one before; then 6 letters, then FIN. Expects \
+               each answer within 3 s, and FIN after the last one.",
         steps: 2..=5,
         rule: (2, 1),
         tags: &[],
@@ -74,6 +85,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-06",
         title: "does not spin after the client's end",
+        does: "Exchanges `hi`, sends FIN and keeps its socket. Expects that \
+               the server then uses less than 15 % of a core (75 ms in 0.5 s). \
+               It is measured up to three times; one good result is enough.",
         steps: 2..=5,
         rule: (2, 2),
         tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
@@ -89,6 +103,11 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-07",
         title: "lives on when a client resets in the middle",
+        does: "Five clients, one after another: each exchanges 5 letters, \
+               sends a message of 50 000 bytes without its last 7, and resets \
+               (RST). Expects that the server still runs; the next client must \
+               get its 9 letters back, and FIN when it has sent FIN, within 3 \
+               s each.",
         steps: 2..=5,
         rule: (2, 3),
         tags: &[Tag::Hostile],
@@ -104,6 +123,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-08",
         title: "1000 short connections leave nothing open",
+        does: "1000 clients, one after another: each sends a number of 1 to 3 \
+               digits, reads the answer, and sends FIN. Expects each answer \
+               and FIN within 3 s, and at the end at most 5 more open \
+               descriptors than before.",
         steps: 2..=5,
         rule: (2, 2),
         tags: &[Tag::Linux, Tag::Starts],

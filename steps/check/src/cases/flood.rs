@@ -13,6 +13,10 @@ use crate::{cause_framed, show, wire};
 pub const CASES: &[Case] = &[Case {
     id: "S2-03",
     title: "loses nothing of 16 MB, also to a slow reader",
+    does: "Sends 16 000 000 random bytes: at first without reading, until \
+           nothing has moved for 300 ms; then it reads while it sends the rest \
+           and FIN. Expects each byte back, in order, then FIN, within 10 s. \
+           From step 4 on in payloads of 60 000 bytes.",
     steps: 2..=5,
     rule: (2, 1),
     tags: &[],

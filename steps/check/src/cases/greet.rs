@@ -13,6 +13,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S1-01",
         title: "greets a client and closes",
+        does: "Connects, waits 30 ms, and sends `Hello, Server!` without \
+               ending its direction. Expects nothing before that, and after it \
+               `Hello, client!` and FIN within 3 s.",
         steps: 1..=1,
         rule: (1, 1),
         tags: &[],
@@ -30,6 +33,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S1-02",
         title: "greets 20 clients, one after another",
+        does: "20 clients, one after another: each sends a short text of its \
+               own and does not end its direction. Expects for each `Hello, \
+               client!` and FIN within 3 s.",
         steps: 1..=1,
         rule: (1, 1),
         tags: &[],
@@ -44,6 +50,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S1-03",
         title: "lives on when 20 clients reset at once",
+        does: "20 clients connect and reset (RST) without sending a byte. \
+               Expects that the server still runs, and serves a normal client \
+               within 3 s: with the greeting in step 1, with the echo of 8 \
+               letters later.",
         steps: 1..=5,
         rule: (1, 2),
         tags: &[Tag::Hostile],
@@ -60,6 +70,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S1-04",
         title: "says so when its port is taken",
+        does: "Starts the server a second time, on the port of the first. \
+               Expects that the second one ends within 2 s (1 s more is \
+               granted) with an exit code other than 0, and that it prints \
+               which port is taken.",
         steps: 1..=5,
         rule: (1, 3),
         tags: &[Tag::Starts, Tag::Places],
@@ -75,6 +89,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S1-05",
         title: "starts again on the port it just used",
+        does: "Sends `hello` and gets the answer, ends the server (SIGTERM) \
+               while the client is still there, and starts it on the same port \
+               at once. Expects that it listens again and serves a new client.",
         steps: 1..=5,
         rule: (1, 3),
         tags: &[Tag::Starts, Tag::Places],

@@ -15,6 +15,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S3-01",
         title: "a silent client delays nobody",
+        does: "Client A connects and sends nothing. Client B sends 1 byte. \
+               Expects that B gets it back within 3 s.",
         steps: 3..=5,
         rule: (3, 1),
         tags: &[],
@@ -27,6 +29,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S3-02",
         title: "60 clients at once, each gets its own bytes",
+        does: "60 clients connect, then each sends 100 letters of its own, \
+               then the answers are read, that of the last client first. \
+               Expects that each gets its own letters, within 3 s.",
         steps: 3..=5,
         rule: (3, 1),
         tags: &[],
@@ -44,6 +49,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S3-03",
         title: "200 clients come and go, and nothing stays",
+        does: "200 clients, one after another: each exchanges a short text, \
+               then every second one resets (RST), and the others send FIN. \
+               Expects at the end at most 5 more open descriptors than before, \
+               within 3 s.",
         steps: 3..=5,
         rule: (3, 3),
         tags: &[Tag::Linux, Tag::Starts],
@@ -58,6 +67,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S3-04",
         title: "a client that never reads delays nobody",
+        does: "Client A sends up to 30 MB in messages of 60 000 bytes and \
+               never reads, until nothing has moved for 300 ms. Client B sends \
+               1 byte, then 20, and expects each back within 3 s. From step 4 \
+               on, a server that takes all 30 MB gets a warning.",
         steps: 3..=5,
         rule: (3, 1),
         tags: &[Tag::Hostile],

@@ -8,6 +8,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C1-01",
         title: "prints an answer that comes in pieces",
+        does: "Reads the request of 14 bytes, and FIN within 1 s after it; \
+               then answers 15 bytes, one every 3 ms, and closes. Expects \
+               exactly the answer on stdout, and exit code 0 within 8 s.",
         steps: 1..=3,
         rule: (1, 4),
         tags: &[],
@@ -24,6 +27,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C1-02",
         title: "says that nobody listens",
+        does: "Nobody listens at the address that the client is given. Expects \
+               an exit code from 1 to 100 within 3 s, a message on stderr, and \
+               nothing on stdout.",
         steps: 1..=4,
         rule: (1, 4),
         tags: &[Tag::Hostile],
@@ -40,6 +46,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C2-01",
         title: "sends and receives 16 MB at the same time",
+        does: "Writes 16 000 000 bytes to the client's stdin, and echoes what \
+               it sends. Expects the same bytes on stdout, and exit code 0, \
+               within 10 s. In step 4 these are 16 000 lines, and each line is \
+               a frame.",
         steps: 2..=4,
         rule: (2, 4),
         tags: &[],
@@ -56,6 +66,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C4-01",
         title: "refuses a reply whose length cannot be",
+        does: "Answers the request with `ff ff ff ff` and nothing more, and a \
+               second run with `00 00 00 00`. Expects each time an exit code \
+               from 1 to 100 within 1 s, no further connection, and nothing on \
+               stdout.",
         steps: 4..=5,
         rule: (4, 8),
         tags: &[Tag::Hostile],
@@ -72,6 +86,11 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C4-02",
         title: "prints replies that were merged and sliced",
+        does: "Starts the client with three TEXTs of 6 letters, and sends the \
+               replies to all ECHOs that have come in slices of 7 bytes, 3 ms \
+               apart. Expects the three texts on stdout, in order and each \
+               with a newline, and exit code 0 within 8 s. A client that takes \
+               no more than one TEXT gets a warning.",
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],

@@ -9,6 +9,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-02",
         title: "gives up on a connect that is never answered",
+        does: "TCP_CONNECT_MS=500, TCP_ATTEMPTS=2; the client's connect gets \
+               no answer at all. Expects exit code 3 within 4 s, and nothing \
+               on stdout.",
         steps: 5..=5,
         rule: (5, 4),
         tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
@@ -25,6 +28,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-03",
         title: "gives up on a server that never answers",
+        does: "TCP_REQUEST_MS=400, TCP_ATTEMPTS=2. Reads each request and \
+               never answers. Expects that the client closes each connection \
+               after 360 to 400 ms and makes no third attempt; then exit code \
+               4 within 1 s, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 4),
         tags: FAULT,
@@ -43,6 +50,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-07",
         title: "takes a reply that comes byte by byte",
+        does: "Answers the request with the right reply, one byte every 3 ms, \
+               then FIN. Expects its text on stdout and exit code 0 within 1 \
+               s, and no second connection.",
         steps: 5..=5,
         rule: (4, 1),
         tags: &[Tag::Timed, Tag::Starts],
@@ -57,6 +67,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-08",
         title: "a reply length of 4 294 967 295: exit code 5 at once",
+        does: "TCP_ATTEMPTS=5. Answers the request with `ff ff ff ff` and \
+               nothing more. Expects exit code 5 within 1 s, no second \
+               connection, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 6),
         tags: FAULT,
@@ -72,6 +85,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-09",
         title: "prints nothing of a reply that was cut short",
+        does: "TCP_ATTEMPTS=2. Answers both attempts with the reply without \
+               its last 2 bytes, then FIN. Expects the second attempt within 1 \
+               s, then exit code 4 within 1 s, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 8),
         tags: FAULT,
@@ -88,6 +104,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-10",
         title: "keeps its deadline, whatever the attempts",
+        does: "TCP_DEADLINE_MS=1200, TCP_ATTEMPTS=50, waits of at most 20 ms; \
+               never answers. Expects exit code 4 within 1.2 s of the first \
+               request, and nothing on stdout: once with TCP_REQUEST_MS=200, \
+               and once with 5000.",
         steps: 5..=5,
         rule: (5, 4),
         tags: FAULT,

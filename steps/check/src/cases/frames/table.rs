@@ -12,6 +12,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-01",
         title: "answers an ECHO",
+        does: "Sends an ECHO of 5 letters (N = 6) and, after its reply, one of \
+               7 (N = 8). Expects each reply within 3 s, nothing else in the \
+               30 ms before and after, and a connection that stays open.",
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],
@@ -30,6 +33,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-02",
         title: "answers an empty ECHO",
+        does: "Sends `00 00 00 01 01`. Expects `00 00 00 01 81` within 3 s, \
+               and then the reply to an ECHO of 3 letters.",
         steps: 4..=5,
         rule: (4, 2),
         tags: &[],
@@ -44,6 +49,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-03",
         title: "takes the largest frame: N = 65 536",
+        does: "Sends an ECHO of 65 535 random bytes (N = 65 536). Expects the \
+               whole reply within 3 s, and then the reply to an ECHO of 3 \
+               letters.",
         steps: 4..=5,
         rule: (4, 2),
         tags: &[],
@@ -58,6 +66,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-08",
         title: "takes a frame one byte at a time",
+        does: "Sends an ECHO of 8 letters: 13 bytes, each in a write of its \
+               own, 3 ms apart. Expects the reply within 3 s.",
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],
@@ -70,6 +80,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-09",
         title: "answers 100 frames that come in one write",
+        does: "Sends 100 ECHOs of 1 to 9 letters in one write. Expects 100 \
+               replies in the same order within 3 s.",
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],
@@ -82,6 +94,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-10",
         title: "takes a frame and a part of the next",
+        does: "Sends in one write an ECHO of 5 letters and the first 7 bytes \
+               of another one, and the other 7 bytes 50 ms after the first \
+               reply. Expects each reply within 3 s.",
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],
@@ -94,6 +109,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-11",
         title: "does not answer a frame that was cut",
+        does: "Six times, on a new connection: sends in one write a whole ECHO \
+               and the first 1, 2, 3, 4, 5 or 8 bytes of another one, then \
+               FIN. Expects the reply to the whole one, nothing else, then \
+               FIN, within 3 s.",
         steps: 4..=5,
         rule: (4, 5),
         tags: &[Tag::Hostile],
@@ -110,6 +129,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-14",
         title: "answers 60 random frames in random slices",
+        does: "Sends 60 ECHOs of random bytes, six of them shorter than 60 000 \
+               bytes, the others shorter than 300, in slices of 1 to 4096 \
+               bytes, 0.5 ms apart. Expects all 60 replies in order within 10 \
+               s.",
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],
@@ -121,6 +144,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-15",
         title: "answers 50 requests before it ends",
+        does: "Sends 50 ECHOs of 6 letters in one write, then FIN. Expects 50 \
+               replies in order, then FIN, within 3 s.",
         steps: 4..=5,
         rule: (4, 6),
         tags: &[],

@@ -23,6 +23,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-04",
         title: "refuses a frame that is one byte too large",
+        does: "Sends an ECHO of 65 536 bytes (N = 65 537), all of it. Expects \
+               ERROR 1 within 1 s, then FIN, and that a new client is \
+               answered.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
@@ -38,6 +41,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-05",
         title: "refuses a length of 4 294 967 295 at once",
+        does: "Sends `ff ff ff ff` and nothing more. Expects ERROR 1 within 1 \
+               s, then FIN, and that a new client is answered.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
@@ -54,6 +59,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-06",
         title: "refuses a length that is negative with a sign",
+        does: "Sends `80 00 00 00` and nothing more. Expects ERROR 1 within 1 \
+               s, then FIN, and that a new client is answered.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
@@ -70,6 +77,8 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-07",
         title: "refuses a length of 0",
+        does: "Sends `00 00 00 00` and nothing more. Expects ERROR 2 within 1 \
+               s, then FIN, and that a new client is answered.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
@@ -85,6 +94,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-12",
         title: "refuses HTTP, TLS and plain text",
+        does: "Sends an HTTP request, the first 11 bytes of a TLS handshake, \
+               and `hello` with CR and LF, each on a connection of its own. \
+               Expects for each ERROR 1 within 1 s, then FIN, and at the end \
+               that a new client is answered.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
@@ -97,6 +110,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-13",
         title: "answers an unknown kind with ERROR 3, and goes on",
+        does: "Sends a frame of kind 55 (hex) with a payload of 10 bytes, and \
+               after the answer an ECHO of 5 letters on the same connection. \
+               Expects ERROR 3, then the reply, each within 3 s.",
         steps: 4..=5,
         rule: (4, 4),
         tags: &[],
@@ -109,6 +125,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-16",
         title: "one client's mistake is not another's",
+        does: "B exchanges an ECHO. A sends `ff ff ff ff` and must get ERROR 1 \
+               within 1 s, then FIN. Expects that B's next ECHO, on its old \
+               connection, is answered within 3 s.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
@@ -124,6 +143,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-17",
         title: "does not read frames after a fatal error",
+        does: "Sends a frame of N = 65 539 whose payload is 5 958 small ECHOs, \
+               and on another connection `ff ff ff ff` with 100 of them behind \
+               it. Expects each time ERROR 1 within 1 s, then FIN, and nothing \
+               between them; at the end a new client must be answered.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
@@ -139,6 +162,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-18",
         title: "its ERROR arrives although 8 MB are on their way",
+        does: "Sends 8 000 000 bytes of `ff`, and begins to read after 300 ms. \
+               Expects ERROR 1 within 1 s of its start, then FIN (a reset is a \
+               warning), and that a new client is answered.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
@@ -152,6 +178,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-19",
         title: "answers kinds of a server with ERROR 3",
+        does: "Sends a frame of kind 81 (hex) with a payload of 10 bytes, and \
+               after the answer an ECHO of 5 letters; then the same with kind \
+               7f, on a new connection. Expects each time ERROR 3, then the \
+               reply, each within 3 s.",
         steps: 4..=5,
         rule: (4, 4),
         tags: HOSTILE,

@@ -9,6 +9,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S5-01",
         title: "cuts a silent client after TCP_IDLE_MS",
+        does: "TCP_IDLE_MS=600. A connects and stays silent; B exchanges an \
+               ECHO and is silent from then on. Expects that each gets ERROR 5 \
+               within 600 ms of silence, then FIN; and A not before 540 ms.",
         steps: 5..=5,
         rule: (5, 1),
         tags: TIMED,
@@ -25,6 +28,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S5-02",
         title: "cuts a client that sends a byte now and then",
+        does: "TCP_FRAME_MS=600 and TCP_IDLE_MS=600. Sends the bytes of one \
+               ECHO, one every 100 ms, for at most 2 s. Expects ERROR 5 \
+               between 540 and 600 ms after the connect, then FIN.",
         steps: 5..=5,
         rule: (5, 1),
         tags: TIMED,
@@ -41,6 +47,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S5-03",
         title: "does not cut a client that keeps to the limits",
+        does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. Sends six ECHOs on one \
+               connection, each 400 ms after the reply to the one before. \
+               Expects each reply within 3 s.",
         steps: 5..=5,
         rule: (5, 3),
         tags: &[Tag::Timed, Tag::Starts],
@@ -56,6 +65,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S5-04",
         title: "loses no byte to a timer",
+        does: "TCP_IDLE_MS=600 and TCP_FRAME_MS=4000. Sends an ECHO of 12 \
+               letters in pieces of 2, 7 and 8 bytes, with pauses of 200 and \
+               900 ms. Expects the reply within 3 s of the last piece; then it \
+               sends FIN, and expects FIN.",
         steps: 5..=5,
         rule: (5, 3),
         tags: &[Tag::Timed, Tag::Starts],
@@ -75,6 +88,11 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S5-05",
         title: "40 half headers hold nobody up, and are cut",
+        does: "TCP_FRAME_MS=600 and TCP_IDLE_MS=10000. 40 clients send 2 bytes \
+               of a header and stop; a normal client sends four ECHOs, 100 ms \
+               apart, and a fifth at the end. Expects each reply within 3 s; \
+               ERROR 5, then FIN, for the first of the 40 after 540 to 600 ms, \
+               and for the others within 1 s.",
         steps: 5..=5,
         rule: (5, 1),
         tags: TIMED,
@@ -91,6 +109,10 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S5-06",
         title: "closes on a client that never reads",
+        does: "TCP_WRITE_MS=600. Sends ECHOs of 60 000 bytes and never reads. \
+               Expects that the server stops taking them before 64 MiB, and \
+               closes within 600 ms (1 s more is granted) after the last byte \
+               has moved.",
         steps: 5..=5,
         rule: (5, 2),
         tags: TIMED,
