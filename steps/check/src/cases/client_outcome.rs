@@ -24,11 +24,12 @@ pub const CASES: &[Case] = &[
         rule: (5, 8),
         tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
         why: "The first attempt was sent, and nobody knows what became of it. \
-              That later ones were refused does not undo it: whoever reads a \
-              3 asks elsewhere, and it may be done twice.",
+              That later ones were refused does not undo it. A caller that \
+              gets a 3 may ask another server, and the request is executed \
+              twice.",
         hint: Hint {
-            meaning: "Your client judges by its last attempt, and forgets \
-                      that an earlier one may have been executed.",
+            meaning: "Your client judges by its last attempt, and forgets that \
+                      an earlier one may have been executed.",
             look: "what you remember of an attempt when the next one begins",
         },
         script: c5_12,
@@ -45,11 +46,11 @@ pub const CASES: &[Case] = &[
         rule: (5, 6),
         tags: FAULT,
         why: "ERROR 6 says two things: not executed, and come back later. So \
-              the client may ask again, after its wait; and if the server \
-              stays busy, the outcome is known: exit code 3.",
+              the client may ask again, after its wait. If the server stays \
+              busy, the outcome is known all the same: exit code 3.",
         hint: Hint {
-            meaning: "ERROR 6 and 8 may be asked again; they say for certain \
-                      that nothing was executed.",
+            meaning: "After ERROR 6 or 8 a client may ask again; they say for \
+                      certain that nothing was executed.",
             look: "the table of error codes: which may be retried?",
         },
         script: c5_13,

@@ -23,12 +23,12 @@ pub const CASES: &[Case] = &[
         steps: 5..=5,
         rule: (5, 8),
         tags: FAULT,
-        why: "Nobody listened, so the request was certainly not executed. \
-              That is worth a code of its own: who gets a 3 may safely ask \
-              again, or somebody else.",
+        why: "Nobody listened, so the request was certainly not executed. That \
+              is worth an exit code of its own: a caller that gets a 3 may \
+              safely ask again, or ask another server.",
         hint: Hint {
-            meaning: "The outcome is known here: never connected, so never \
-                      executed.",
+            meaning: "The outcome is known here: your client never connected, \
+                      so nothing was executed.",
             look: "which of your exit codes a failed connect leads to",
         },
         script: c5_01,
@@ -44,8 +44,8 @@ pub const CASES: &[Case] = &[
         rule: (5, 6),
         tags: FAULT,
         why: "The server dropped two connections after it had read the \
-              request. An ECHO does no harm twice, so the client may ask \
-              again, and the third attempt is answered.",
+              request. An ECHO does no harm when it is done twice, so the \
+              client may ask again. The third attempt is answered.",
         hint: Hint {
             meaning: "Your client gave up, although an ECHO may be repeated \
                       and attempts were left.",
@@ -67,12 +67,13 @@ pub const CASES: &[Case] = &[
         rule: (5, 5),
         tags: FAULT,
         why: "Without a wait, a client asks a server in trouble ten thousand \
-              times a second. Without a cap, it waits for hours. Without an \
+              times a second. Without a cap, it may wait for hours. Without an \
               end, it never tells anyone that it did not work.",
         hint: Hint {
-            meaning: "The attempts or the waits between them are not those \
-                      of the contract.",
-            look: "where attempts are counted, and min(CAP, BASE * 2^(k-1))",
+            meaning: "The attempts or the waits between them are not those of \
+                      the contract.",
+            look: "where attempts are counted, and how long each wait may be \
+                   (rule 5)",
         },
         script: c5_05,
     },
@@ -85,16 +86,16 @@ pub const CASES: &[Case] = &[
         rule: (5, 6),
         tags: FAULT,
         why: "ERROR 4 says: not executed, and the same request will get the \
-              same answer. To ask again is load without hope.",
+              same answer. Asking again only adds load.",
         hint: Hint {
             meaning: "ERROR 4 is final: asking again will not help.",
-            look: "the table of what may be retried",
+            look: "the table of error codes: which may be retried?",
         },
         script: c5_06,
     },
     Case {
         id: "C5-11",
-        title: "8 clients that lose the server do not return in step",
+        title: "8 clients that lose the server do not return together",
         does: "8 clients at the default settings: closes their first \
                connections all together, when the 8 requests are there, and \
                later ones as soon as the request has come. Expects at least 5 \
@@ -103,13 +104,13 @@ pub const CASES: &[Case] = &[
         steps: 5..=5,
         rule: (5, 5),
         tags: FAULT,
-        why: "When a server comes back, all that lost it are there at once, \
-              and again together after each wait: the load that stopped it \
-              stops it again. A random wait spreads them.",
+        why: "When a server comes back, all clients that lost it are there at \
+              once, and then again together after each wait. The load that \
+              stopped it stops it again. A random wait spreads them.",
         hint: Hint {
-            meaning: "All clients wait equally long: there is no randomness \
-                      in the wait.",
-            look: "the wait is a random part of its ceiling, from 0 on",
+            meaning: "All clients wait equally long: there is no randomness in \
+                      the wait.",
+            look: "how the length of a wait is chosen",
         },
         script: c5_11,
     },

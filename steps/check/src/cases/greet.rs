@@ -19,14 +19,14 @@ pub const CASES: &[Case] = &[
         steps: 1..=1,
         rule: (1, 1),
         tags: &[],
-        why: "The smallest conversation there is: the client says a word, \
-              the server answers and ends. The client does not end its own \
+        why: "The smallest conversation there is: the client says something, \
+              the server answers and closes. The client does not end its own \
               direction first, so a server that waits for the end of the \
               stream waits for ever.",
         hint: Hint {
-            meaning: "Your server reads until EOF, or forgot to answer, or \
-                      to close.",
-            look: "read once, write the greeting, close",
+            meaning: "Your server reads until EOF, or it does not answer, or \
+                      it does not close.",
+            look: "what your server waits for before it answers",
         },
         script: s1_01,
     },
@@ -40,9 +40,10 @@ pub const CASES: &[Case] = &[
         rule: (1, 1),
         tags: &[],
         why: "A server is a loop around accept. The first client is the one \
-              you tried by hand; the second one is the test.",
+              you tried by hand; the second one shows whether the loop is \
+              there.",
         hint: Hint {
-            meaning: "Your server serves some clients and then no more.",
+            meaning: "Your server serves a few clients, and then no more.",
             look: "the loop around accept: what ends it?",
         },
         script: s1_02,
@@ -57,13 +58,13 @@ pub const CASES: &[Case] = &[
         steps: 1..=5,
         rule: (1, 2),
         tags: &[Tag::Hostile],
-        why: "A client that crashes, or a port scanner, leaves a reset where \
-              a request was due. To read or write then is an error, and that \
-              error belongs to one client; it must not reach the accept loop.",
+        why: "A client that crashes, or a port scanner, leaves a reset where a \
+              request was due. Reading or writing then fails. That error \
+              belongs to one client, and must not reach the accept loop.",
         hint: Hint {
-            meaning: "An error on one connection ended or blocked the server.",
-            look: "where an error of read or write goes: only that client \
-                   may end",
+            meaning: "An error on one connection ended the server, or blocked \
+                      it.",
+            look: "where an error of read or write goes, and what it ends",
         },
         script: s1_03,
     },
@@ -77,12 +78,13 @@ pub const CASES: &[Case] = &[
         steps: 1..=5,
         rule: (1, 3),
         tags: &[Tag::Starts, Tag::Places],
-        why: "Sooner or later somebody starts the server twice. The second \
-              one must not hang, and must not share the port in silence: it \
-              says which address is taken, and ends with an error.",
+        why: "Sooner or later somebody starts the server twice. The second one \
+              must not hang, and must not share the port in silence. It says \
+              which address is taken, and ends with an error.",
         hint: Hint {
-            meaning: "The error of bind was ignored, or says too little.",
-            look: "what you do when bind fails: name the address, exit 1",
+            meaning: "The error of bind was ignored, or the message says too \
+                      little.",
+            look: "what your program does and prints when bind fails",
         },
         script: s1_04,
     },
@@ -95,12 +97,12 @@ pub const CASES: &[Case] = &[
         steps: 1..=5,
         rule: (1, 3),
         tags: &[Tag::Starts, Tag::Places],
-        why: "The side that closes first remembers the connection for a \
-              minute (TIME_WAIT). Without one socket option, bind then says \
-              that the address is in use, though no program is there.",
+        why: "The side that closes first remembers the connection for about a \
+              minute (TIME_WAIT). In that time bind may say that the address \
+              is in use, though no program is there.",
         hint: Hint {
             meaning: "A connection in TIME_WAIT still holds the port.",
-            look: "a socket option to set before bind",
+            look: "the options of your listening socket",
         },
         script: s1_05,
     },
@@ -184,7 +186,9 @@ pub fn trace(lab: &Lab, text: &str) {
     let signs = ["Traceback (most", "panicked at", "\n\tat ", "goroutine 1 ["];
     if signs.iter().any(|sign| text.contains(sign)) {
         let mut failure = lab.fail("a message", "a stack trace");
-        failure.meaning = "Who starts your program is not who wrote it.".into();
+        failure.meaning = "The person who starts your program may not be the \
+                           one who wrote it."
+            .into();
         failure.look = "catch this error, and say it in one line".into();
         lab.warn(failure);
     }

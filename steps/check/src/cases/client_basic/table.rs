@@ -14,13 +14,13 @@ pub const CASES: &[Case] = &[
         steps: 1..=3,
         rule: (1, 4),
         tags: &[],
-        why: "The answer was sent in one write and arrives in fourteen reads. \
-              What ends it is the end of the stream and nothing else. And the \
-              server can only know that the request is over when the client \
-              ends its own direction.",
+        why: "The answer comes one byte at a time. Only the end of the stream \
+              says that it is complete. And the server can only know that the \
+              request is over when the client ends its own direction.",
         hint: Hint {
-            meaning: "Your client read once and took that for all.",
-            look: "the loop around read: it ends at EOF",
+            meaning: "Your client read once and took that for the whole \
+                      answer.",
+            look: "the loop around read: what ends it?",
         },
         script: c1_01,
     },
@@ -33,13 +33,14 @@ pub const CASES: &[Case] = &[
         steps: 1..=4,
         rule: (1, 4),
         tags: &[Tag::Hostile],
-        why: "The most frequent error of all: the server does not run. Who \
-              reads the message wants to know who was asked and what to do; a \
-              script that calls the client reads only the exit code.",
+        why: "The most frequent error of all: the server does not run. Whoever \
+              reads the message wants to know which address was tried and what \
+              to do next. A script that calls the client reads only the exit \
+              code.",
         hint: Hint {
-            meaning: "The error of connect was swallowed, or waited out.",
-            look: "what happens when connect fails: a message on stderr, \
-                   exit 1",
+            meaning: "The error of connect was ignored, or your client went on \
+                      waiting after it.",
+            look: "what your client does when connect fails",
         },
         script: c1_02,
     },
@@ -53,19 +54,20 @@ pub const CASES: &[Case] = &[
         steps: 2..=4,
         rule: (2, 4),
         tags: &[],
-        why: "A client that sends all before it reads works until all buffers \
-              between the two ends are full. Then it waits for the server to \
-              read, and the server waits for it to read: for ever.",
+        why: "A client that sends everything before it reads works until all \
+              buffers between the two ends are full. Then it waits for the \
+              server to read, and the server waits for it to read: for ever.",
         hint: Hint {
-            meaning: "Your client sends all before it reads: both ends wait \
-                      for the other one to read.",
-            look: "how you do both at the same time: a thread, a task, select",
+            meaning: "Your client sends everything before it reads: both ends \
+                      wait for the other one to read.",
+            look: "how you do both at the same time: can it read while a write \
+                   waits?",
         },
         script: c2_01,
     },
     Case {
         id: "C4-01",
-        title: "refuses a reply whose length cannot be",
+        title: "refuses a reply with an impossible length",
         does: "Answers the request with `ff ff ff ff` and nothing more, and a \
                second run with `00 00 00 00`. Expects each time an exit code \
                from 1 to 100 within 1 s, no further connection, and nothing on \
@@ -74,11 +76,10 @@ pub const CASES: &[Case] = &[
         rule: (4, 8),
         tags: &[Tag::Hostile],
         why: "A server can be broken, hostile, or not the one you meant. The \
-              client checks the length as hard as a server does, and does not \
-              wait for bytes that will never come.",
+              client checks the length as strictly as a server does, and does \
+              not wait for bytes that will never come.",
         hint: Hint {
-            meaning: "Your client believed the length of the reply, and \
-                      waits.",
+            meaning: "Your client believed the length of the reply, and waits.",
             look: "the line after you read the 4 length bytes",
         },
         script: c4_01,
@@ -99,8 +100,8 @@ pub const CASES: &[Case] = &[
               it.",
         hint: Hint {
             meaning: "Your client takes one read for one reply.",
-            look: "where bytes are kept between two reads, until a frame is \
-                   whole",
+            look: "what you do when a read brings half a reply, or more than \
+                   one",
         },
         script: c4_02,
     },

@@ -15,12 +15,12 @@ pub const CASES: &[Case] = &[
         steps: 5..=5,
         rule: (5, 4),
         tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
-        why: "A firewall that drops, a machine that is off: nothing comes \
-              back, not even a refusal. Left alone, the system tries for two \
-              minutes.",
+        why: "A firewall that drops packets, a machine that is off: nothing \
+              comes back, not even a refusal. Left alone, the system tries for \
+              about two minutes.",
         hint: Hint {
-            meaning: "The connect is left to the system, which tries for two \
-                      minutes.",
+            meaning: "The connect is left to the system, which tries for about \
+                      two minutes.",
             look: "the limit of a connect: TCP_CONNECT_MS",
         },
         script: c5_02,
@@ -35,15 +35,15 @@ pub const CASES: &[Case] = &[
         steps: 5..=5,
         rule: (5, 4),
         tags: FAULT,
-        why: "Connected, asked, and then nothing: the server may have done \
-              the work, or not. So the outcome is unknown. And the connection \
-              is of no more use: a late reply on it would be taken for the \
-              next request's.",
+        why: "Connected, asked, and then nothing: the server may have done the \
+              work, or not. So the outcome is unknown. And the connection is \
+              of no more use: a late reply on it would be taken for the reply \
+              to the next request.",
         hint: Hint {
-            meaning: "The wait for a reply has no limit, or a timed out \
-                      connection is kept.",
-            look: "the limit of an attempt, TCP_REQUEST_MS, and what is \
-                   closed after it",
+            meaning: "The wait for a reply has no limit, or a connection that \
+                      timed out is kept.",
+            look: "the limit of an attempt, TCP_REQUEST_MS, and what is closed \
+                   after it",
         },
         script: c5_03,
     },
@@ -60,7 +60,7 @@ pub const CASES: &[Case] = &[
               one comes well within it, one byte in each packet.",
         hint: Hint {
             meaning: "Your client takes one read for one reply.",
-            look: "how you read a frame: until all its bytes are there",
+            look: "what you do when a read brings only a part of a reply",
         },
         script: c5_07,
     },
@@ -73,9 +73,9 @@ pub const CASES: &[Case] = &[
         steps: 5..=5,
         rule: (5, 6),
         tags: FAULT,
-        why: "The server broke the protocol. Nobody knows what it did with \
-              the request, and asking it again would only get more of the \
-              same: this is reported, and not repeated.",
+        why: "The server broke the protocol. You cannot know what it did with \
+              the request, and asking again would only get more of the same. \
+              So this is reported, and not repeated.",
         hint: Hint {
             meaning: "The length was believed, or the request repeated.",
             look: "the check of a reply's length, and where its error goes",
@@ -91,12 +91,12 @@ pub const CASES: &[Case] = &[
         steps: 5..=5,
         rule: (5, 8),
         tags: FAULT,
-        why: "Half an answer looks like an answer. Who reads stdout cannot \
-              tell, so nothing is printed until the frame is whole; and since \
-              the outcome is unknown, the exit code is 4.",
+        why: "Half an answer looks like an answer, and a script that reads \
+              stdout cannot tell. So nothing is printed until the frame is \
+              whole; and since the outcome is unknown, the exit code is 4.",
         hint: Hint {
             meaning: "A part of a reply was taken for a reply, or its end for \
-                      a good end.",
+                      a normal end.",
             look: "what you do at EOF inside a frame",
         },
         script: c5_09,
@@ -111,13 +111,13 @@ pub const CASES: &[Case] = &[
         steps: 5..=5,
         rule: (5, 4),
         tags: FAULT,
-        why: "Fifty attempts of 200 ms are ten seconds. Who asked wants an \
-              answer, or a no, by the deadline: it counts everything, waits \
-              and attempts, and cuts the one that is under way.",
+        why: "Fifty attempts of 200 ms are ten seconds. The caller wants an \
+              answer or a no by the deadline. It counts everything, waits and \
+              attempts, and cuts the attempt that is under way.",
         hint: Hint {
             meaning: "The deadline is not checked, or not inside an attempt.",
-            look: "what is left of TCP_DEADLINE_MS limits each attempt and \
-                   each wait",
+            look: "where TCP_DEADLINE_MS is checked: in attempts, and in \
+                   waits?",
         },
         script: c5_10,
     },

@@ -5,7 +5,7 @@ use crate::case::{Case, Hint, Tag};
 
 const PARSER: Hint = Hint {
     meaning: "Your server takes one read for one message.",
-    look: "where bytes are kept between two reads, until a frame is whole",
+    look: "what you do when a read brings half a frame, or more than one",
 };
 
 pub const CASES: &[Case] = &[
@@ -18,14 +18,14 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],
-        why: "The frame: four bytes of length, most significant first, one \
+        why: "A frame is four bytes of length, most significant first, one \
               byte of kind, then the payload. The length counts the kind and \
-              the payload and not itself. Each other reading looks just as \
-              natural, and talks to nobody.",
+              the payload, but not itself. Every other reading looks just as \
+              natural, but no other program understands it.",
         hint: Hint {
-            meaning: "It waits for more. Little endian makes 6 a length of \
-                      100 663 296; and N counts the kind, so that only N - 1 \
-                      bytes follow it.",
+            meaning: "Your server waits for more bytes. In little endian a \
+                      length of 6 reads as 100 663 296. And N counts the kind, \
+                      so only N - 1 bytes of payload follow.",
             look: "how you read the 4 bytes of the length",
         },
         script: s4_01,
@@ -38,8 +38,8 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 2),
         tags: &[],
-        why: "N = 1 is a frame: a kind and nothing else. Zero bytes of payload \
-              are easily taken for the end of the stream, or for no message.",
+        why: "N = 1 is a frame: a kind and nothing else. A payload of 0 bytes \
+              is easily taken for the end of the stream, or for no message.",
         hint: Hint {
             meaning: "A payload of 0 bytes was taken for no message at all.",
             look: "the smallest frame: N = 1, no payload",
@@ -55,8 +55,8 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 2),
         tags: &[],
-        why: "A limit is a number, and the number itself is inside. An honest \
-              client that uses all it is given must not be refused by one.",
+        why: "A limit is a number, and the number itself is still allowed. An \
+              honest client that uses all it is given must not be refused.",
         hint: Hint {
             meaning: "The largest legal frame was refused or cut.",
             look: "the comparison with the limit: < or <=? N or payload?",
@@ -71,9 +71,9 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],
-        why: "The network may slice a message wherever it likes, also inside \
-              the length. On your own machine it almost never does; behind a \
-              slow line it does so all the time.",
+        why: "The network may slice a message anywhere, also inside the \
+              length. On your own machine it almost never does; on a slow line \
+              it does so all the time.",
         hint: PARSER,
         script: s4_08,
     },
@@ -100,9 +100,9 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],
-        why: "The end of a read has nothing to do with the end of a frame. \
-              The first frame is answered at once; the seven bytes behind it \
-              have to be kept until their rest has come.",
+        why: "The end of a read has nothing to do with the end of a frame. The \
+              first frame is answered at once; the seven bytes behind it \
+              belong to the next one.",
         hint: PARSER,
         script: s4_10,
     },
@@ -116,7 +116,7 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 5),
         tags: &[Tag::Hostile],
-        why: "The client ends inside a frame. What is there is no message, \
+        why: "The client ends inside a frame. What is there is not a message, \
               however much it looks like one: half a number is not a smaller \
               number. The whole frames before it are answered.",
         hint: Hint {
@@ -136,26 +136,27 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 1),
         tags: &[],
-        why: "All of it at once: sizes and slices are drawn from the seed. \
-              What survives this survives a network.",
+        why: "Sizes and slices are random, drawn from the seed. A test by hand \
+              tries a few ways to slice a stream; a network sooner or later \
+              tries them all.",
         hint: PARSER,
         script: s4_14,
     },
     Case {
         id: "S4-15",
-        title: "answers 50 requests before it ends",
+        title: "answers 50 requests although the client has ended",
         does: "Sends 50 ECHOs of 6 letters in one write, then FIN. Expects 50 \
                replies in order, then FIN, within 3 s.",
         steps: 4..=5,
         rule: (4, 6),
         tags: &[],
         why: "A client may send all it wants, end its direction, and then \
-              read. Its FIN means \"I have no more to ask\", and not \"I do \
-              not want your answers\".",
+              read. Its FIN means \"I have nothing more to ask\", and not \"I \
+              do not want your answers\".",
         hint: Hint {
-            meaning: "At the client's FIN your server closed and dropped the \
+            meaning: "At the client's FIN your server closed, and dropped the \
                       replies that it still owed.",
-            look: "what happens at EOF: first send what is owed, then close",
+            look: "what happens at EOF: is anything still owed?",
         },
         script: s4_15,
     },

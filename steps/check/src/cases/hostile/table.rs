@@ -7,14 +7,14 @@ use crate::wire::{ECHO_REPLY, ERROR, echo};
 const BELIEVES: Hint = Hint {
     meaning: "Your server believed the length, and waits for bytes that will \
               never come.",
-    look: "the line after you read the 4 length bytes: check it BEFORE \
-           allocating or reading",
+    look: "the line after you read the 4 length bytes: is N checked before it \
+           is used?",
 };
 
 const STREAM: Hint = Hint {
     meaning: "An unknown kind is no reason to end: the frame was whole, and \
-              the stream is still in step.",
-    look: "the last branch of what you do with a kind",
+              the next one begins right after it.",
+    look: "what you do with a kind that you do not know",
 };
 
 const HOSTILE: &[Tag] = &[Tag::Hostile];
@@ -29,9 +29,9 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
-        why: "65 537 is the first length that is too much. A limit that is \
-              off by one is found by whoever looks for it, and the buffer \
-              behind it is one byte too small.",
+        why: "65 537 is the first length that is too large. A limit that is \
+              off by one is found by anyone who looks for it, and the buffer \
+              behind it is then one byte too small.",
         hint: Hint {
             meaning: "The limit is off by one, or it counts the payload only.",
             look: "the comparison with the limit: N may be at most 65 536",
@@ -48,29 +48,31 @@ pub const CASES: &[Case] = &[
         tags: HOSTILE,
         why: "Four bytes cost the sender nothing. A server that believes them \
               sets memory aside, or waits for 4 GB; a few such clients are \
-              enough. What is needed to refuse is there with the fourth byte.",
+              enough to stop it. All that is needed to refuse is there with \
+              the fourth byte.",
         hint: Hint {
-            meaning: "Your server believed the length, and waits for 4 GB \
-                      that will never come.",
+            meaning: "Your server believed the length, and waits for 4 GB that \
+                      will never come.",
             look: BELIEVES.look,
         },
         script: |lab| refuse(lab, &[0xff; 4], 1),
     },
     Case {
         id: "S4-06",
-        title: "refuses a length that is negative with a sign",
+        title: "refuses a length that looks negative: 80 00 00 00",
         does: "Sends `80 00 00 00` and nothing more. Expects ERROR 1 within 1 \
                s, then FIN, and that a new client is answered.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
-        why: "80 00 00 00 is the smallest number of a signed 32-bit type: less \
-              than any limit, so that the check passes. What is done with it \
-              next has ended many a program.",
+        why: "80 00 00 00 is the smallest number of a signed 32-bit type. It \
+              is less than any limit, so a comparison with the limit lets it \
+              through. Many a program has crashed on what it did with such a \
+              length next.",
         hint: Hint {
-            meaning: "With a sign this length is negative, and so below the \
-                      limit.",
-            look: "the type of the length: it has no sign",
+            meaning: "In a signed type this length is negative, and so below \
+                      the limit.",
+            look: "the type in which your program keeps the length",
         },
         script: |lab| refuse(lab, &[0x80, 0, 0, 0], 1),
     },
@@ -82,12 +84,13 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
-        why: "Each frame has a kind, so N = 0 is no frame. A server that reads \
-              a kind from it reads the next frame's first byte, or outside of \
-              an array; one that skips it can be kept busy for ever.",
+        why: "Each frame has a kind, so N = 0 is no frame. A server that looks \
+              for a kind all the same takes a byte of the next frame, or reads \
+              outside of an array. One that skips such frames can be kept busy \
+              for ever.",
         hint: Hint {
             meaning: "N = 0 was taken for an empty message.",
-            look: "the check of the length: it has a lower end, too",
+            look: "the check of the length: which values does it let through?",
         },
         script: |lab| refuse(lab, &[0; 4], 2),
     },
@@ -101,9 +104,10 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
-        why: "Whatever listens is visited: by browsers, scanners, and people \
+        why: "Whatever listens gets visitors: browsers, scanners, and people \
               with a terminal. Their first four bytes, read as a length, are \
-              far too large, and so the stranger is told so at once.",
+              far too large. So such a visitor gets an error at once, and \
+              nobody waits.",
         hint: BELIEVES,
         script: s4_12,
     },
@@ -116,23 +120,23 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 4),
         tags: &[],
-        why: "One day a newer client will use a kind that this server does \
-              not know. It must learn that, and be able to go on: the length \
-              was right, so the next frame is where it should be.",
+        why: "One day a newer client will use a kind that this server does not \
+              know. The client must learn that, and be able to go on: the \
+              length was right, so the next frame is where it should be.",
         hint: STREAM,
         script: |lab| unknown_kind(lab, 0x55),
     },
     Case {
         id: "S4-16",
-        title: "one client's mistake is not another's",
+        title: "one client's mistake does not harm another",
         does: "B exchanges an ECHO. A sends `ff ff ff ff` and must get ERROR 1 \
                within 1 s, then FIN. Expects that B's next ECHO, on its old \
                connection, is answered within 3 s.",
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
-        why: "An error on one connection must end there. If it travels up to \
-              the loop that all share, the worst client decides how long the \
+        why: "An error on one connection must end there. If it reaches the \
+              loop that all share, the worst client decides how long the \
               others are served.",
         hint: Hint {
             meaning: "The fatal error of one client reached another one.",
@@ -150,9 +154,9 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
-        why: "After a bad length nobody knows where the next frame begins. \
-              Whoever goes on parsing lets the sender choose: the payload of \
-              the refused frame may look like a valid request.",
+        why: "After a bad length nobody knows where the next frame begins. A \
+              server that goes on parsing lets the sender choose: the payload \
+              of the refused frame may look like a valid request.",
         hint: Hint {
             meaning: "Your server went on parsing after a fatal error.",
             look: "what your read loop does after it has sent the ERROR",
@@ -168,16 +172,16 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 3),
         tags: HOSTILE,
-        why: "To close while bytes are unread sends a reset, and a reset \
-              throws away what the other side has not read yet: the ERROR, \
-              too. On this machine it often arrives all the same; over a real \
-              network it does not.",
+        why: "Closing while bytes are unread sends a reset, and a reset throws \
+              away what the other side has not read yet: the ERROR, too. On \
+              one machine the ERROR often arrives all the same; over a real \
+              network it may not.",
         hint: BELIEVES,
         script: s4_18,
     },
     Case {
         id: "S4-19",
-        title: "answers kinds of a server with ERROR 3",
+        title: "answers a client's reply or ERROR with ERROR 3",
         does: "Sends a frame of kind 81 (hex) with a payload of 10 bytes, and \
                after the answer an ECHO of 5 letters; then the same with kind \
                7f, on a new connection. Expects each time ERROR 3, then the \
@@ -185,9 +189,9 @@ pub const CASES: &[Case] = &[
         steps: 4..=5,
         rule: (4, 4),
         tags: HOSTILE,
-        why: "A reply or an ERROR makes no sense from a client. A server that \
-              answers an ERROR with an ERROR can be led into a conversation \
-              with itself that never ends.",
+        why: "Only servers send replies and ERRORs; from a client they make no \
+              sense. But the frame is whole, so this is no reason to end: the \
+              client is told of its mistake, and its next frame is served.",
         hint: STREAM,
         script: |lab| {
             unknown_kind(lab, ECHO_REPLY)?;

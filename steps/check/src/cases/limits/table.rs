@@ -16,8 +16,8 @@ pub const CASES: &[Case] = &[
         rule: (5, 1),
         tags: TIMED,
         why: "A client that has vanished sends nothing, not even an end. \
-              Without a limit its connection stays for ever, and a server \
-              collects them until it has no descriptor left.",
+              Without a limit its connection stays for ever, and such \
+              connections add up until the server has no descriptor left.",
         hint: Hint {
             meaning: "A client that says nothing keeps its connection for \
                       ever. Does your server read TCP_IDLE_MS?",
@@ -35,27 +35,28 @@ pub const CASES: &[Case] = &[
         rule: (5, 1),
         tags: TIMED,
         why: "A timer that starts again with each byte never fires against a \
-              client that sends one byte in time, again and again (slowloris). \
-              The limit is for the frame: from its first byte to its last.",
+              client that goes on sending single bytes, each in time \
+              (slowloris). The limit is for the frame: from its first byte to \
+              its last.",
         hint: Hint {
             meaning: "Each byte starts your timer again, so that one byte in \
                       time is enough to stay for ever.",
-            look: "where the timer of a frame starts: at its first byte only",
+            look: "when the timer of a frame starts, and what starts it again",
         },
         script: s5_02,
     },
     Case {
         id: "S5-03",
-        title: "does not cut a client that keeps to the limits",
+        title: "does not cut a client that keeps the limits",
         does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. Sends six ECHOs on one \
                connection, each 400 ms after the reply to the one before. \
                Expects each reply within 3 s.",
         steps: 5..=5,
         rule: (5, 3),
         tags: &[Tag::Timed, Tag::Starts],
-        why: "A limit must never hit who keeps it. The clock starts again \
-              with each frame; one that runs from the connect cuts each \
-              client that stays longer than it.",
+        why: "A limit must never hit a client that keeps it. The clock starts \
+              again with each frame; one that runs from the connect cuts each \
+              client that stays longer than the limit.",
         hint: Hint {
             meaning: "The timer is not started again after a request.",
             look: "when the clock between two frames starts",
@@ -73,14 +74,14 @@ pub const CASES: &[Case] = &[
         rule: (5, 3),
         tags: &[Tag::Timed, Tag::Starts],
         why: "A read of exactly n bytes that a timer interrupts has already \
-              taken some of them. Thrown away, they are missing: the next \
-              \"length\" is a piece of payload. Between two pieces of this \
-              frame more time passes than may pass between two frames, but \
-              the frame keeps its own limit.",
+              taken some of them. If these are thrown away, the next \
+              \"length\" is a piece of the payload. The pause inside this \
+              frame is longer than TCP_IDLE_MS, and shorter than TCP_FRAME_MS: \
+              that is allowed.",
         hint: Hint {
-            meaning: "A timer interrupted a read, and the bytes that had \
-                      come were thrown away; or the limit between frames was \
-                      used inside one.",
+            meaning: "A timer interrupted a read, and the bytes that had come \
+                      were thrown away; or the limit between frames was used \
+                      inside one.",
             look: "what a timer does to the bytes read so far",
         },
         script: s5_04,
@@ -96,9 +97,9 @@ pub const CASES: &[Case] = &[
         steps: 5..=5,
         rule: (5, 1),
         tags: TIMED,
-        why: "The attack at full size: 40 clients send two bytes each and \
-              wait. The others are served meanwhile, and the 40 are gone \
-              when their time is up.",
+        why: "The attack at a larger scale: 40 clients send two bytes each and \
+              wait. The others are served meanwhile, and the 40 are gone when \
+              their time is up.",
         hint: Hint {
             meaning: "Clients that began a frame and stopped keep their \
                       connection, or hold up the others.",
@@ -108,7 +109,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "S5-06",
-        title: "closes on a client that never reads",
+        title: "closes the connection of a client that never reads",
         does: "TCP_WRITE_MS=600. Sends ECHOs of 60 000 bytes and never reads. \
                Expects that the server stops taking them before 64 MiB, and \
                closes within 600 ms (1 s more is granted) after the last byte \
@@ -116,13 +117,13 @@ pub const CASES: &[Case] = &[
         steps: 5..=5,
         rule: (5, 2),
         tags: TIMED,
-        why: "Replies that nobody takes pile up: in the system's buffers, \
-              then in the server's. It must stop reading, and after \
+        why: "Replies that nobody takes pile up: in the system's buffers, then \
+              in the server's memory. The server must stop reading, and after \
               TCP_WRITE_MS without progress it must close.",
         hint: Hint {
-            meaning: "A write that makes no progress is waited for without \
-                      an end.",
-            look: "the limit of a write, and what is done when it is over",
+            meaning: "A write that makes no progress is waited for without a \
+                      limit.",
+            look: "the limit of a write, and what happens when it is over",
         },
         script: s5_06,
     },
