@@ -58,8 +58,8 @@ pub const CASES: &[Case] = &[
         title: "5 attempts, with waits that grow up to a cap",
         does: "Closes each connection after its request. Expects 5 attempts at \
                the default settings, with waits of at most 100, 200, 400 and \
-               800 ms (25 % more is granted), together at least 30 ms. With \
-               TCP_ATTEMPTS=10, TCP_BACKOFF_BASE_MS=20 and \
+               800 ms (25 % and 250 ms more are granted), together at least 30 \
+               ms. With TCP_ATTEMPTS=10, TCP_BACKOFF_BASE_MS=20 and \
                TCP_BACKOFF_CAP_MS=40 it expects 10, with waits of at most 20 \
                and then 40 ms. Each time exit code 4 within 2 s of the last \
                one, and nothing on stdout.",
