@@ -47,6 +47,8 @@ pub struct Hint {
 pub struct Case {
     pub id: &'static str,
     pub title: &'static str,
+    /// What it sends and what must come back, in a few sentences.
+    pub does: &'static str,
     /// The steps whose programs must pass it.
     pub steps: RangeInclusive<u8>,
     /// The rule of the contract: `(4, 3)` is step 4, rule 3.

@@ -100,7 +100,7 @@ fn round_size(e: &Evidence) -> Option<Cause> {
         "Exactly {n} bytes came back: the size of a buffer. One read is not \
          all that was sent, and one write may take less than you gave it."
     );
-    Some((meaning, "your loop: it must go on until EOF, and write all"))
+    Some((meaning, "the loop around read and write: what ends it?"))
 }
 
 /// A byte that a text library takes for an end or for space.
@@ -127,7 +127,7 @@ fn short(e: &Evidence) -> Option<Cause> {
         (
             "The connection ended before all that was owed had been sent."
                 .into(),
-            "what happens at EOF: first send what is owed, then close",
+            "what happens at EOF: is anything still owed?",
         )
     })
 }

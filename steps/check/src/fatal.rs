@@ -105,9 +105,9 @@ impl Peer<'_> {
         failure.meaning = "Your server refused, but did not say why: whoever \
                            wrote the client has to guess."
             .into();
-        failure.look = "how you close after an error: ERROR first, then end \
-                        your direction, and read what still comes"
-            .into();
+        failure.look =
+            "what you do after an error, before you close (step 4, rule 3)"
+                .into();
         (failure, true)
     }
 
@@ -176,7 +176,7 @@ impl Peer<'_> {
                            and count on that."
             .into();
         failure.look =
-            "what you put into the text; never the bytes that came".into();
+            "what you put into the text, and where it comes from".into();
         Some((failure, true))
     }
 
@@ -193,9 +193,9 @@ impl Peer<'_> {
             "It closed while bytes were still unread: the system \
                            resets, and the ERROR may be lost with it."
                 .into();
-        failure.look = "closing: end your direction, then read and throw away \
-                        until EOF or 1 s"
-            .into();
+        failure.look =
+            "how you close, and what is still unread then (step 4, rule 3)"
+                .into();
         failure
     }
 

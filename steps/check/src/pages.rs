@@ -33,6 +33,11 @@ fn last_step(case: &Case) -> String {
 
 pub fn explain(case: &Case) -> String {
     let mut text = format!("{}  {}\n\n", case.id, case.title);
+    for (i, line) in show::wrap(case.does, 66).iter().enumerate() {
+        let label = if i == 0 { "does" } else { "" };
+        text += &format!("  {label:<8}  {line}\n");
+    }
+    text.push('\n');
     for line in show::wrap(case.why, 76) {
         text += &format!("  {line}\n");
     }
@@ -40,10 +45,19 @@ pub fn explain(case: &Case) -> String {
     text += &format!("  chapter   {}\n", case.chapter());
     text += &format!("  steps     {}\n", steps(case));
     text += &format!("  points    {}\n", case.weight());
-    for note in notes(case) {
+    let frames = becomes_frames(case)
+        .then_some("from step 4 on each message is an ECHO frame");
+    for note in notes(case).into_iter().chain(frames) {
         text += &format!("  note      {note}\n");
     }
     text
+}
+
+/// Are its messages plain bytes in the first steps, and frames later?
+fn becomes_frames(case: &Case) -> bool {
+    case.side() == Side::Server
+        && *case.steps.start() < 4
+        && *case.steps.end() >= 4
 }
 
 fn steps(case: &Case) -> String {
@@ -64,13 +78,26 @@ fn notes(case: &Case) -> Vec<&'static str> {
     .collect()
 }
 
+/// What holds for all cases, at the head of the page.
+const HEAD: &str = "\
+# The cases of the checker {#cases}
+
+This page is printed by `check page`, and a test compares the two.
+Each case says what the checker does and what it expects, and then why that \
+matters.
+FIN is the end of one direction, RST a reset.
+A limit of the contract may be missed by 250 ms.
+After each case a server must still run.
+From step 4 on, the messages of the first three groups are ECHO frames.
+After a fatal ERROR the server has 2 s for its FIN; that it closes without an \
+ERROR, or resets after it, is a warning.
+A client has 8 s to connect, and then 3 s for its request.
+Hostile and fault cases count two points, all others one.
+";
+
 /// The appendix of the book.
 pub fn page() -> String {
-    let mut text = String::from(
-        "# The cases of the checker {#cases}\n\n\
-         This page is printed by `check page`, and a test compares the two.\n\
-         Hostile and fault cases count two points, all others one.\n",
-    );
+    let mut text = String::from(HEAD);
     for side in [Side::Server, Side::Client] {
         for step in 1..=5 {
             let cases = cases::all();
@@ -103,9 +130,10 @@ fn entry(case: &Case) -> String {
     let notes = notes(case).join("; ");
     let notes = if notes.is_empty() { notes } else { format!(" · {notes}") };
     let title = format!("### {}: {} {{#{id}}}", case.id, case.title);
-    let why = sentences(case.why);
+    let (does, why) = (sentences(case.does), sentences(case.why));
     format!(
-        "\n{title}\n\n{why}\n\n{rule} · steps {} · {points} point{plural}{notes}\n",
+        "\n{title}\n\n**Does:** {does}\n\n**Why:** {why}\n\n\
+         {rule} · steps {} · {points} point{plural}{notes}\n",
         steps(case)
     )
 }

@@ -277,7 +277,7 @@ impl<'a> Peer<'a> {
             true => (
                 "Your server closed the connection, although the client has \
                  not ended: it may have more to ask.",
-                "the loop around read and write: it ends at EOF",
+                "the loop around read and write: what ends it?",
             ),
         };
         (failure.meaning, failure.look) = (meaning.into(), look.into());

@@ -7,96 +7,16 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::case::{Case, Check, Hint, Stop, Tag};
-use crate::cases::client_flood::c2_01;
+use crate::case::{Check, Hint, Stop};
 use crate::cases::stage::{AT_ONCE, START, Stage, words};
 use crate::lab::{Lab, any_port};
 use crate::peer::{End, Got, Peer};
 use crate::show;
 use crate::wire;
 
-pub const CASES: &[Case] = &[
-    Case {
-        id: "C1-01",
-        title: "prints an answer that comes in pieces",
-        steps: 1..=3,
-        rule: (1, 4),
-        tags: &[],
-        why: "The answer was sent in one write and arrives in fourteen reads. \
-              What ends it is the end of the stream and nothing else. And the \
-              server can only know that the request is over when the client \
-              ends its own direction.",
-        hint: Hint {
-            meaning: "Your client read once and took that for all.",
-            look: "the loop around read: it ends at EOF",
-        },
-        script: c1_01,
-    },
-    Case {
-        id: "C1-02",
-        title: "says that nobody listens",
-        steps: 1..=4,
-        rule: (1, 4),
-        tags: &[Tag::Hostile],
-        why: "The most frequent error of all: the server does not run. Who \
-              reads the message wants to know who was asked and what to do; a \
-              script that calls the client reads only the exit code.",
-        hint: Hint {
-            meaning: "The error of connect was swallowed, or waited out.",
-            look: "what happens when connect fails: a message on stderr, \
-                   exit 1",
-        },
-        script: c1_02,
-    },
-    Case {
-        id: "C2-01",
-        title: "sends and receives 16 MB at the same time",
-        steps: 2..=4,
-        rule: (2, 4),
-        tags: &[],
-        why: "A client that sends all before it reads works until all buffers \
-              between the two ends are full. Then it waits for the server to \
-              read, and the server waits for it to read: for ever.",
-        hint: Hint {
-            meaning: "Your client sends all before it reads: both ends wait \
-                      for the other one to read.",
-            look: "how you do both at the same time: a thread, a task, select",
-        },
-        script: c2_01,
-    },
-    Case {
-        id: "C4-01",
-        title: "refuses a reply whose length cannot be",
-        steps: 4..=5,
-        rule: (4, 8),
-        tags: &[Tag::Hostile],
-        why: "A server can be broken, hostile, or not the one you meant. The \
-              client checks the length as hard as a server does, and does not \
-              wait for bytes that will never come.",
-        hint: Hint {
-            meaning: "Your client believed the length of the reply, and \
-                      waits.",
-            look: "the line after you read the 4 length bytes",
-        },
-        script: c4_01,
-    },
-    Case {
-        id: "C4-02",
-        title: "prints replies that were merged and sliced",
-        steps: 4..=5,
-        rule: (4, 1),
-        tags: &[],
-        why: "Replies arrive as the network likes: three in one read, or one \
-              in three. Each is printed once, in order, with a newline after \
-              it.",
-        hint: Hint {
-            meaning: "Your client takes one read for one reply.",
-            look: "where bytes are kept between two reads, until a frame is \
-                   whole",
-        },
-        script: c4_02,
-    },
-];
+mod table;
+
+pub use table::CASES;
 
 fn c1_01(lab: &Lab) -> Check {
     let stage = Stage::open(lab)?;

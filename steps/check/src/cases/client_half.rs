@@ -16,48 +16,64 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C1-03",
         title: "does not take a reset for the end",
+        does: "Reads the request and FIN, answers 6 letters, and resets (RST) \
+               100 ms later. Expects an exit code that is not 0 within 8 s, \
+               and a message on stderr. If the 6 letters are not on stdout, \
+               that is a warning.",
         steps: 1..=3,
         rule: (1, 4),
         tags: HOSTILE,
-        why: "Half an answer, and then the server crashes. The end of a stream \
-              (FIN) says that all is there; a reset says that it is not. Who \
-              treats both alike reports half an answer as a whole one.",
+        why: "The server sends half an answer, and then it crashes. The end of \
+              a stream (FIN) says that all is there; a reset says that it is \
+              not. A client that treats both alike reports half an answer as a \
+              whole one.",
         hint: Hint {
             meaning: "Your client took a connection that broke for one that \
                       ended.",
-            look: "what you do with an error of read: it is not EOF",
+            look: "what you do when read fails, and what when it returns 0 \
+                   bytes",
         },
         script: c1_03,
     },
     Case {
         id: "C4-03",
-        title: "does not take half a reply for a reply",
+        title: "does not take half a reply for a whole one",
+        does: "In three runs, answers the request with the reply without its \
+               last 2 bytes, without its last 7, and not at all; each time FIN \
+               follows. Expects an exit code that is not 0 within 8 s, a \
+               message on stderr, and nothing on stdout.",
         steps: 4..=4,
         rule: (4, 8),
         tags: HOSTILE,
-        why: "The server ends in the middle of a reply, or before it. A \
-              script that calls the client sees stdout and the exit code: \
-              the one must not show half a reply, the other must say that \
-              something is missing.",
+        why: "The server ends in the middle of a reply, or before it. A script \
+              that calls the client sees stdout and the exit code. The first \
+              must not show half a reply; the second must say that something \
+              is missing.",
         hint: Hint {
             meaning: "The server ended too early, and your client took that \
-                      for a good end.",
-            look: "what you do at EOF: was each request answered, and is \
-                   nothing left in the buffer?",
+                      for a normal end.",
+            look: "what your client checks at EOF",
         },
         script: c4_03,
     },
     Case {
         id: "C4-04",
-        title: "takes an ERROR for an error",
+        title: "treats an ERROR as an error",
+        does: "Answers the request with ERROR 4, with an escape sequence in \
+               its text, then FIN; in further runs with a frame of kind 01 \
+               and of kind 82. Expects each time an exit code that is not 0 \
+               within 8 s, and nothing on stdout; after the ERROR a message \
+               on stderr. If the escape byte (1b) is on stderr, that is a \
+               warning.",
         steps: 4..=4,
         rule: (4, 8),
         tags: HOSTILE,
-        why: "An ERROR is no answer: it belongs on stderr, with an exit code \
-              that is not 0. Its text comes from somebody else, and may \
-              contain what commands a terminal; so it is shown escaped.",
+        why: "An ERROR is not an answer: it belongs on stderr, with an exit \
+              code other than 0. Its text comes from somebody else, and may \
+              contain bytes that command a terminal.",
         hint: Hint {
-            meaning: "Your client does not look at the kind of what comes.",
+            meaning: "Your client does not look at the kind of the frame that \
+                      came.",
             look: "what you do with each kind that a server may send",
         },
         script: c4_04,

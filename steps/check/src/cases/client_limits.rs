@@ -5,111 +5,15 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::case::{Case, Check, Failure, Hint, Stop, Tag};
+use crate::case::{Check, Failure, Stop};
 use crate::cases::client_retry::drip;
 use crate::cases::stage::{AT_ONCE, START, Stage, quick, reply_to, words};
 use crate::lab::{Lab, SLACK, any_port};
 use crate::peer::{End, Peer};
 
-const FAULT: &[Tag] = &[Tag::Timed, Tag::Starts, Tag::Hostile];
+mod table;
 
-pub const CASES: &[Case] = &[
-    Case {
-        id: "C5-02",
-        title: "gives up on a connect that is never answered",
-        steps: 5..=5,
-        rule: (5, 4),
-        tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
-        why: "A firewall that drops, a machine that is off: nothing comes \
-              back, not even a refusal. Left alone, the system tries for two \
-              minutes.",
-        hint: Hint {
-            meaning: "The connect is left to the system, which tries for two \
-                      minutes.",
-            look: "the limit of a connect: TCP_CONNECT_MS",
-        },
-        script: c5_02,
-    },
-    Case {
-        id: "C5-03",
-        title: "gives up on a server that never answers",
-        steps: 5..=5,
-        rule: (5, 4),
-        tags: FAULT,
-        why: "Connected, asked, and then nothing: the server may have done \
-              the work, or not. So the outcome is unknown. And the connection \
-              is of no more use: a late reply on it would be taken for the \
-              next request's.",
-        hint: Hint {
-            meaning: "The wait for a reply has no limit, or a timed out \
-                      connection is kept.",
-            look: "the limit of an attempt, TCP_REQUEST_MS, and what is \
-                   closed after it",
-        },
-        script: c5_03,
-    },
-    Case {
-        id: "C5-07",
-        title: "takes a reply that comes byte by byte",
-        steps: 5..=5,
-        rule: (4, 1),
-        tags: &[Tag::Timed, Tag::Starts],
-        why: "Slow is not broken. The limit is for the whole reply, and this \
-              one comes well within it, one byte in each packet.",
-        hint: Hint {
-            meaning: "Your client takes one read for one reply.",
-            look: "how you read a frame: until all its bytes are there",
-        },
-        script: c5_07,
-    },
-    Case {
-        id: "C5-08",
-        title: "a reply length of 4 294 967 295: exit code 5 at once",
-        steps: 5..=5,
-        rule: (5, 6),
-        tags: FAULT,
-        why: "The server broke the protocol. Nobody knows what it did with \
-              the request, and asking it again would only get more of the \
-              same: this is reported, and not repeated.",
-        hint: Hint {
-            meaning: "The length was believed, or the request repeated.",
-            look: "the check of a reply's length, and where its error goes",
-        },
-        script: c5_08,
-    },
-    Case {
-        id: "C5-09",
-        title: "prints nothing of a reply that was cut short",
-        steps: 5..=5,
-        rule: (5, 8),
-        tags: FAULT,
-        why: "Half an answer looks like an answer. Who reads stdout cannot \
-              tell, so nothing is printed until the frame is whole; and since \
-              the outcome is unknown, the exit code is 4.",
-        hint: Hint {
-            meaning: "A part of a reply was taken for a reply, or its end for \
-                      a good end.",
-            look: "what you do at EOF inside a frame",
-        },
-        script: c5_09,
-    },
-    Case {
-        id: "C5-10",
-        title: "keeps its deadline, whatever the attempts",
-        steps: 5..=5,
-        rule: (5, 4),
-        tags: FAULT,
-        why: "Fifty attempts of 200 ms are ten seconds. Who asked wants an \
-              answer, or a no, by the deadline: it counts everything, waits \
-              and attempts, and cuts the one that is under way.",
-        hint: Hint {
-            meaning: "The deadline is not checked, or not inside an attempt.",
-            look: "what is left of TCP_DEADLINE_MS limits each attempt and \
-                   each wait",
-        },
-        script: c5_10,
-    },
-];
+pub use table::CASES;
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)

@@ -17,15 +17,19 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-12",
         title: "unknown once, refused since then: exit code 4",
+        does: "TCP_ATTEMPTS=3, waits of at most 40 ms. Reads the first request \
+               and closes the connection; from then on nobody listens. Expects \
+               exit code 4 within 3 s, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 8),
         tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
         why: "The first attempt was sent, and nobody knows what became of it. \
-              That later ones were refused does not undo it: whoever reads a \
-              3 asks elsewhere, and it may be done twice.",
+              That later ones were refused does not undo it. A caller that \
+              gets a 3 may ask another server, and the request is executed \
+              twice.",
         hint: Hint {
-            meaning: "Your client judges by its last attempt, and forgets \
-                      that an earlier one may have been executed.",
+            meaning: "Your client judges by its last attempt, and forgets that \
+                      an earlier one may have been executed.",
             look: "what you remember of an attempt when the next one begins",
         },
         script: c5_12,
@@ -33,15 +37,20 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-13",
         title: "asks again when the server is too busy",
+        does: "TCP_ATTEMPTS=3, waits of at most 40 ms. Answers ERROR 6 once, \
+               then the reply, and expects its text on stdout and exit code 0. \
+               In a second run it answers ERROR 6 three times, and expects \
+               nothing on stdout and exit code 3. Each attempt, and each end, \
+               must come within 1 s.",
         steps: 5..=5,
         rule: (5, 6),
         tags: FAULT,
         why: "ERROR 6 says two things: not executed, and come back later. So \
-              the client may ask again, after its wait; and if the server \
-              stays busy, the outcome is known: exit code 3.",
+              the client may ask again, after its wait. If the server stays \
+              busy, the outcome is known all the same: exit code 3.",
         hint: Hint {
-            meaning: "ERROR 6 and 8 may be asked again; they say for certain \
-                      that nothing was executed.",
+            meaning: "After ERROR 6 or 8 a client may ask again; they say for \
+                      certain that nothing was executed.",
             look: "the table of error codes: which may be retried?",
         },
         script: c5_13,

@@ -17,15 +17,18 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-01",
         title: "refused each time: exit code 3",
+        does: "TCP_ATTEMPTS=3, waits of at most 40 ms; nobody listens at the \
+               address that the client is given. Expects exit code 3 within 4 \
+               s, a message on stderr, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 8),
         tags: FAULT,
-        why: "Nobody listened, so the request was certainly not executed. \
-              That is worth a code of its own: who gets a 3 may safely ask \
-              again, or somebody else.",
+        why: "Nobody listened, so the request was certainly not executed. That \
+              is worth an exit code of its own: a caller that gets a 3 may \
+              safely ask again, or ask another server.",
         hint: Hint {
-            meaning: "The outcome is known here: never connected, so never \
-                      executed.",
+            meaning: "The outcome is known here: your client never connected, \
+                      so nothing was executed.",
             look: "which of your exit codes a failed connect leads to",
         },
         script: c5_01,
@@ -33,12 +36,17 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-04",
         title: "asks again when the connection is lost",
+        does: "TCP_ATTEMPTS=5, waits of at most 40 ms. After the request it \
+               closes the first connection, resets the second one (RST), and \
+               answers on the third. Expects the 2nd and 3rd attempt within 1 \
+               s each, exit code 0 within 1 s of the reply, and its text on \
+               stdout.",
         steps: 5..=5,
         rule: (5, 6),
         tags: FAULT,
         why: "The server dropped two connections after it had read the \
-              request. An ECHO does no harm twice, so the client may ask \
-              again, and the third attempt is answered.",
+              request. An ECHO does no harm when it is done twice, so the \
+              client may ask again. The third attempt is answered.",
         hint: Hint {
             meaning: "Your client gave up, although an ECHO may be repeated \
                       and attempts were left.",
@@ -49,46 +57,63 @@ pub const CASES: &[Case] = &[
     Case {
         id: "C5-05",
         title: "5 attempts, with waits that grow up to a cap",
+        does: "Closes each connection after its request. Expects 5 attempts at \
+               the default settings, with waits of at most 100, 200, 400 and \
+               800 ms (25 % and 250 ms more are granted), together at least 30 \
+               ms. With TCP_ATTEMPTS=10, TCP_BACKOFF_BASE_MS=20 and \
+               TCP_BACKOFF_CAP_MS=40 it expects 10, with waits of at most 20 \
+               and then 40 ms. Each time exit code 4 within 2 s of the last \
+               one, and nothing on stdout.",
         steps: 5..=5,
         rule: (5, 5),
         tags: FAULT,
         why: "Without a wait, a client asks a server in trouble ten thousand \
-              times a second. Without a cap, it waits for hours. Without an \
+              times a second. Without a cap, it may wait for hours. Without an \
               end, it never tells anyone that it did not work.",
         hint: Hint {
-            meaning: "The attempts or the waits between them are not those \
-                      of the contract.",
-            look: "where attempts are counted, and min(CAP, BASE * 2^(k-1))",
+            meaning: "The attempts or the waits between them are not those of \
+                      the contract.",
+            look: "where attempts are counted, and how long each wait may be \
+                   (rule 5)",
         },
         script: c5_05,
     },
     Case {
         id: "C5-06",
         title: "does not ask again after a definite error",
+        does: "TCP_ATTEMPTS=5. Answers the request with ERROR 4, and in \
+               further runs with ERROR 1, 2, 3, 7 and 9. Expects each time \
+               exit code 6 within 1 s, no second connection, and nothing on \
+               stdout.",
         steps: 5..=5,
         rule: (5, 6),
         tags: FAULT,
         why: "ERROR 4 says: not executed, and the same request will get the \
-              same answer. To ask again is load without hope.",
+              same answer. Asking again only adds load.",
         hint: Hint {
             meaning: "ERROR 4 is final: asking again will not help.",
-            look: "the table of what may be retried",
+            look: "the table of error codes: which may be retried?",
         },
         script: c5_06,
     },
     Case {
         id: "C5-11",
-        title: "8 clients that lose the server do not return in step",
+        title: "8 clients that lose the server do not return together",
+        does: "8 clients at the default settings: closes their first \
+               connections all together, when the 8 requests are there, and \
+               later ones as soon as the request has come. Expects at least 5 \
+               attempts of each, and that the 3rd or the 4th waits of the 8 \
+               are spread over more than 60 ms.",
         steps: 5..=5,
         rule: (5, 5),
         tags: FAULT,
-        why: "When a server comes back, all that lost it are there at once, \
-              and again together after each wait: the load that stopped it \
-              stops it again. A random wait spreads them.",
+        why: "When a server comes back, all clients that lost it are there at \
+              once, and then again together after each wait. The load that \
+              stopped it stops it again. A random wait spreads them.",
         hint: Hint {
-            meaning: "All clients wait equally long: there is no randomness \
-                      in the wait.",
-            look: "the wait is a random part of its ceiling, from 0 on",
+            meaning: "All clients wait equally long: there is no randomness in \
+                      the wait.",
+            look: "how the length of a wait is chosen",
         },
         script: c5_11,
     },

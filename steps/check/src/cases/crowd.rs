@@ -19,37 +19,46 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S3-05",
         title: "answers 100 clients that came while it was stopped",
+        does: "Stops the server (SIGSTOP), begins 100 connects, and lets it go \
+               on (SIGCONT) after 0.2 s; then each client sends 8 letters. \
+               Expects all 100 answers within 10 s. If its queue has no room \
+               for all 100, that is a warning.",
         steps: 3..=5,
         rule: (3, 1),
         tags: CROWD,
-        why: "A server that is held up for a moment finds a crowd at its \
-              door. The system keeps them in a queue whose length the server \
-              chose when it called listen. Who finds it full is not refused, \
-              but has to knock again after a second, and then after two more.",
+        why: "A server that is held up for a moment finds many clients \
+              waiting. The system keeps them in a queue, whose length the \
+              server chose when it called listen. A client that finds the \
+              queue full is not refused: it tries again after a second, and \
+              then after two more.",
         hint: Hint {
-            meaning: "After it had been stopped for a moment, your server \
-                      did not answer all who had come meanwhile.",
-            look: "an error that interrupts accept or a wait for events \
-                   (EINTR) ends nothing",
+            meaning: "After your server had been stopped for a moment, it did \
+                      not answer all clients that had come meanwhile.",
+            look: "what your server does when a system call is interrupted \
+                   (EINTR)",
         },
         script: s3_05,
     },
     Case {
         id: "S3-06",
         title: "lives on when no descriptor is left",
+        does: "One client is connected; then the server may open only 8 \
+               descriptors more, and 24 clients connect. Expects that the \
+               server still runs, uses less than 15 % of a core (75 ms in 0.5 \
+               s), answers the first client, and, when the 24 have left, a new \
+               one, each within 3 s.",
         steps: 3..=5,
         rule: (3, 4),
         tags: CROWD,
-        why: "Each connection costs a descriptor, and there is a limit. \
-              Beyond it accept fails, and the client stays in the queue: so \
+        why: "Each connection costs a descriptor, and their number is limited. \
+              At the limit accept fails, and the client stays in the queue; so \
               the next call fails at once, too. A server that dies of it has \
-              thrown out all its clients; one that simply tries again keeps \
-              a core busy.",
+              thrown out all its clients. One that simply tries again keeps a \
+              core busy.",
         hint: Hint {
-            meaning: "When accept fails, your server ends, spins or never \
+            meaning: "When accept fails, your server ends, spins, or never \
                       accepts again.",
-            look: "what follows an error of accept: it may pass, so wait a \
-                   moment and go on",
+            look: "what your server does after an error of accept",
         },
         script: s3_06,
     },

@@ -10,47 +10,56 @@ use crate::proc;
 pub const CASES: &[Case] = &[
     Case {
         id: "S2-01",
-        title: "answers without a newline, and without an end",
+        title: "answers without waiting for a newline or the end",
+        does: "Sends 2 letters, with no newline and no FIN. Expects them back \
+               within 3 s, nothing else in the 30 ms before and after, and a \
+               connection that stays open.",
         steps: 2..=5,
         rule: (2, 1),
         tags: &[],
-        why: "TCP knows no lines and no messages: who waits for a newline \
-              waits for something that the other side never promised to send.",
+        why: "TCP knows no lines and no messages. A server that waits for a \
+              newline waits for something that the other side never promised \
+              to send.",
         hint: Hint {
             meaning: "Your server waits for more: for a newline, for EOF, or \
                       for a full buffer.",
-            look: "what your read waits for: it should return with what is \
-                   there",
+            look: "what your read waits for before it returns",
         },
         script: s2_01,
     },
     Case {
         id: "S2-02",
         title: "returns each byte value unchanged",
+        does: "Sends a zero byte, a space, a newline, and ` x` with a zero \
+               byte, each as a message of its own; then all 256 byte values 8 \
+               times, and a zero byte, space, tab, CR and LF: 2 053 bytes, \
+               then FIN. Expects the same bytes, then FIN, within 3 s.",
         steps: 2..=5,
         rule: (2, 1),
         tags: &[],
-        why: "A text survives many mistakes that bytes do not: decoding, \
-              trimming, a terminating zero. A picture or a compressed file \
-              has all 256 values in it.",
+        why: "Text survives many mistakes that other bytes do not: decoding, \
+              trimming, a zero byte taken for the end. A picture or a \
+              compressed file has all 256 values in it.",
         hint: Hint {
-            meaning: "Your server closed before it had sent back what it \
-                      owed.",
-            look: "what happens at EOF: first send what is owed, then close",
+            meaning: "Your server closed before it had sent back what it owed.",
+            look: "what happens at EOF: is anything still owed?",
         },
         script: s2_02,
     },
     Case {
         id: "S2-04",
         title: "ends when the client ends at once",
+        does: "Connects and sends nothing but FIN. Expects no byte, and FIN \
+               within 3 s.",
         steps: 2..=5,
         rule: (2, 2),
         tags: &[],
-        why: "A read of nothing means that the client has ended. It is not \
-              an error and not an empty message; the server owes nothing, \
-              and ends its own direction.",
+        why: "A read that returns 0 bytes means that the client has ended its \
+              direction. It is not an error, and not an empty message. The \
+              server owes nothing, so it ends its own direction.",
         hint: Hint {
-            meaning: "Your server does not see EOF, or does not close at it.",
+            meaning: "Your server does not notice EOF, or does not close after \
+                      it.",
             look: "what you do when read returns 0 bytes",
         },
         script: s2_04,
@@ -58,15 +67,20 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-05",
         title: "answers each piece as it arrives",
+        does: "Sends s, l, o, w as four messages of 1 byte, each 10 ms after \
+               the answer to the one before; then `quit`, `exit`, `bye` and \
+               newlines, which mean nothing here; then 6 letters, then FIN. \
+               Expects each answer within 3 s, and FIN after the last one.",
         steps: 2..=5,
         rule: (2, 1),
         tags: &[],
-        why: "People type slowly and networks deliver in pieces. A server \
-              that answers once, or only when enough has come, works in a \
-              test that sends everything in one write, and nowhere else.",
+        why: "People type slowly, and networks deliver in pieces. A server \
+              that answers only once, or only when enough has come, passes a \
+              test that sends everything in one write, and fails everywhere \
+              else.",
         hint: Hint {
-            meaning: "Your server answered once and then no more, or it \
-                      collects until there is enough.",
+            meaning: "Your server answered once and then no more, or it waits \
+                      until enough has come.",
             look: "the loop around read and write",
         },
         script: s2_05,
@@ -74,14 +88,19 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-06",
         title: "does not spin after the client's end",
+        does: "Exchanges `hi`, sends FIN and keeps its socket. Expects that \
+               the server then uses less than 15 % of a core (75 ms in 0.5 s). \
+               It is measured up to three times; one good result is enough.",
         steps: 2..=5,
         rule: (2, 2),
         tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
-        why: "At EOF a read returns at once, and the next one, and the next. \
-              A loop that goes on reading takes a whole processor for each \
-              client that has left, and nobody sees it but the fan.",
+        why: "At EOF a read returns at once, and so does the next one, and the \
+              next. A loop that goes on reading takes a whole processor core \
+              for each client that has left. No error is reported; the machine \
+              only gets slow.",
         hint: Hint {
-            meaning: "Your server reads the end again and again.",
+            meaning: "Your server reads at the end of the stream again and \
+                      again.",
             look: "what you do when read returns 0 bytes",
         },
         script: s2_06,
@@ -89,30 +108,39 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S2-07",
         title: "lives on when a client resets in the middle",
+        does: "Five clients, one after another: each exchanges 5 letters, \
+               sends a message of 50 000 bytes without its last 7, and resets \
+               (RST). Expects that the server still runs; the next client must \
+               get its 9 letters back, and FIN when it has sent FIN, within 3 \
+               s each.",
         steps: 2..=5,
         rule: (2, 3),
         tags: &[Tag::Hostile],
-        why: "Laptops are closed and cables pulled. The write to a client \
-              that is gone fails, in some languages with a signal that ends \
-              the program. The next client must not notice.",
+        why: "Clients crash, or give up in the middle. A write to a client \
+              that is gone fails; in some languages it sends the program a \
+              signal that ends it. The next client must not notice.",
         hint: Hint {
-            meaning: "The reset of one client ended or blocked the server.",
-            look: "where an error of read or write goes; SIGPIPE",
+            meaning: "The reset of one client ended the server, or blocked it.",
+            look: "where an error of read or write goes",
         },
         script: s2_07,
     },
     Case {
         id: "S2-08",
         title: "1000 short connections leave nothing open",
+        does: "1000 clients, one after another: each sends a number of 1 to 3 \
+               digits, reads the answer, and sends FIN. Expects each answer \
+               and FIN within 3 s, and at the end at most 5 more open \
+               descriptors than before.",
         steps: 2..=5,
         rule: (2, 2),
         tags: &[Tag::Linux, Tag::Starts],
-        why: "Each connection is a descriptor, and a process has about a \
-              thousand. A server that forgets to close one now and then works \
-              all day and fails at night.",
+        why: "Each connection costs a descriptor, and a process often may have \
+              no more than 1024. A server that now and then forgets to close \
+              one works all day and fails at night.",
         hint: Hint {
-            meaning: "Descriptors stay open after their client has gone.",
-            look: "each way out of your connection's code: does it close?",
+            meaning: "Descriptors stay open after their clients have gone.",
+            look: "each way out of the code for a connection: does it close?",
         },
         script: s2_08,
     },

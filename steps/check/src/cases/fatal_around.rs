@@ -13,6 +13,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-21",
         title: "answers what came before a bad length",
+        does: "Two ECHO frames and a length of 4 294 967 295 are sent in one \
+               write; on another connection, two frames and a length of 0. \
+               Expects both replies, in order, and then ERROR 1 or 2 and FIN.",
         steps: 4..=5,
         rule: (4, 1),
         tags: &[Tag::Hostile],
@@ -30,6 +33,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S4-22",
         title: "closes soon after a fatal error, whatever still comes",
+        does: "Sends a length of 4 294 967 295, reads ERROR 1 and FIN, and \
+               goes on sending a byte each 50 ms. Expects that the server has \
+               closed 3 s after the bad length, so that a write fails.",
         steps: 4..=5,
         rule: (4, 3),
         tags: &[Tag::Timed, Tag::Hostile],

@@ -12,18 +12,24 @@ use crate::{cause_framed, show, wire};
 
 pub const CASES: &[Case] = &[Case {
     id: "S2-03",
-    title: "loses nothing of 16 MB, also to a slow reader",
+    title: "loses nothing of 16 MB, even with a slow reader",
+    does: "Sends 16 000 000 random bytes: at first without reading, until \
+           nothing has moved for 300 ms; then it reads while it sends the \
+           rest and FIN. Expects each byte back, in order, then FIN; and that \
+           never more than 3 s pass in which nothing comes. From step 4 on in \
+           payloads of 60 000 bytes.",
     steps: 2..=5,
     rule: (2, 1),
     tags: &[],
-    why: "A write may take less than it was given; small tests never show \
-          it. Here the client first sends and does not read, until nothing \
-          moves any more: then the server's writes are partial. After that \
-          it reads and compares each byte.",
+    why: "A write may take fewer bytes than it was given; small tests never \
+          show it. Here the client sends and does not read until nothing moves \
+          any more. By then all buffers are full: a write of the server waits, \
+          or takes only a part. After that the client reads, and compares each \
+          byte.",
     hint: Hint {
         meaning: "A write took only a part of the bytes, and the rest was \
                   forgotten.",
-        look: "what your write returns: how many bytes it took",
+        look: "what your write returns, and what you do with it",
     },
     script: s2_03,
 }];

@@ -14,30 +14,38 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S1-01",
         title: "greets a client and closes",
+        does: "Connects, waits 30 ms, and sends `Hello, Server!` without \
+               ending its direction. Expects nothing before that, and after it \
+               `Hello, client!` and FIN within 3 s.",
         steps: 1..=1,
         rule: (1, 1),
         tags: &[],
-        why: "The smallest conversation there is: the client says a word, \
-              the server answers and ends. The client does not end its own \
+        why: "The smallest conversation there is: the client says something, \
+              the server answers and closes. The client does not end its own \
               direction first, so a server that waits for the end of the \
               stream waits for ever.",
         hint: Hint {
-            meaning: "Your server reads until EOF, or forgot to answer, or \
-                      to close.",
-            look: "read once, write the greeting, close",
+            meaning: "Your server reads until EOF, or it does not answer, or \
+                      it does not close.",
+            look: "what your server waits for before it answers",
         },
         script: s1_01,
     },
     Case {
         id: "S1-02",
         title: "greets 20 clients, one after another",
+        does: "20 clients, one after another: each sends a short text of its \
+               own and does not end its direction. After the first one, \
+               another sends the bytes ff fe 00 80, which are no text. \
+               Expects for each `Hello, client!` and FIN within 3 s.",
         steps: 1..=1,
         rule: (1, 1),
         tags: &[],
         why: "A server is a loop around accept. The first client is the one \
-              you tried by hand; the second one is the test.",
+              you tried by hand; the second one shows whether the loop is \
+              there.",
         hint: Hint {
-            meaning: "Your server serves some clients and then no more.",
+            meaning: "Your server serves a few clients, and then no more.",
             look: "the loop around accept: what ends it?",
         },
         script: s1_02,
@@ -45,46 +53,59 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S1-03",
         title: "lives on when 20 clients reset at once",
+        does: "20 clients connect and reset (RST) without sending a byte, and \
+               3 connect and close. Expects that the server still runs, and \
+               serves a normal client within 3 s: with the greeting in step \
+               1, with the echo of 8 letters later.",
         steps: 1..=5,
         rule: (1, 2),
         tags: &[Tag::Hostile],
-        why: "A client that crashes, or a port scanner, leaves a reset where \
-              a request was due. To read or write then is an error, and that \
-              error belongs to one client; it must not reach the accept loop.",
+        why: "A client that crashes, or a port scanner, leaves a reset where a \
+              request was due. Reading or writing then fails. That error \
+              belongs to one client, and must not reach the accept loop.",
         hint: Hint {
-            meaning: "An error on one connection ended or blocked the server.",
-            look: "where an error of read or write goes: only that client \
-                   may end",
+            meaning: "An error on one connection ended the server, or blocked \
+                      it.",
+            look: "where an error of read or write goes, and what it ends",
         },
         script: s1_03,
     },
     Case {
         id: "S1-04",
         title: "says so when its port is taken",
+        does: "Starts the server a second time, on the port of the first. \
+               Expects that the second one ends within 2 s (1 s more, and as \
+               long as the first one took to start, are granted) with an exit \
+               code other than 0, and that it prints which port is taken. A \
+               message on stdout is a warning.",
         steps: 1..=5,
         rule: (1, 3),
         tags: &[Tag::Starts, Tag::Places],
-        why: "Sooner or later somebody starts the server twice. The second \
-              one must not hang, and must not share the port in silence: it \
-              says which address is taken, and ends with an error.",
+        why: "Sooner or later somebody starts the server twice. The second one \
+              must not hang, and must not share the port in silence. It says \
+              which address is taken, and ends with an error.",
         hint: Hint {
-            meaning: "The error of bind was ignored, or says too little.",
-            look: "what you do when bind fails: name the address, exit 1",
+            meaning: "The error of bind was ignored, or the message says too \
+                      little.",
+            look: "what your program does and prints when bind fails",
         },
         script: s1_04,
     },
     Case {
         id: "S1-05",
         title: "starts again on the port it just used",
+        does: "Sends `hello` and gets the answer, ends the server (SIGTERM) \
+               while the client is still there, and starts it on the same port \
+               at once. Expects that it listens again and serves a new client.",
         steps: 1..=5,
         rule: (1, 3),
         tags: &[Tag::Starts, Tag::Places],
-        why: "The side that closes first remembers the connection for a \
-              minute (TIME_WAIT). Without one socket option, bind then says \
-              that the address is in use, though no program is there.",
+        why: "The side that closes first remembers the connection for about a \
+              minute (TIME_WAIT). In that time bind may say that the address \
+              is in use, though no program is there.",
         hint: Hint {
             meaning: "A connection in TIME_WAIT still holds the port.",
-            look: "a socket option to set before bind",
+            look: "the options of your listening socket",
         },
         script: s1_05,
     },
@@ -197,10 +218,9 @@ pub fn trace(lab: &Lab, text: &str) {
     let signs = ["Traceback (most", "panicked at", "\n\tat ", "goroutine 1 ["];
     if signs.iter().any(|sign| text.contains(sign)) {
         let mut failure = lab.fail("a message", "a stack trace");
-        failure.meaning =
-            "A stack trace is for the one who wrote the program, \
-                           and not for the one who starts it."
-                .into();
+        failure.meaning = "The person who starts your program may not be the \
+                           one who wrote it."
+            .into();
         failure.look = "catch this error, and say it in one line".into();
         lab.warn(failure);
     }

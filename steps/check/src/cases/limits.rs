@@ -6,116 +6,17 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::case::{Case, Check, Failure, Hint, Tag};
+use crate::case::{Check, Failure};
 use crate::lab::{Lab, SLACK};
 use crate::peer::Peer;
 use crate::wire::echo;
 
-const TIMED: &[Tag] = &[Tag::Timed, Tag::Starts, Tag::Hostile];
+mod table;
+
+pub use table::CASES;
 
 /// The limit that these cases set, in ms.
 const LIMIT: u64 = 600;
-
-pub const CASES: &[Case] = &[
-    Case {
-        id: "S5-01",
-        title: "cuts a silent client after TCP_IDLE_MS",
-        steps: 5..=5,
-        rule: (5, 1),
-        tags: TIMED,
-        why: "A client that has vanished sends nothing, not even an end. \
-              Without a limit its connection stays for ever, and a server \
-              collects them until it has no descriptor left.",
-        hint: Hint {
-            meaning: "A client that says nothing keeps its connection for \
-                      ever. Does your server read TCP_IDLE_MS?",
-            look: "what limits the wait for the first byte of a frame",
-        },
-        script: s5_01,
-    },
-    Case {
-        id: "S5-02",
-        title: "cuts a client that sends a byte now and then",
-        steps: 5..=5,
-        rule: (5, 1),
-        tags: TIMED,
-        why: "A timer that starts again with each byte never fires against a \
-              client that sends one byte in time, again and again (slowloris). \
-              The limit is for the frame: from its first byte to its last.",
-        hint: Hint {
-            meaning: "Each byte starts your timer again, so that one byte in \
-                      time is enough to stay for ever.",
-            look: "where the timer of a frame starts: at its first byte only",
-        },
-        script: s5_02,
-    },
-    Case {
-        id: "S5-03",
-        title: "does not cut a client that keeps to the limits",
-        steps: 5..=5,
-        rule: (5, 3),
-        tags: &[Tag::Timed, Tag::Starts],
-        why: "A limit must never hit who keeps it. The clock starts again \
-              with each frame; one that runs from the connect cuts each \
-              client that stays longer than it.",
-        hint: Hint {
-            meaning: "The timer is not started again after a request.",
-            look: "when the clock between two frames starts",
-        },
-        script: s5_03,
-    },
-    Case {
-        id: "S5-04",
-        title: "loses no byte to a timer",
-        steps: 5..=5,
-        rule: (5, 3),
-        tags: &[Tag::Timed, Tag::Starts],
-        why: "A read of exactly n bytes that a timer interrupts has already \
-              taken some of them. Thrown away, they are missing: the next \
-              \"length\" is a piece of payload. Between two pieces of this \
-              frame more time passes than may pass between two frames, but \
-              the frame keeps its own limit.",
-        hint: Hint {
-            meaning: "A timer interrupted a read, and the bytes that had \
-                      come were thrown away; or the limit between frames was \
-                      used inside one.",
-            look: "what a timer does to the bytes read so far",
-        },
-        script: s5_04,
-    },
-    Case {
-        id: "S5-05",
-        title: "40 half headers hold nobody up, and are cut",
-        steps: 5..=5,
-        rule: (5, 1),
-        tags: TIMED,
-        why: "The attack at full size: 40 clients send two bytes each and \
-              wait. The others are served meanwhile, and the 40 are gone \
-              when their time is up.",
-        hint: Hint {
-            meaning: "Clients that began a frame and stopped keep their \
-                      connection, or hold up the others.",
-            look: "the limit inside a frame, also inside its header",
-        },
-        script: s5_05,
-    },
-    Case {
-        id: "S5-06",
-        title: "closes on a client that never reads",
-        steps: 5..=5,
-        rule: (5, 2),
-        tags: TIMED,
-        why: "Replies that nobody takes pile up: in the system's buffers, \
-              then in the server's. It must stop reading, and after \
-              TCP_WRITE_MS without progress it must close.",
-        hint: Hint {
-            meaning: "A write that makes no progress is waited for without \
-                      an end.",
-            look: "the limit of a write, and what is done when it is over",
-        },
-        script: s5_06,
-    },
-];
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)

@@ -7,7 +7,8 @@ use crate::lab::Lab;
 use crate::proc;
 
 const ONE_BY_ONE: Hint = Hint {
-    meaning: "Your server serves one client to the end before the next.",
+    meaning: "Your server serves one client to the end before it serves the \
+              next.",
     look: "what runs between accept and the next accept",
 };
 
@@ -15,23 +16,28 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S3-01",
         title: "a silent client delays nobody",
+        does: "Client A connects and sends nothing. Client B sends 1 byte. \
+               Expects that B gets it back within 3 s.",
         steps: 3..=5,
         rule: (3, 1),
         tags: &[],
         why: "One client that connects and says nothing is enough to stop a \
-              server that serves one after another. No malice is needed: a \
-              laptop that fell asleep does it.",
+              server that serves clients one after another. No malice is \
+              needed: a laptop that fell asleep does it.",
         hint: ONE_BY_ONE,
         script: s3_01,
     },
     Case {
         id: "S3-02",
         title: "150 clients at once, each gets its own bytes",
+        does: "150 clients connect, then each sends 100 letters of its own, \
+               then the answers are read, that of the last client first. \
+               Expects that each gets its own letters, within 3 s.",
         steps: 3..=5,
         rule: (3, 1),
         tags: &[],
         why: "A pool of four threads, or a buffer that connections share, \
-              passes each test with three clients. Here 150 are connected, all \
+              passes every test with three clients. Here 150 are connected, all \
               have asked, and the last one is read first.",
         hint: Hint {
             meaning: "Some clients are not served while others are connected: \
@@ -43,27 +49,35 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "S3-03",
-        title: "200 clients come and go, and nothing stays",
+        title: "200 clients come and go, and nothing stays open",
+        does: "200 clients, one after another: each exchanges a short text, \
+               then every second one resets (RST), and the others send FIN. \
+               Expects at the end at most 5 more open descriptors than before, \
+               within 3 s.",
         steps: 3..=5,
         rule: (3, 3),
         tags: &[Tag::Linux, Tag::Starts],
-        why: "Half of these clients leave with a reset. The way out through \
-              an error is the one on which a close is forgotten.",
+        why: "Half of these clients leave with a reset. The way out after an \
+              error is the one on which a close is easily forgotten.",
         hint: Hint {
             meaning: "Descriptors stay open after an error.",
-            look: "the way out through an error: does it close, too?",
+            look: "the way out after an error: does it close, too?",
         },
         script: s3_03,
     },
     Case {
         id: "S3-04",
         title: "a client that never reads delays nobody",
+        does: "Client A sends up to 30 MB in messages of 60 000 bytes and \
+               never reads, until nothing has moved for 300 ms. Client B sends \
+               1 byte, then 20, and expects each back within 3 s. From step 4 \
+               on, a server that takes all 30 MB gets a warning.",
         steps: 3..=5,
         rule: (3, 1),
         tags: &[Tag::Hostile],
-        why: "A write to a client that does not read waits. If anything that \
-              others need is held meanwhile, a lock or the only thread, one \
-              such client stops them all.",
+        why: "When a client does not read, the write to it blocks. If \
+              something that others need is held meanwhile, such as a lock or \
+              the only thread, one such client stops them all.",
         hint: Hint {
             meaning: "While a write to one client waits, nobody else is \
                       served.",
