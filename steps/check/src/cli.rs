@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::report::{Format, Report, Style};
 use crate::run::{self, Plan};
 use crate::say::{Unwritten, say};
-use crate::{cases, class, ending, random, target};
+use crate::{cases, class, ending, random, target, terminal};
 
 /// Tries your TCP server or client as a hostile network would
 ///
@@ -59,7 +59,10 @@ pub fn main() -> ExitCode {
     };
     ending::adopt_orphans();
     end_with_us();
-    match dispatch(cli) {
+    terminal::remember();
+    let done = dispatch(cli);
+    terminal::restore();
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -76,6 +79,7 @@ fn end_with_us() {
         std::thread::spawn(move || {
             if let Some(signal) = signals.forever().next() {
                 ending::end_all();
+                terminal::restore();
                 std::process::exit(128 + signal);
             }
         });

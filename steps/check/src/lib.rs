@@ -35,6 +35,7 @@ mod say;
 mod show;
 mod start;
 mod target;
+mod terminal;
 mod wire;
 mod words;
 

@@ -103,8 +103,8 @@ impl Peer<'_> {
         };
         let about_the_first = [
             basic, "S1-01", "S2-01", "S2-02", "S2-03", "S2-05", "S3-01",
-            "S4-02", "S4-03", "S4-08", "S4-09", "S4-10", "S4-11", "S4-14",
-            "S4-15", "S4-21",
+            "S3-02", "S3-04", "S4-02", "S4-03", "S4-08", "S4-09", "S4-10",
+            "S4-11", "S4-14", "S4-15", "S4-21",
         ];
         let is_plain = !about_the_first.contains(&self.lab.case.id);
         let is_silent = got.bytes.is_empty() && got.end == End::Open;

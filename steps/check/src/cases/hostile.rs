@@ -52,6 +52,7 @@ fn s4_12(lab: &Lab) -> Check {
 
 fn s4_13(lab: &Lab) -> Check {
     unknown_kind(lab, 0x55)?;
+    lab.hint(lab.case.hint.meaning, lab.case.hint.look);
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
     for kind in [0x00, 0x06, 0x80, 0xff] {
@@ -60,6 +61,11 @@ fn s4_13(lab: &Lab) -> Check {
     }
     client.send(&frame(0x55, &[0; 65_535]))?;
     expect_error(&mut client, 3)?;
+    lab.hint(
+        "Replies and ERRORs come in the order of the requests. Here one is \
+         missing, or out of order.",
+        "when a reply is written, and when an ERROR",
+    );
     let (a, b) = (lab.word(4), lab.word(4));
     let (a, b) = (a.as_bytes(), b.as_bytes());
     client.send(&[echo(a), frame(0x55, b"?"), echo(b)].concat())?;
@@ -77,6 +83,7 @@ fn unknown_kind(lab: &Lab, kind: u8) -> Check {
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
     client.send(&frame(kind, &[b"\x01", lab.word(9).as_bytes()].concat()))?;
+    lab.hint(lab.case.hint.meaning, lab.case.hint.look);
     expect_error(&mut client, 3)?;
     lab.hint(
         "After the unknown kind, the next good frame was not answered.",

@@ -87,7 +87,7 @@ fn s5_03(lab: &Lab) -> Check {
     lab.set("TCP_FRAME_MS", 1000);
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
-    for _ in 0..5 {
+    for _ in 0..4 {
         client.exchange(lab.word(5).as_bytes())?;
         thread::sleep(ms(400));
     }
@@ -105,7 +105,7 @@ fn never_between_frames(lab: &Lab, client: &mut Peer) -> Check {
     );
     let mut half = 0; // of the frame before
     let mut words = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..7 {
         words.push(lab.word(7));
         let bytes: Vec<u8> =
             words.iter().flat_map(|word| echo(word.as_bytes())).collect();

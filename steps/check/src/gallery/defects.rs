@@ -22,7 +22,8 @@ impl Defect {
     }
 }
 
-const WARNINGS: [&str; 6] = [
+const WARNINGS: [&str; 7] = [
+    "believes-any-text",
     "queue-of-5",
     "raw-error-text",
     "closes-silently",
@@ -164,6 +165,7 @@ pub const DEFECTS: &[Defect] = &[
     defect(5, "C5-07", "reply-in-one-read", "takes one read for one reply"),
     defect(5, "C5-08", "retries-broken-protocol", "asks again after nonsense"),
     defect(5, "C5-08", "believes-length", "waits for 4 GB"),
+    defect(5, "C5-08", "believes-any-text", "takes another text for the answer"),
     defect(5, "C5-09", "prints-half", "prints half an answer"),
     defect(5, "C5-09", "cut-is-success", "takes a cut reply for a reply"),
     defect(5, "C5-10", "no-deadline", "ignores the deadline"),

@@ -179,7 +179,9 @@ fn receive(
             }
             Parsed::NotYet => {}
             Parsed::Refuse(_) => return Ok(Outcome::Broken),
-            Parsed::Frame(REPLY, reply, _) => {
+            Parsed::Frame(REPLY, reply, _)
+                if reply == payload || on("believes-any-text") =>
+            {
                 return Ok(Outcome::Answered(reply));
             }
             Parsed::Frame(ERROR, error, _) => return Ok(refused(&error)),

@@ -42,7 +42,8 @@ pub const CASES: &[Case] = &[
               its last.",
         hint: Hint {
             meaning: "Each byte starts your timer again, so that one byte in \
-                      time is enough to stay for ever.",
+                      time is enough to stay for ever; or only the first \
+                      frame has a limit.",
             look: "when the timer of a frame starts, and what starts it again",
         },
         script: s5_02,
@@ -50,9 +51,9 @@ pub const CASES: &[Case] = &[
     Case {
         id: "S5-03",
         title: "does not cut a client that keeps the limits",
-        does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. Sends six ECHOs on one \
-               connection, each 400 ms after the reply to the one before; \
-               then eight, each write ending 6 bytes before the end of one, \
+        does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. Sends five ECHOs on \
+               one connection, each 400 ms after the reply to the one before; \
+               then seven, each write ending 6 bytes before the end of one, \
                and 200 ms apart. Expects each reply within 3 s.",
         steps: 5..=5,
         rule: (5, 3),
