@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
 
+use crate::ending;
+
 /// Marks an error: there is a result, but it cannot be written.
 #[derive(Debug)]
 pub struct Unwritten(pub String);
@@ -20,6 +22,7 @@ impl fmt::Display for Unwritten {
 /// # Errors
 /// The disk is full, for example: see [`Unwritten`].
 pub fn say(text: &str) -> Result<()> {
+    ending::wait_if_over();
     let mut out = io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

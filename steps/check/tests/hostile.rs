@@ -7,9 +7,12 @@
 mod support;
 
 use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{GALLERY, Said, check, gallery};
+use rustix::process::{Pid, Signal, kill_process};
+use support::{GALLERY, Said, alone, check, gallery};
 
 /// Tries a server that is a shell script; `$0` is the gallery.
 fn script(script: &str, more: &[&str]) -> Said {
@@ -53,6 +56,66 @@ fn listens_elsewhere() {
     assert_eq!(said.code, Some(3), "{}", said.text);
     assert!(said.text.contains("It listens on no port"), "{}", said.text);
     assert_eq!(running("sleep 86401"), 0);
+}
+
+#[test]
+fn leaves_this_machine() {
+    let said = script("echo listening on 192.0.2.1:80; sleep 86404", &[]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.contains("this machine only"), "{}", said.text);
+}
+
+/// It names a port on which another server listens.
+#[test]
+fn lets_another_one_answer() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = other.local_addr().unwrap();
+    let said = script(&format!("echo listening on {addr}; sleep 86405"), &[]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.contains("somebody else"), "{}", said.text);
+}
+
+#[test]
+fn goes_into_the_background() {
+    let script = format!("{} &", SERVE.trim_start_matches("exec "));
+    let said = self::script(&script, &[]);
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.contains("background"), "{}", said.text);
+}
+
+/// It has no limit, and keeps the machine busy, so that nobody can tell.
+#[test]
+fn makes_itself_late() {
+    let _machine = alone();
+    let cmd = format!(
+        "sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do \
+         while :; do :; done & done; \
+         exec \"$0\" server --step 5 --defect no-idle-limit --addr \"$1\"' \
+         '{GALLERY}' {{addr}}"
+    );
+    let said = check(&["server", "step5", "--case", "S5-01", "--cmd", &cmd]);
+    assert_eq!(said.code, Some(1), "{}", said.text);
+}
+
+/// Ctrl-C, at any moment: nothing is left of what was started.
+#[test]
+fn is_interrupted() {
+    let cmd = format!("sh -c 'sleep 86406 & {SERVE}' '{GALLERY}' {{addr}}");
+    for _ in 0..5 {
+        let mut checker = Command::new(env!("CARGO_BIN_EXE_check"))
+            .args(["server", "step4", "--keep-going", "--cmd", &cmd])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        while running("sleep 86406") == 0 {
+            assert!(Instant::now() < end, "nothing was started");
+        }
+        let pid = Pid::from_child(&checker);
+        kill_process(pid, Signal::INT).unwrap();
+        assert_eq!(checker.wait().unwrap().code(), Some(130));
+        assert_eq!(running("sleep 86406"), 0);
+    }
 }
 
 #[test]
