@@ -10,6 +10,7 @@ use crate::cases::client_retry::drip;
 use crate::cases::stage::{AT_ONCE, START, Stage, quick, reply_to, words};
 use crate::lab::{Lab, SLACK, any_port};
 use crate::peer::{End, Peer};
+use crate::wire::{ECHO, ERROR, frame};
 
 mod table;
 
@@ -140,20 +141,24 @@ fn c5_07(lab: &Lab) -> Check {
     ended.printed_lines(lab, &[&text])
 }
 
+/// Makes bytes from a request's text, and says what they are.
+type Answer = fn(&str) -> (Vec<u8>, &'static str);
+
 fn c5_08(lab: &Lab) -> Check {
     quick(lab, 5);
-    let bad: [(&[u8], &str); 4] = [
-        (&[0xff; 4], "answered ff ff ff ff"),
-        (&[0; 4], "answered a length of 0"),
-        (&[0, 0, 0, 1, 0x7f], "answered an ERROR without a code"),
-        (&[0, 0, 0, 2, 0x01, b'x'], "answered with kind 01"),
+    let bad: [Answer; 4] = [
+        |_| (vec![0xff; 4], "answered ff ff ff ff"),
+        |_| (vec![0; 4], "answered a length of 0"),
+        |_| (frame(ERROR, b""), "answered an ERROR without a code"),
+        |text| (frame(ECHO, text.as_bytes()), "answered with kind 01"),
     ];
-    for (bytes, what) in bad {
+    for bytes in bad {
         let stage = Stage::open(lab)?;
         let [text] = words(lab);
         stage.start(&[&text])?;
         let mut client = stage.first(&text)?;
-        client.send_anyway(bytes);
+        let (bytes, what) = bytes(&text);
+        client.send_anyway(&bytes);
         lab.note_instead(what);
         let ended = stage.finish_alone(AT_ONCE)?;
         ended.code(lab, 5)?;
