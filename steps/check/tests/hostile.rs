@@ -88,8 +88,8 @@ fn goes_into_the_background() {
 fn makes_itself_late() {
     let _machine = alone();
     let cmd = format!(
-        "sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do \
-         while :; do :; done & done; \
+        "sh -c 'for i in 1 2 3 4 5 6 7 8; do for j in 1 2 3 4; do \
+         while :; do :; done & done; done; \
          exec \"$0\" server --step 5 --defect no-idle-limit --addr \"$1\"' \
          '{GALLERY}' {{addr}}"
     );
