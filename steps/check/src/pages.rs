@@ -69,8 +69,8 @@ fn notes(case: &Case) -> Vec<&'static str> {
     [
         (Tag::Timed, "judged by the clock: runs alone"),
         (Tag::Linux, "needs Linux"),
-        (Tag::Starts, "needs to start the program: --cmd"),
-        (Tag::Places, "needs {addr} in the command"),
+        (Tag::Starts, "needs to start the program: `--cmd`"),
+        (Tag::Places, "needs `{addr}` in the command"),
     ]
     .into_iter()
     .filter(|(tag, _)| case.has(*tag))

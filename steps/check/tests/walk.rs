@@ -30,6 +30,11 @@ fn main() {
         .arg("--version")
         .output()
         .is_ok_and(|output| output.status.success());
+    let exercise = Trial::test("the-exercise", || {
+        break_it();
+        Ok(())
+    });
+    let exercise = exercise.with_ignored_flag(!has_python).with_kind("python3");
     let tests = WALK.map(|(version, step)| {
         let name = format!("walk-{version}-step{step}");
         let run = move || {
@@ -40,7 +45,9 @@ fn main() {
             .with_ignored_flag(!has_python)
             .with_kind("python3")
     });
-    libtest_mimic::run(&Arguments::from_args(), tests.into()).exit();
+    let mut tests = Vec::from(tests);
+    tests.push(exercise);
+    libtest_mimic::run(&Arguments::from_args(), tests).exit();
 }
 
 fn try_version(version: u8, step: u8) {
@@ -61,4 +68,31 @@ fn try_version(version: u8, step: u8) {
     let text = format!("$ check server {step} --cmd '{cmd}'\n{said}");
     let text = format!("{}\n\nexit code {code}\n", text.trim_end());
     snapshot(&format!("walk-{version}-{step}"), &text);
+}
+
+/// What the exercise says happens: a forgotten partial write shows when the
+/// socket has a time limit, and not before.
+fn break_it() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/walk");
+    let text = fs::read_to_string(format!("{root}/9.py")).unwrap();
+    let text = text
+        .replace("conn.sendall(", "conn.send(")
+        .replace("conn.recv(1024)", "conn.recv(1 << 24)");
+    let limited = text.replace(
+        "def serve(conn, peer):\n",
+        "def serve(conn, peer):\n    conn.settimeout(5)\n",
+    );
+    assert_ne!(text, limited);
+    for (text, code) in [(text, 0), (limited, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("server.py"), text).unwrap();
+        let cmd = "python3 server.py {addr}";
+        let output = Command::new(env!("CARGO_BIN_EXE_check"))
+            .args(["server", "step3", "--case", "S2-03", "--cmd", cmd])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+    }
 }
