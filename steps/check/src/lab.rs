@@ -264,7 +264,7 @@ impl<'a> Lab<'a> {
 
 /// The part of all processors that a program takes when it is itself to blame
 /// for the lateness. One that only starts, or one of many, takes less.
-const MUCH: f64 = 0.5;
+const MUCH: f64 = 0.35;
 
 /// From some moment on: how long the program had waited for a processor then,
 /// and how much it had used.
