@@ -83,7 +83,8 @@ fn goes_into_the_background() {
     assert!(said.text.contains("background"), "{}", said.text);
 }
 
-/// It has no limit, and keeps the machine busy, so that nobody can tell.
+/// It has no limit, and keeps the machine busy, so that nobody can tell: that
+/// gains it nothing, whether it is found out or not.
 #[test]
 fn makes_itself_late() {
     let _machine = alone();
@@ -94,7 +95,8 @@ fn makes_itself_late() {
          '{GALLERY}' {{addr}}"
     );
     let said = check(&["server", "step5", "--case", "S5-01", "--cmd", &cmd]);
-    assert_eq!(said.code, Some(1), "{}", said.text);
+    assert!(said.code == Some(1) || said.code == Some(2), "{}", said.text);
+    assert!(said.text.contains("0 of 2 points"), "{}", said.text);
 }
 
 /// Ctrl-C, at any moment: nothing is left of what was started.
