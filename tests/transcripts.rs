@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use support::scene::{Scene, rename_ports};
+use support::scene::{Scene, rename_ports, without_waits};
 use support::wire::refusing;
 use support::{
     DEADLINE, FIN_WAIT2, Program, bin, ends, signal, snapshot, unread,
@@ -34,6 +34,7 @@ fn demo_once(step: &str) {
     let port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap();
     let port: u16 = port.parse().unwrap();
     let text = rename_ports(&text, |p| (p == port).then_some(40001));
+    let text = without_waits(&text);
     let text = format!("$ cargo run --bin {step}\n{text}");
     snapshot(&format!("demo-{step}"), text.trim_end());
 }
@@ -65,7 +66,8 @@ fn demo_step5() {
     demo("step5");
 }
 
-/// Three messages that the server reads at once: it is stopped meanwhile.
+/// Three messages that the server reads at once: it is stopped meanwhile. (The
+/// client is that of step 2, which sends each piece as soon as it is there.)
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc/net/tcp")]
 fn step1_reads_three_messages_as_one() {
@@ -73,8 +75,8 @@ fn step1_reads_three_messages_as_one() {
     let addr = scene.server("step1");
     signal(scene.program(0).id(), "-STOP");
     let shown = "(printf one; printf two; printf three) \\\n  \
-                 | cargo run --bin step1 -- client";
-    scene.client("step1", None, shown);
+                 | cargo run --bin step2 -- client";
+    scene.client("step2", None, shown);
     for message in ["one", "two", "three"] {
         scene.program(1).write(message.as_bytes());
     }
@@ -140,14 +142,14 @@ fn black_hole() {
     scene.terminal("step 4, ended after two seconds", shown, client);
     scene.wait_end(1);
     let script = format!(
-        "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 {} client --addr {addr} --seed 1 \
-         hello; echo \"exit code $?\"",
+        "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 {} client --addr {addr} hello; \
+         echo \"exit code $?\"",
         bin("step5")
     );
     let mut sh = Command::new("sh");
     let client = Program::spawn(sh.arg("-c").arg(script + " >&2"), false);
     let shown = "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 cargo run --bin step5 -- \
-                 client --seed 1 hello; echo \"exit code $?\"";
+                 client hello; echo \"exit code $?\"";
     scene.terminal("step 5", shown, client);
     scene.wait_end(2);
     scene.snapshot("step5-black-hole");
@@ -270,8 +272,8 @@ fn step1_reads_once_a_message_in_pieces() {
     let mut scene = Scene::new();
     let addr = scene.server("step1");
     let shown = "(printf 'Hello, '; sleep 1; printf 'Server!') \\\n  \
-                 | cargo run --bin step1 -- client";
-    scene.client("step1", None, shown);
+                 | cargo run --bin step2 -- client";
+    scene.client("step2", None, shown);
     scene.program(1).write(b"Hello, ");
     wait_until("the server's close", || {
         ends(addr).iter().any(|end| end.is_server && end.state == FIN_WAIT2)

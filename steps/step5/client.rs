@@ -43,33 +43,35 @@ impl Client {
         mut report: impl FnMut(String),
     ) -> Result<Vec<u8>> {
         let deadline = Instant::now() + self.limits.deadline;
-        let mut is_unknown = false; // may an attempt have been executed?
+        let most = self.limits.attempts;
+        let mut outcome = Outcome::NotExecuted; // of all attempts together
         let mut n = 1;
-        let error = loop {
+        loop {
             let error = match self.attempt(message, deadline).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            let outcome = Outcome::of(&error);
-            is_unknown |= outcome == Some(Outcome::Unknown);
-            if !outcome.is_some_and(Outcome::may_retry) {
-                break error;
+            match Outcome::of(&error) {
+                Some(Outcome::NotExecuted) => {}
+                // Ask again, only because a second ECHO does no harm.
+                Some(Outcome::Unknown) => outcome = Outcome::Unknown,
+                // This refusal does not undo what an earlier attempt did.
+                _ if outcome == Outcome::Unknown => {
+                    return Err(error.context(outcome));
+                }
+                _ => return Err(error),
             }
             report(format!("attempt {n}: {error:#}"));
             let ceiling = ceiling(&self.limits, n);
             let wait = full_jitter(ceiling);
-            if n == self.limits.attempts || Instant::now() + wait >= deadline {
-                break error.context(format!("gave up after attempt {n}"));
+            if n == most || Instant::now() + wait >= deadline {
+                let error = anyhow!("gave up after {n} of {most} attempts");
+                return Err(error.context(outcome));
             }
             report(format!("waits {wait:.0?} (at most {ceiling:?})"));
             sleep(wait).await;
             n += 1;
-        };
-        // A later failure does not undo what an earlier attempt may have done.
-        if is_unknown && Outcome::of(&error) != Some(Outcome::Unknown) {
-            return Err(error.context(Outcome::Unknown));
         }
-        Err(error)
     }
     // ANCHOR_END: ask
 
@@ -89,10 +91,9 @@ impl Client {
         };
         let limit = self.limits.request.min(deadline - Instant::now());
         // When the time is up, this is dropped halfway, and the stream with it.
-        let reply = timeout(limit, exchange(&mut stream, message))
-            .await
-            .with_context(|| format!("no whole reply within {limit:.0?}"))
-            .context(Outcome::Unknown)??;
+        let reply = timeout(limit, exchange(&mut stream, message)).await;
+        let late = |_| anyhow!("no whole reply within {limit:.0?}");
+        let reply = reply.map_err(late).context(Outcome::Unknown)??;
         self.kept = Some(stream);
         Ok(reply)
     }
@@ -100,9 +101,8 @@ impl Client {
     async fn connect(&self, deadline: Instant) -> Result<TcpStream> {
         let limit = self.limits.connect.min(deadline - Instant::now());
         let attempt = timeout(limit, TcpStream::connect(self.addr)).await;
-        let attempt =
-            attempt.with_context(|| format!("no answer within {limit:.0?}"));
-        let stream = attempt.and_then(|stream| Ok(stream?));
+        let late = |_| anyhow!("no answer within {limit:.0?}");
+        let stream = attempt.map_err(late).and_then(|stream| Ok(stream?));
         let stream = stream.with_context(|| {
             format!("cannot connect to {} (is the server running?)", self.addr)
         })?;

@@ -42,12 +42,6 @@ impl Outcome {
             _ => Outcome::Protocol,
         }
     }
-
-    /// May the request be sent again? After an unknown outcome only because an
-    /// ECHO that is executed twice does no harm.
-    pub fn may_retry(self) -> bool {
-        matches!(self, Outcome::NotExecuted | Outcome::Unknown)
-    }
 }
 
 impl fmt::Display for Outcome {
@@ -131,17 +125,16 @@ mod tests {
 
     /// The table of the contract.
     #[test]
-    fn an_error_code_tells_whether_to_ask_again() {
-        for (codes, outcome, may_retry) in [
-            (&[5][..], Outcome::Unknown, true),
-            (&[6, 8], Outcome::NotExecuted, true),
-            (&[1, 2, 3, 4, 7, 9], Outcome::Rejected, false),
-            (&[0, 10, 255], Outcome::Protocol, false),
+    fn an_error_code_tells_what_became_of_the_request() {
+        for (codes, outcome) in [
+            (&[5][..], Outcome::Unknown),
+            (&[6, 8], Outcome::NotExecuted),
+            (&[1, 2, 3, 4, 7, 9], Outcome::Rejected),
+            (&[0, 10, 255], Outcome::Protocol),
         ] {
             for &code in codes {
                 assert_eq!(Outcome::of_code(code), outcome, "{code}");
             }
-            assert_eq!(outcome.may_retry(), may_retry);
         }
     }
 
