@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::lab::Lab;
+use crate::harness::lab::Lab;
 
 /// Which end is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

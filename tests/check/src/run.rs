@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::case::{Case, Failure, Side, Stop, Tag, Verdict};
-use crate::ending;
-use crate::lab::{Lab, Setup, Target, any_port};
-use crate::program::{Program, Template};
-use crate::start::{self, Trouble};
+use crate::harness::lab::{Lab, Setup, Target, any_port};
+use crate::program::ending;
+use crate::program::running::{Program, Template};
+use crate::program::start::{self, Trouble};
 
 /// A timed case is excused when something was later than this, any other one
 /// when it was later than that. With 40 ms for all, real failures were excused.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use crate::case::{Check, Hint, Stop};
-use crate::cases::stage::{AT_ONCE, START, Stage, words};
-use crate::lab::{Lab, any_port};
-use crate::peer::{End, Got, Peer};
-use crate::show;
+use crate::diagnosis::show;
+use crate::harness::lab::{Lab, any_port};
+use crate::harness::peer::{End, Got, Peer};
+use crate::harness::stage::{AT_ONCE, START, Stage, words};
 use crate::wire;
 
 mod table;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::case::{Check, Stop};
-use crate::cases::ended::Ended;
-use crate::cases::stage::{START, Stage};
-use crate::lab::{CASE, Lab, PATIENCE};
-use crate::show;
+use crate::diagnosis::show;
+use crate::harness::ended::Ended;
+use crate::harness::lab::{CASE, Lab, PATIENCE};
+use crate::harness::stage::{START, Stage};
 use crate::wire::{self, Head, head};
 
 const TOTAL: usize = 16_000_000;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::case::{Case, Check, Hint, Tag};
 use crate::cases::client_basic::expect_fin;
-use crate::cases::ended::Ended;
-use crate::cases::stage::{START, Stage, words};
-use crate::lab::Lab;
+use crate::harness::ended::Ended;
+use crate::harness::lab::Lab;
+use crate::harness::stage::{START, Stage, words};
 use crate::wire::{self, ERROR, frame};
 
 const HOSTILE: &[Tag] = &[Tag::Hostile];

@@ -4,9 +4,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::case::Check;
-use crate::cases::stage::{AT_ONCE, START, Stage, words};
-use crate::lab::Lab;
-use crate::peer::{End, Peer};
+use crate::harness::lab::Lab;
+use crate::harness::peer::{End, Peer};
+use crate::harness::stage::{AT_ONCE, START, Stage, words};
 
 const CLIENTS: usize = 8;
 

@@ -7,9 +7,9 @@ use socket2::{Domain, Socket, Type};
 
 use crate::case::{Check, Failure, Stop};
 use crate::cases::client_retry::drip;
-use crate::cases::stage::{AT_ONCE, START, Stage, quick, reply_to, words};
-use crate::lab::{Lab, SLACK, any_port};
-use crate::peer::{End, Peer};
+use crate::harness::lab::{Lab, SLACK, any_port};
+use crate::harness::peer::{End, Peer};
+use crate::harness::stage::{AT_ONCE, START, Stage, quick, reply_to, words};
 use crate::wire::{ECHO, ERROR, frame};
 
 mod table;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::case::{Case, Check, Hint, Tag};
-use crate::cases::stage::{AT_ONCE, Stage, no_port};
-use crate::cases::stage::{quick, reply_to, words};
-use crate::lab::{Lab, any_port};
+use crate::harness::lab::{Lab, any_port};
+use crate::harness::stage::{AT_ONCE, Stage, no_port};
+use crate::harness::stage::{quick, reply_to, words};
 use crate::wire::{ERROR, frame};
 
 const FAULT: &[Tag] = &[Tag::Timed, Tag::Starts, Tag::Hostile];

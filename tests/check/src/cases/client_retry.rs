@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::case::{Case, Check, Hint, Tag};
 use crate::cases::client_basic::closed_port;
 use crate::cases::client_herd::c5_11;
-use crate::cases::stage::{AT_ONCE, Stage, quick, reply_to, words};
-use crate::lab::{Lab, SLACK};
+use crate::harness::lab::{Lab, SLACK};
+use crate::harness::stage::{AT_ONCE, Stage, quick, reply_to, words};
 use crate::wire::{ERROR, frame};
 
 const FAULT: &[Tag] = &[Tag::Timed, Tag::Starts, Tag::Hostile];
@@ -226,7 +226,7 @@ fn explain_gap(
 fn stage_is_over<'a>(
     stage: &Stage<'a>,
     n: usize,
-) -> Check<crate::cases::ended::Ended> {
+) -> Check<crate::harness::ended::Ended> {
     // One wait more, of at most 1600 ms, and it would ask again.
     let ended = stage.finish_alone(AT_ONCE * 2);
     ended.map_err(|stop| match *stop {

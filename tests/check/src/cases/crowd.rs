@@ -10,8 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::case::{Case, Check, Failure, Hint, Tag};
 use crate::cases::echo::{WATCHED, stays_calm};
-use crate::lab::{BULK, Lab, PATIENCE};
-use crate::proc;
+use crate::harness::lab::{BULK, Lab, PATIENCE};
+use crate::program::proc;
 
 const CROWD: &[Tag] = &[Tag::Linux, Tag::Starts, Tag::Hostile];
 

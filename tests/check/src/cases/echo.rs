@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::case::{Case, Check, Hint, Tag};
-use crate::lab::Lab;
-use crate::proc;
+use crate::harness::lab::Lab;
+use crate::program::proc;
 
 pub const CASES: &[Case] = &[
     Case {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Check, Failure, Hint, Tag};
 use crate::cases::hostile::{AT_ONCE, served};
-use crate::lab::Lab;
+use crate::harness::lab::Lab;
 use crate::wire::echo;
 
 pub const CASES: &[Case] = &[

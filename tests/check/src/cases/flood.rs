@@ -6,9 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Check, Hint};
-use crate::lab::{CASE, Lab, PATIENCE};
-use crate::peer::{End, Got, Peer};
-use crate::{cause_framed, show, wire};
+use crate::diagnosis::{cause_framed, show};
+use crate::harness::lab::{CASE, Lab, PATIENCE};
+use crate::harness::peer::{End, Got, Peer};
+use crate::wire;
 
 pub const CASES: &[Case] = &[Case {
     id: "S2-03",

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::case::Check;
-use crate::lab::{BULK, Lab, PATIENCE};
+use crate::harness::lab::{BULK, Lab, PATIENCE};
 use crate::wire::{echo, reply};
 
 mod table;

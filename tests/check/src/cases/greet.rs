@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Check, Failure, Hint, Tag};
-use crate::lab::{Lab, PATIENCE, any_port};
-use crate::program::describe;
-use crate::programs::last_words;
+use crate::harness::lab::{Lab, PATIENCE, any_port};
+use crate::harness::programs::last_words;
+use crate::harness::words::trace;
+use crate::program::running::describe;
 
 const GREETING: &[u8] = b"Hello, client!";
 
@@ -213,19 +214,6 @@ fn on_stdout(lab: &Lab) -> Failure {
         .into();
     failure.look = "how you print an error".into();
     failure
-}
-
-/// A stack trace is no message.
-pub fn trace(lab: &Lab, text: &str) {
-    let signs = ["Traceback (most", "panicked at", "\n\tat ", "goroutine 1 ["];
-    if signs.iter().any(|sign| text.contains(sign)) {
-        let mut failure = lab.fail("a message", "a stack trace");
-        failure.meaning = "The person who starts your program may not be the \
-                           one who wrote it."
-            .into();
-        failure.look = "catch this error, and say it in one line".into();
-        lab.warn(failure);
-    }
 }
 
 fn s1_05(lab: &Lab) -> Check {

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::case::{Check, Stop};
-use crate::lab::Lab;
-use crate::mismatch::expect_error;
+use crate::diagnosis::mismatch::expect_error;
+use crate::harness::lab::Lab;
 use crate::wire::{echo, frame};
 
 mod table;

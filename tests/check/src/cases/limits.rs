@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::case::{Check, Failure};
-use crate::lab::{Lab, SLACK};
-use crate::peer::Peer;
+use crate::harness::lab::{Lab, SLACK};
+use crate::harness::peer::Peer;
 use crate::wire::echo;
 
 mod table;

@@ -3,8 +3,8 @@
 use crate::case::{Case, Check, Hint, Tag};
 use crate::cases::echo::{nothing_left, visit};
 use crate::cases::flood::write_until_stalled;
-use crate::lab::Lab;
-use crate::proc;
+use crate::harness::lab::Lab;
+use crate::program::proc;
 
 const ONE_BY_ONE: Hint = Hint {
     meaning: "Your server serves one client to the end before it serves the \

@@ -10,7 +10,6 @@ mod client_outcome;
 mod client_retry;
 mod crowd;
 mod echo;
-mod ended;
 mod fatal_around;
 mod flood;
 mod frames;
@@ -18,11 +17,10 @@ mod greet;
 mod hostile;
 mod limits;
 mod many;
-mod stage;
 
 use crate::case::{Case, Side};
 
-pub use stage::forget_who_never_came;
+pub use crate::harness::stage::forget_who_never_came;
 
 /// The cases of one file, and the files in order.
 const TABLES: [&[Case]; 14] = [

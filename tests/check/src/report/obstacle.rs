@@ -1,6 +1,6 @@
 //! Why nothing could be tried: said once, in place of each case.
 
-use crate::show;
+use crate::diagnosis::show;
 
 /// What kept us from trying anything.
 pub struct Obstacle {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::case::{Check, Stop};
-use crate::lab::{Lab, Target, any_port};
-use crate::program::{Program, Template};
-use crate::{show, start};
+use crate::diagnosis::show;
+use crate::harness::lab::{Lab, Target, any_port};
+use crate::program::running::{Program, Template};
+use crate::program::start;
 
 /// What each case expects of a server, whatever its clients do.
 pub const LIVES: &str = "the server lives on, and takes connections";

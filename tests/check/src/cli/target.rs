@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 use crate::case::Side;
-use crate::lab::{Setup, Target};
-use crate::options::{How, Options};
-use crate::program::Template;
+use crate::cli::options::{How, Options};
+use crate::harness::lab::{Setup, Target};
+use crate::program::file;
+use crate::program::running::Template;
+use crate::program::start::Trouble;
 use crate::report::Obstacle;
-use crate::start::Trouble;
-use crate::{file, run};
+use crate::run;
 
 /// What the command line names.
 ///

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::case::{Failure, Side};
-use crate::lab::Lab;
-use crate::program::{Program, describe};
-use crate::programs::{LIVES, last_words};
+use crate::harness::lab::Lab;
+use crate::harness::programs::{LIVES, last_words};
+use crate::program::running::{Program, describe};
 
 /// How a line begins with which a program reports an error, in many languages.
 const SIGNS: [&str; 4] = ["Error: ", "Exception", "panicked at", "panic: "];
@@ -60,5 +60,18 @@ fn say_if_gone(program: &mut Program, failure: &mut Failure, look: &str) {
     if failure.actual.len() == 1 {
         // Which of its ends we saw first is a matter of luck.
         failure.actual = vec!["it ended".into()];
+    }
+}
+
+/// A stack trace is no message.
+pub fn trace(lab: &Lab, text: &str) {
+    let signs = ["Traceback (most", "panicked at", "\n\tat ", "goroutine 1 ["];
+    if signs.iter().any(|sign| text.contains(sign)) {
+        let mut failure = lab.fail("a message", "a stack trace");
+        failure.meaning = "The person who starts your program may not be the \
+                           one who wrote it."
+            .into();
+        failure.look = "catch this error, and say it in one line".into();
+        lab.warn(failure);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Side, Tag};
 use crate::cases;
-use crate::show;
+use crate::diagnosis::show;
 
 /// All cases of a list, by step.
 pub fn list(cases: &[&Case]) -> String {

@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::program::{Program, describe};
-use crate::{proc, show};
+use crate::diagnosis::show;
+use crate::program::proc;
+use crate::program::running::{Program, describe};
 
 /// How long a program may take until it says that it listens.
 const START: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::show;
+use crate::diagnosis::show;
 
 /// What is wrong with the program that a command names, if that can be seen.
 pub fn flaw(cmd: &str, dir: Option<&Path>) -> Option<String> {

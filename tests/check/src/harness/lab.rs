@@ -6,11 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Failure, Hint, Side, Tag};
-use crate::late::Ticker;
-use crate::program::{Program, Template};
-use crate::programs::last_words;
-use crate::random::Random;
-use crate::{proc, wire};
+use crate::harness::late::Ticker;
+use crate::harness::programs::last_words;
+use crate::harness::random::Random;
+use crate::program::proc;
+use crate::program::running::{Program, Template};
+use crate::wire;
 
 /// How long we wait for what must come "soon".
 pub const PATIENCE: Duration = Duration::from_secs(3);

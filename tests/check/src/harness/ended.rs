@@ -3,9 +3,10 @@
 use std::process::ExitStatus;
 
 use crate::case::Check;
-use crate::lab::Lab;
-use crate::program::describe;
-use crate::show;
+use crate::diagnosis::show;
+use crate::harness::lab::Lab;
+use crate::harness::words::trace;
+use crate::program::running::describe;
 
 /// How a client ended, and what it said.
 pub struct Ended {
@@ -52,7 +53,7 @@ impl Ended {
     pub fn said_why(&self, lab: &Lab) -> Check {
         if !self.stderr.trim_ascii().is_empty() {
             let text = String::from_utf8_lossy(&self.stderr);
-            crate::cases::greet::trace(lab, &text);
+            trace(lab, &text);
             return Ok(());
         }
         let actual = match self.stdout.is_empty() {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::case::{Check, Failure, Side};
-use crate::cause;
-use crate::lab::{Lab, PATIENCE};
-use crate::programs::LIVES;
-use crate::show;
+use crate::diagnosis::cause;
+use crate::diagnosis::show;
+use crate::harness::lab::{Lab, PATIENCE};
+use crate::harness::programs::LIVES;
 
 /// How a stream goes on after the last byte that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

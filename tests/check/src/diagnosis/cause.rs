@@ -1,7 +1,7 @@
 //! From symptoms to causes: what wrong bytes usually mean.
 
-use crate::cause_framed;
-use crate::peer::End;
+use crate::diagnosis::cause_framed;
+use crate::harness::peer::End;
 
 /// What had to come, and what came.
 pub struct Evidence<'a> {
@@ -105,7 +105,7 @@ fn round_size(e: &Evidence) -> Option<Cause> {
 
 /// A byte that a text library takes for an end or for space.
 fn stripped(e: &Evidence) -> Option<Cause> {
-    let at = crate::show::first_difference(e.expected, e.got)?;
+    let at = crate::diagnosis::show::first_difference(e.expected, e.got)?;
     let meaning = match e.expected.get(at)? {
         0 => "It stops at a zero byte: is the length taken with strlen?",
         b'\n' | b'\r' | b' ' | b'\t' => {
@@ -134,7 +134,7 @@ fn short(e: &Evidence) -> Option<Cause> {
 
 /// Bytes are missing in the middle.
 fn merged(e: &Evidence) -> Option<Cause> {
-    let at = crate::show::first_difference(e.expected, e.got)?;
+    let at = crate::diagnosis::show::first_difference(e.expected, e.got)?;
     let next = e.got.get(at..at + 8)?;
     contains(&e.expected[at..], next).then(|| {
         (

@@ -12,15 +12,17 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::case::{Case, Side};
 use crate::cli::chosen;
-use crate::lab::Setup;
-use crate::late::Ticker;
-use crate::options::How;
-use crate::pages::list;
-use crate::program::forget_rudeness;
+use crate::cli::options::How;
+use crate::cli::pages::list;
+use crate::cli::say::{Unwritten, say};
+use crate::cli::target;
+use crate::diagnosis::show;
+use crate::harness::lab::Setup;
+use crate::harness::late::Ticker;
+use crate::harness::random;
+use crate::program::running::forget_rudeness;
 use crate::report::{Format, Obstacle, Report};
 use crate::run::{self, Plan};
-use crate::say::{Unwritten, say};
-use crate::{random, show, target};
 
 /// Which end the submissions are.
 #[derive(Clone, Copy, ValueEnum)]
@@ -43,7 +45,7 @@ pub struct Options {
     #[arg(value_enum)]
     side: End,
     /// The step whose contract holds: step1 to step5
-    #[arg(value_name = "STEP", value_parser = crate::options::step)]
+    #[arg(value_name = "STEP", value_parser = crate::cli::options::step)]
     step: u8,
     /// The folder: each folder in it is a submission
     #[arg(value_name = "FOLDER")]

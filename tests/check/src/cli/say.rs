@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
 
-use crate::ending;
+use crate::program::ending;
 
 /// Marks an error: there is a result, but it cannot be written.
 #[derive(Debug)]

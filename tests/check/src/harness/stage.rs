@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::case::{Check, Stop};
-use crate::cases::ended::Ended;
-use crate::lab::{Lab, SLACK, any_port, time};
-use crate::peer::{End, Peer};
-use crate::program::describe;
-use crate::{show, wire};
+use crate::diagnosis::show;
+use crate::harness::ended::Ended;
+use crate::harness::lab::{Lab, SLACK, any_port, time};
+use crate::harness::peer::{End, Peer};
+use crate::program::running::describe;
+use crate::wire;
 
 /// How long a client may take from its start to its first connect: some
 /// languages need a second, on a busy machine several.

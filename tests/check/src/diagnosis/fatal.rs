@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use crate::case::{Check, Failure};
-use crate::lab::{SLACK, time};
-use crate::peer::{End, Got, Peer};
-use crate::show;
+use crate::diagnosis::show;
+use crate::harness::lab::{SLACK, time};
+use crate::harness::peer::{End, Got, Peer};
 use crate::wire::{ECHO_REPLY, ERROR, Head, error_name, head};
 
 /// How long the FIN may take after the ERROR: a server that closes only when

@@ -1,5 +1,13 @@
 //! The command line.
 
+mod class;
+mod options;
+mod pages;
+mod progress;
+mod say;
+mod target;
+mod terminal;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -7,15 +15,17 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::case::{Case, Side};
-use crate::lab::Setup;
-use crate::late::Ticker;
-use crate::options::{ClientOptions, How, Options};
-use crate::pages::{explain, list, page};
-use crate::progress::Progress;
+use crate::cases;
+use crate::cli::options::{ClientOptions, How, Options};
+use crate::cli::pages::{explain, list, page};
+use crate::cli::progress::Progress;
+use crate::cli::say::{Unwritten, say};
+use crate::harness::lab::Setup;
+use crate::harness::late::Ticker;
+use crate::harness::random;
+use crate::program::ending;
 use crate::report::{Format, Report, Style};
 use crate::run::{self, Plan};
-use crate::say::{Unwritten, say};
-use crate::{cases, class, ending, random, target, terminal};
 
 /// Tries your TCP server or client as a hostile network would
 ///

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::case::{Check, Failure, Hint, Side, Tag};
-use crate::cause::{self, Evidence};
-use crate::lab::{PATIENCE, time};
-use crate::peer::{End, Got, Peer};
+use crate::diagnosis::cause::{self, Evidence};
+use crate::diagnosis::{cause_framed, show};
+use crate::harness::lab::{PATIENCE, time};
+use crate::harness::peer::{End, Got, Peer};
 use crate::wire::{ECHO_REPLY, ERROR, error_name};
-use crate::{cause_framed, show};
 
 const CLOSED: Hint = Hint {
     meaning: "The connection was closed, and nothing was answered.",

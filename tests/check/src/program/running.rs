@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::output::Output;
-use crate::{ending, proc};
+use crate::program::output::Output;
+use crate::program::{ending, proc};
 
 /// How much of stdout is kept: more than any case asks for.
 const KEPT: usize = 20_000_000;

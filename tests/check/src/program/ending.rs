@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::process::{kill_process, kill_process_group, waitpid};
 
-use crate::proc;
+use crate::program::proc;
 
 /// How long a program may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
