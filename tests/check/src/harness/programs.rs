@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::case::{Check, Stop};
-use crate::diagnosis::show;
 use crate::harness::lab::{Lab, Target, any_port};
 use crate::program::running::{Program, Template};
 use crate::program::start;
+use crate::verdict::{Check, Stop};
 
 /// What each case expects of a server, whatever its clients do.
 pub const LIVES: &str = "the server lives on, and takes connections";
@@ -122,20 +121,4 @@ impl Lab<'_> {
         let programs = self.programs.borrow();
         programs.iter().flat_map(Program::pids).collect()
     }
-}
-
-/// What a program printed last, as far as it is news.
-pub fn last_words(program: &Program) -> Vec<String> {
-    let lines = program.last_lines(4);
-    let lines = lines.iter().map(|line| show::line(line));
-    // That it listens is known; Python underlines its source, and names the
-    // file in a line of its own.
-    let is_news = |line: &String| {
-        !line.starts_with("listening on ")
-            && !line.trim_start().starts_with("File \"")
-            && !line.starts_with("Traceback (most recent")
-            && !line.trim_matches([' ', '^', '~']).is_empty()
-    };
-    let lines: Vec<String> = lines.filter(is_news).collect();
-    lines[lines.len().saturating_sub(2)..].to_vec()
 }

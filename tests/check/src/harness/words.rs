@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use crate::case::{Failure, Side};
 use crate::harness::lab::Lab;
-use crate::harness::programs::{LIVES, last_words};
+use crate::harness::programs::LIVES;
 use crate::program::running::{Program, describe};
+use crate::program::words::last_words;
+use crate::traits::{Side, Tag};
+use crate::verdict::Failure;
 
 /// How a line begins with which a program reports an error, in many languages.
 const SIGNS: [&str; 4] = ["Error: ", "Exception", "panicked at", "panic: "];
@@ -15,16 +17,13 @@ impl Lab<'_> {
     pub fn complete(&self, failure: &mut Failure) {
         let mut programs = self.programs.borrow_mut();
         let Some(program) = programs.last_mut() else { return };
-        let is_server = self.case.side() == Side::Server;
+        let is_server = self.traits.side == Side::Server;
         if let Some(excess) = program.excess() {
             failure.meaning = format!("Your program was ended: {excess}.");
             failure.look = "what it does without end".into();
             failure.by_time = false;
-        } else if is_server && self.case.id != "S1-04" {
-            // In S1-04 the last program is the second one, which has to end.
-            // Elsewhere it is a client's error that ends a server.
-            let is_own = ["S3-05", "S3-06"].contains(&self.case.id);
-            let look = match is_own {
+        } else if is_server && !self.traits.has(Tag::LastEnds) {
+            let look = match self.traits.has(Tag::Ending) {
                 true => failure.look.clone(),
                 false => "one client's error must not end it".to_owned(),
             };

@@ -6,3 +6,4 @@ pub mod output;
 pub mod proc;
 pub mod running;
 pub mod start;
+pub mod words;
