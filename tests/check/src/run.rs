@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::case::Case;
 use crate::harness::lab::{Lab, Setup, Target, any_port};
-use crate::program::ending;
 use crate::program::running::{Program, Template};
 use crate::program::start::{self, Trouble};
 use crate::traits::{Side, Tag};
@@ -115,13 +114,15 @@ fn spread(
 }
 
 /// Runs one case, again if the machine was late.
-fn judge(setup: &Setup, case: &'static Case) -> Verdict {
+pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     if let Some(why) = cannot_run(setup, case) {
         return Verdict::Skip(why);
     }
     for _ in 0..TRIES {
         let (verdict, is_excused) = try_once(setup, case);
-        ending::wait_if_over();
+        if let Target::Command(template) = &setup.target {
+            template.processes.wait_if_over();
+        }
         if !is_excused {
             return verdict;
         }

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -20,16 +20,10 @@ use crate::wire;
 /// languages need a second, on a busy machine several.
 pub const START: Duration = Duration::from_secs(8);
 
-/// Did a client not come at all? Then the next ones are not waited for as long.
-static NEVER_CAME: AtomicBool = AtomicBool::new(false);
+/// The same for a client that has once not come at all.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// Another submission may come.
-pub fn forget_who_never_came() {
-    NEVER_CAME.store(false, Ordering::Relaxed);
-}
-
-/// A limit so long is far more than what it limits takes.
+/// A limit as long as this is far more than what it limits takes.
 const COARSE: Duration = Duration::from_secs(3);
 
 /// A listening socket of ours.
@@ -74,8 +68,9 @@ impl<'a> Stage<'a> {
     /// The next connection must come.
     pub fn accept(&self, limit: Duration) -> Check<Peer<'a>> {
         let is_first = limit == START;
-        let has_failed = NEVER_CAME.load(Ordering::Relaxed);
-        let limit = if is_first && has_failed { SHORT } else { limit };
+        let never_came = &self.lab.habits()?.never_came;
+        let has_failed = is_first && never_came.load(Ordering::Relaxed);
+        let limit = if has_failed { SHORT } else { limit };
         let until = self.lab.until(limit);
         loop {
             let slice = Duration::from_millis(50);
@@ -94,7 +89,7 @@ impl<'a> Stage<'a> {
             let mut failure = self.lab.fail("it connects", actual);
             failure.by_time = ended.is_none();
             if is_first {
-                NEVER_CAME.store(ended.is_none(), Ordering::Relaxed);
+                never_came.store(ended.is_none(), Ordering::Relaxed);
                 failure.is_sure = true;
                 failure.meaning = "Your client never came: does it take the \
                                    address that {addr} stands for?"

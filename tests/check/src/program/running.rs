@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::program::ending::Processes;
 use crate::program::output::Output;
 use crate::program::{ending, proc};
 
@@ -33,16 +34,15 @@ const WATCH: Duration = Duration::from_millis(50);
 /// some may have left the program's tree.
 const SEARCH: usize = 10;
 
-/// Did a program ignore SIGTERM? Then the next ones are not asked any more:
-/// two seconds for each case would cost minutes.
-static IS_RUDE: AtomicBool = AtomicBool::new(false);
-
-/// Another submission may behave better.
-pub fn forget_rudeness() {
-    IS_RUDE.store(false, Ordering::Relaxed);
+/// What earlier runs of a program have taught us.
+#[derive(Default)]
+pub struct Habits {
+    /// It ignored SIGTERM. Then it is not asked any more: two seconds for
+    /// each case would cost minutes.
+    ignores_sigterm: AtomicBool,
+    /// A client did not come at all. Then it is not waited for as long.
+    pub never_came: AtomicBool,
 }
-
-static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// How to start the program: `--cmd`, split into words, and where.
 #[derive(Clone)]
@@ -50,6 +50,8 @@ pub struct Template {
     words: Vec<String>,
     pub dir: Option<PathBuf>,
     pub most_memory: u64,
+    pub processes: Processes,
+    pub habits: Arc<Habits>,
 }
 
 impl Template {
@@ -59,11 +61,18 @@ impl Template {
         text: &str,
         dir: Option<PathBuf>,
         memory: u64,
+        processes: &Processes,
     ) -> Result<Self> {
         let words = shlex::split(text)
             .with_context(|| format!("an open quotation mark in {text:?}"))?;
         ensure!(!words.is_empty(), "the command is empty");
-        Ok(Template { words, dir, most_memory: memory })
+        Ok(Template {
+            words,
+            dir,
+            most_memory: memory,
+            processes: processes.clone(),
+            habits: Arc::default(),
+        })
     }
 
     /// Can we tell the program where to listen or to connect?
@@ -98,8 +107,7 @@ impl Template {
         input: Option<Vec<u8>>,
     ) -> Result<Program> {
         let words = self.fill(addr, texts);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mark = format!("{}-{count}", std::process::id());
+        let mark = self.processes.new_mark();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).process_group(0);
         for (name, _) in std::env::vars_os() {
@@ -118,29 +126,19 @@ impl Template {
             if input.is_some() { Stdio::piped() } else { Stdio::null() };
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mark = format!("CHECK_MARK={mark}");
-        let child = ending::spawn(&mut command, &mark)
+        let child = self
+            .processes
+            .spawn(&mut command, &mark)
             .with_context(|| format!("cannot run {:?}", words[0]))?;
-        Ok(Program::watch(child, mark, input, self.most_memory))
+        Ok(self.watch(child, mark, input))
     }
-}
 
-/// A program that runs. It is ended when this value goes away.
-pub struct Program {
-    child: Child,
-    mark: String,
-    pub out: Arc<Output>,
-    pub err: Arc<Output>,
-    excess: Arc<Mutex<Option<String>>>,
-    is_over: Arc<AtomicBool>,
-    status: Option<ExitStatus>,
-}
-
-impl Program {
+    /// Reads what it prints, and sees that it does not take too much.
     fn watch(
+        &self,
         mut child: Child,
         mark: String,
         input: Option<Vec<u8>>,
-        memory: u64,
     ) -> Program {
         let pid = child.id() as i32;
         proc::forbid_core(pid);
@@ -156,20 +154,38 @@ impl Program {
             err: err.map_or_else(none, |pipe| Output::collect(pipe, 1 << 16)),
             child,
             mark,
+            processes: self.processes.clone(),
+            habits: Arc::clone(&self.habits),
             excess: Arc::default(),
             is_over: Arc::default(),
             status: None,
         };
-        program.start_watch(pid, memory);
+        program.start_watch(pid, self.most_memory);
         program
     }
+}
 
+/// A program that runs. It is ended when this value goes away.
+pub struct Program {
+    child: Child,
+    mark: String,
+    processes: Processes,
+    habits: Arc<Habits>,
+    pub out: Arc<Output>,
+    pub err: Arc<Output>,
+    excess: Arc<Mutex<Option<String>>>,
+    is_over: Arc<AtomicBool>,
+    status: Option<ExitStatus>,
+}
+
+impl Program {
     /// A thread that ends the program when it takes too much of anything.
     fn start_watch(&self, pid: i32, memory: u64) {
         let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
         let excess = Arc::clone(&self.excess);
         let is_over = Arc::clone(&self.is_over);
         let mark = self.mark.clone();
+        let processes = self.processes.clone();
         thread::spawn(move || {
             for round in 0.. {
                 if is_over.load(Ordering::Relaxed) {
@@ -177,7 +193,7 @@ impl Program {
                 }
                 let printed = out.total() + err.total();
                 let pids = match round % SEARCH {
-                    0 => ending::all_of(pid, &mark),
+                    0 => processes.all_of(pid, &mark),
                     _ => proc::tree(pid),
                 };
                 if let Some(what) = excess_of(&pids, memory, printed) {
@@ -193,7 +209,7 @@ impl Program {
 
     /// All processes of the program, also those that left it.
     pub fn pids(&self) -> Vec<i32> {
-        ending::all_of(self.child.id() as i32, &self.mark)
+        self.processes.all_of(self.child.id() as i32, &self.mark)
     }
 
     /// What it took too much of, if it was ended for that.
@@ -235,12 +251,13 @@ impl Program {
     /// Ends it, and all that it started.
     pub fn end(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let is_polite = !IS_RUDE.load(Ordering::Relaxed);
-        let ended = ending::end(&mut self.child, &self.mark, is_polite);
-        let (status, obeyed) = ended;
+        let ignores_sigterm = &self.habits.ignores_sigterm;
+        let is_polite = !ignores_sigterm.load(Ordering::Relaxed);
+        let (status, obeyed) =
+            self.processes.end(&mut self.child, &self.mark, is_polite);
         self.status = self.status.or(status);
         if !obeyed {
-            IS_RUDE.store(true, Ordering::Relaxed);
+            ignores_sigterm.store(true, Ordering::Relaxed);
         }
     }
 }
