@@ -13,7 +13,7 @@ use crate::harness::ended::Ended;
 use crate::harness::lab::{AT_ONCE, Lab, SLACK, any_port};
 use crate::harness::peer::Peer;
 use crate::program::running::describe;
-use crate::verdict::{Check, Stop};
+use crate::verdict::{Check, Failure, Stop};
 use crate::wire;
 
 /// How long a client may take from its start to its first connect: some
@@ -82,12 +82,7 @@ impl<'a> Stage<'a> {
             if ended.is_none() && Instant::now() < until {
                 continue;
             }
-            let actual = match ended {
-                Some(status) => format!("it ended: {}", describe(status)),
-                None => format!("no connection within {}", time(limit)),
-            };
-            let mut failure = self.lab.fail("it connects", actual);
-            failure.by_time = ended.is_none();
+            let mut failure = self.nobody_came(limit, ended);
             if is_first {
                 never_came.store(ended.is_none(), Ordering::Relaxed);
                 failure.is_sure = true;
@@ -98,6 +93,19 @@ impl<'a> Stage<'a> {
             }
             return Err(failure.into());
         }
+    }
+
+    fn nobody_came(
+        &self,
+        limit: Duration,
+        ended: Option<ExitStatus>,
+    ) -> Failure {
+        let actual = match ended {
+            Some(status) => format!("it ended: {}", describe(status)),
+            None => format!("no connection within {}", time(limit)),
+        };
+        let by_time = ended.is_none();
+        Failure { by_time, ..self.lab.fail("it connects", actual) }
     }
 
     /// The first connection, with its request read.
