@@ -1,0 +1,316 @@
+//! The program under test: how it is started, watched and ended.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::program::ending::Processes;
+use crate::program::output::Output;
+use crate::program::{ending, proc};
+
+/// How much of stdout is kept: more than any case asks for.
+const KEPT: usize = 20_000_000;
+
+/// What a program may print before it is ended: one that logs each byte of
+/// what we send stays below.
+const FLOOD: u64 = 1 << 30;
+
+/// How many processes a program may start.
+const CROWD: usize = 200;
+
+/// How often the watch looks. A program that eats memory as fast as it can
+/// gets a few hundred MB in that time.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// In each such round of the watch, all processes of the machine are looked at:
+/// some may have left the program's tree.
+const SEARCH: usize = 10;
+
+/// What earlier runs of a program have taught us.
+#[derive(Default)]
+pub struct Habits {
+    /// It ignored SIGTERM. Then it is not asked any more: two seconds for
+    /// each case would cost minutes.
+    ignores_sigterm: AtomicBool,
+    /// A client did not come at all. Then it is not waited for as long.
+    pub never_came: AtomicBool,
+}
+
+/// How to start the program: `--cmd`, split into words, and where.
+#[derive(Clone)]
+pub struct Template {
+    words: Vec<String>,
+    pub dir: Option<PathBuf>,
+    pub most_memory: u64,
+    pub processes: Processes,
+    pub habits: Arc<Habits>,
+}
+
+impl Template {
+    /// # Errors
+    /// A quotation mark is not closed, or there is no word.
+    pub fn parse(
+        text: &str,
+        dir: Option<PathBuf>,
+        memory: u64,
+        processes: &Processes,
+    ) -> Result<Self> {
+        let words = shlex::split(text)
+            .with_context(|| format!("an open quotation mark in {text:?}"))?;
+        ensure!(!words.is_empty(), "the command is empty");
+        Ok(Template {
+            words,
+            dir,
+            most_memory: memory,
+            processes: processes.clone(),
+            habits: Arc::default(),
+        })
+    }
+
+    /// Can we tell the program where to listen or to connect?
+    pub fn has_addr(&self) -> bool {
+        self.words.iter().any(|w| w.contains("{addr}") || w.contains("{port}"))
+    }
+
+    fn fill(&self, addr: SocketAddr, texts: &[String]) -> Vec<String> {
+        let fill = |word: &String| -> Vec<String> {
+            if word == "{text}" {
+                return texts.to_vec();
+            }
+            let word = word
+                .replace("{addr}", &addr.to_string())
+                .replace("{host}", &addr.ip().to_string())
+                .replace("{port}", &addr.port().to_string())
+                .replace("{text}", &texts.join(" "));
+            vec![word]
+        };
+        self.words.iter().flat_map(fill).collect()
+    }
+
+    /// Starts it, with `env` and without any other setting of the contract.
+    ///
+    /// # Errors
+    /// There is no such program, or it may not be run.
+    pub fn start(
+        &self,
+        addr: SocketAddr,
+        texts: &[String],
+        env: &[(&str, String)],
+        input: Option<Vec<u8>>,
+    ) -> Result<Program> {
+        let words = self.fill(addr, texts);
+        let mark = self.processes.new_mark();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).process_group(0);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TCP_") {
+                command.env_remove(name);
+            }
+        }
+        // As on the machine of who reads the output through a pipe.
+        command.env_remove("PYTHONUNBUFFERED");
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        command.env("CHECK_MARK", &mark);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let stdin =
+            if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mark = format!("CHECK_MARK={mark}");
+        let child = self
+            .processes
+            .spawn(&mut command, &mark)
+            .with_context(|| format!("cannot run {:?}", words[0]))?;
+        Ok(self.watch(child, mark, input))
+    }
+
+    /// Reads what it prints, and sees that it does not take too much.
+    fn watch(
+        &self,
+        mut child: Child,
+        mark: String,
+        input: Option<Vec<u8>>,
+    ) -> Program {
+        let pid = child.id() as i32;
+        proc::forbid_core(pid);
+        if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
+            // In a thread: a program that does not read keeps nobody waiting.
+            thread::spawn(move || stdin.write_all(&bytes));
+        }
+        let none = || Output::collect(std::io::empty(), 0);
+        let out = child.stdout.take();
+        let err = child.stderr.take();
+        let program = Program {
+            out: out.map_or_else(none, |pipe| Output::collect(pipe, KEPT)),
+            err: err.map_or_else(none, |pipe| Output::collect(pipe, 1 << 16)),
+            child,
+            mark,
+            processes: self.processes.clone(),
+            habits: Arc::clone(&self.habits),
+            excess: Arc::default(),
+            is_over: Arc::default(),
+            status: None,
+        };
+        program.start_watch(pid, self.most_memory);
+        program
+    }
+}
+
+/// A program that runs. It is ended when this value goes away.
+pub struct Program {
+    child: Child,
+    mark: String,
+    processes: Processes,
+    habits: Arc<Habits>,
+    pub out: Arc<Output>,
+    pub err: Arc<Output>,
+    excess: Arc<Mutex<Option<String>>>,
+    is_over: Arc<AtomicBool>,
+    status: Option<ExitStatus>,
+}
+
+impl Program {
+    /// A thread that ends the program when it takes too much of anything.
+    fn start_watch(&self, pid: i32, memory: u64) {
+        let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
+        let excess = Arc::clone(&self.excess);
+        let is_over = Arc::clone(&self.is_over);
+        let mark = self.mark.clone();
+        let processes = self.processes.clone();
+        thread::spawn(move || {
+            for round in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let printed = out.total() + err.total();
+                let pids = match round % SEARCH {
+                    0 => processes.all_of(pid, &mark),
+                    _ => proc::tree(pid),
+                };
+                if let Some(what) = excess_of(&pids, memory, printed) {
+                    *excess.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(what);
+                    ending::kill_all(pid, &pids);
+                    return;
+                }
+                thread::park_timeout(WATCH);
+            }
+        });
+    }
+
+    /// All processes of the program, also those that left it.
+    pub fn pids(&self) -> Vec<i32> {
+        self.processes.all_of(self.child.id() as i32, &self.mark)
+    }
+
+    /// What it took too much of, if it was ended for that.
+    pub fn excess(&self) -> Option<String> {
+        self.excess.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the program has ended by itself.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = ending::wait(&mut self.child, limit);
+        }
+        self.status
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits until all that it printed is here. Who has the pipe beside it
+    /// keeps it open; then this is all the same.
+    pub fn wait_output(&self) {
+        let limit = Duration::from_millis(500);
+        let end = Instant::now() + limit;
+        self.out.wait_end(limit);
+        self.err.wait_end(end.saturating_duration_since(Instant::now()));
+    }
+
+    /// Its last lines, those on stderr after those on stdout.
+    pub fn last_lines(&self, most: usize) -> Vec<Vec<u8>> {
+        let mut lines = self.err.last_lines(most);
+        if lines.is_empty() {
+            lines = self.out.last_lines(most);
+        }
+        lines
+    }
+
+    /// Ends it, and all that it started.
+    pub fn end(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let ignores_sigterm = &self.habits.ignores_sigterm;
+        let is_polite = !ignores_sigterm.load(Ordering::Relaxed);
+        let (status, obeyed) =
+            self.processes.end(&mut self.child, &self.mark, is_polite);
+        self.status = self.status.or(status);
+        if !obeyed {
+            ignores_sigterm.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn excess_of(pids: &[i32], most_memory: u64, printed: u64) -> Option<String> {
+    if pids.len() > CROWD {
+        return Some(format!(
+            "it started more than {CROWD} processes (one that has ended \
+             counts until its parent waits for it)"
+        ));
+    }
+    let sum = |of: fn(i32) -> Option<u64>| -> u64 {
+        pids.iter().filter_map(|&pid| of(pid)).sum()
+    };
+    // What processes share counts once: asked only when it may matter.
+    if sum(proc::resident) > most_memory && sum(proc::share) > most_memory {
+        return Some(format!("it took more than {} MB", most_memory >> 20));
+    }
+    (printed > FLOOD)
+        .then(|| format!("it printed more than {} MB", FLOOD >> 20))
+}
+
+/// How a program ended, in words.
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(101), _) => "exit code 101 (a Rust panic)".to_owned(),
+        (Some(code @ 129..=159), _) => {
+            format!("exit code {code} ({})", signal_name(code - 128))
+        }
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => {
+            format!("signal {signal} ({})", signal_name(signal))
+        }
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        4 => "SIGILL",
+        6 => "SIGABRT: it aborted",
+        7 => "SIGBUS",
+        8 => "SIGFPE: a division by zero?",
+        9 => "SIGKILL",
+        11 => "SIGSEGV: a bad pointer",
+        13 => "SIGPIPE: it wrote to a connection that was closed",
+        15 => "SIGTERM",
+        _ => "a signal",
+    }
+}

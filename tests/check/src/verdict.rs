@@ -1,0 +1,100 @@
+//! What a script can say of a program.
+
+/// What a script returns: `Err` ends it.
+pub type Check<T = ()> = Result<T, Box<Stop>>;
+
+/// Why a script ended early.
+#[derive(Debug)]
+pub enum Stop {
+    Fail(Failure),
+    Skip(String),
+    Unknown(String),
+}
+
+/// What went wrong, for a person to read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Failure {
+    /// What was sent last.
+    pub sent: String,
+    /// What had to come.
+    pub expected: String,
+    /// What came, a line each.
+    pub actual: Vec<String>,
+    /// What was done before.
+    pub so_far: Vec<String>,
+    /// What the program printed last, escaped.
+    pub printed: Vec<String>,
+    /// What that usually means.
+    pub meaning: String,
+    /// Where to look.
+    pub look: String,
+    /// Nothing was wrong but the time: a late machine excuses that.
+    pub by_time: bool,
+    /// Only a machine that was very late excuses it.
+    pub is_sure: bool,
+}
+
+impl Failure {
+    /// The same case, with something else that was expected and came.
+    pub fn of(
+        &self,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+    ) -> Failure {
+        let (expected, actual) = (expected.into(), vec![actual.into()]);
+        Failure { expected, actual, ..self.clone() }
+    }
+}
+
+impl From<Failure> for Box<Stop> {
+    fn from(failure: Failure) -> Box<Stop> {
+        Box::new(Stop::Fail(failure))
+    }
+}
+
+/// What is said about a case.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// All is as the contract says.
+    Pass,
+    /// Works here; a stricter peer or another system will suffer.
+    Warn(Failure),
+    /// A rule of the contract is broken.
+    Fail(Failure),
+    /// The machine was too busy, or something that is needed is missing.
+    Unknown(String),
+    /// It was not tried, for this reason.
+    Skip(String),
+}
+
+impl Verdict {
+    /// The word for it: `pass`, `FAIL`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Warn(_) => "warn",
+            Verdict::Fail(_) => "FAIL",
+            Verdict::Unknown(_) => "unknown",
+            Verdict::Skip(_) => "skip",
+        }
+    }
+
+    /// The sign for it: `✓`, `✗`.
+    pub fn mark(&self) -> &'static str {
+        match self {
+            Verdict::Pass => "✓",
+            Verdict::Warn(_) => "!",
+            Verdict::Fail(_) => "✗",
+            Verdict::Unknown(_) => "?",
+            Verdict::Skip(_) => "-",
+        }
+    }
+
+    /// What went wrong, if anything did.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Verdict::Warn(failure) | Verdict::Fail(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
