@@ -11,7 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 
+use crate::os;
 use crate::program::ending::Processes;
 use crate::program::output::Output;
 use crate::program::{ending, proc};
@@ -141,7 +143,7 @@ impl Template {
         input: Option<Vec<u8>>,
     ) -> Program {
         let pid = child.id() as i32;
-        proc::forbid_core(pid);
+        os::forbid_core(pid);
         if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
             // In a thread: a program that does not read keeps nobody waiting.
             thread::spawn(move || stdin.write_all(&bytes));
@@ -305,7 +307,7 @@ fn signal_name(signal: i32) -> &'static str {
     match signal {
         4 => "SIGILL",
         6 => "SIGABRT: it aborted",
-        7 => "SIGBUS",
+        _ if signal == Signal::BUS.as_raw() => "SIGBUS", // 7, or 10 on macOS
         8 => "SIGFPE: a division by zero?",
         9 => "SIGKILL",
         11 => "SIGSEGV: a bad pointer",
