@@ -198,7 +198,7 @@ fn whole_lines(trace: &str) -> Vec<String> {
             waiting.insert(found[1].to_owned(), lines.len());
             lines.push(format!("{} {}", &found[1], &found[2]));
         } else if let Some(found) = resumed.captures(line) {
-            let at = waiting.remove(&found[1]).expect("the begin of a call");
+            let at = waiting.remove(&found[1]).expect("the start of a call");
             lines[at] += &found[2];
         } else {
             lines.push(line.to_owned());

@@ -1,4 +1,4 @@
-//! What a reader sees who types the commands of the book.
+//! What a reader sees after typing the commands of the book.
 //!
 //! Each test runs real programs over loopback and keeps what they printed as a
 //! snapshot. The book prints those files: read a snapshot before accepting it.

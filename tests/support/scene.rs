@@ -8,7 +8,7 @@ use regex::{Captures, Regex};
 use super::{Program, bin, snapshot};
 
 /// Programs in terminals, run for real. A scene is written down as a reader
-/// would see it who types the commands with the addresses left out:
+/// would see it after typing the commands with the addresses left out:
 ///
 /// - the tests listen on free ports: the server's is printed as its default;
 /// - the ports of clients are printed as 50001, 50002, … as they appear;
@@ -23,7 +23,7 @@ struct Terminal {
     title: &'static str,
     shown: String,
     program: Program,
-    typed: Vec<(usize, String)>, // after so many bytes of output, this line
+    typed: Vec<(usize, String)>, // after that many bytes of output, this line
     more: String,
     is_settled: bool, // is all there that the scene shows of it?
 }

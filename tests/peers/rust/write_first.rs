@@ -4,7 +4,7 @@
 //!     cargo run --bin write-first                    16 MB to 127.0.0.1:8888
 //!     cargo run --bin write-first -- IP:PORT BYTES
 //!
-//! With the mistake alone it would hang for ever. So that you need not stop it
+//! With the mistake alone it would hang forever. So that you need not stop it
 //! by hand, it gives up when a write has made no progress for two seconds.
 
 use std::env;
