@@ -1,10 +1,11 @@
 //! The program under test: how it is started, watched and ended.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -44,6 +45,45 @@ pub fn forget_rudeness() {
 }
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// What a program gets on its stdin.
+#[derive(Default)]
+pub enum Input {
+    #[default]
+    Nothing,
+    /// These bytes, and the end.
+    Bytes(Vec<u8>),
+    /// What `Program::feed` says, as long as its end is not said.
+    Open,
+    /// A folder: each read of it fails.
+    Folder,
+}
+
+/// What becomes of what a program prints.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reader {
+    #[default]
+    Reads,
+    /// It reads when it is told to.
+    Later,
+    /// It has gone: each write fails.
+    Gone,
+}
+
+/// What a program finds at its three standard streams.
+#[derive(Default)]
+pub struct Streams {
+    pub stdin: Input,
+    pub stdout: Reader,
+    pub stderr: Reader,
+}
+
+impl From<Option<Vec<u8>>> for Streams {
+    fn from(input: Option<Vec<u8>>) -> Streams {
+        let stdin = input.map_or(Input::Nothing, Input::Bytes);
+        Streams { stdin, ..Streams::default() }
+    }
+}
 
 /// How to start the program: `--cmd`, split into words, and where.
 #[derive(Clone)]
@@ -96,8 +136,9 @@ impl Template {
         addr: SocketAddr,
         texts: &[String],
         env: &[(&str, String)],
-        input: Option<Vec<u8>>,
+        streams: impl Into<Streams>,
     ) -> Result<Program> {
+        let streams = streams.into();
         let words = self.fill(addr, texts);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}-{count}", std::process::id());
@@ -115,13 +156,27 @@ impl Template {
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
-        let stdin =
-            if input.is_some() { Stdio::piped() } else { Stdio::null() };
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        streams.connect(&mut command)?;
         let mark = format!("CHECK_MARK={mark}");
         let child = ending::spawn(&mut command, &mark)
             .with_context(|| format!("cannot run {:?}", words[0]))?;
-        Ok(Program::watch(child, mark, input, self.most_memory))
+        Ok(Program::watch(child, mark, streams, self.most_memory))
+    }
+}
+
+impl Streams {
+    fn connect(&self, command: &mut Command) -> Result<()> {
+        command.stdin(match self.stdin {
+            Input::Nothing => Stdio::null(),
+            Input::Bytes(_) | Input::Open => Stdio::piped(),
+            Input::Folder => File::open("/").context("cannot open /")?.into(),
+        });
+        let pipe = |reader| match reader {
+            Reader::Reads | Reader::Later => Ok(Stdio::piped()),
+            Reader::Gone => std::io::pipe().map(|(_, end)| end.into()),
+        };
+        command.stdout(pipe(self.stdout)?).stderr(pipe(self.stderr)?);
+        Ok(())
     }
 }
 
@@ -134,21 +189,26 @@ pub struct Program {
     excess: Arc<Mutex<Option<String>>>,
     is_over: Arc<AtomicBool>,
     status: Option<ExitStatus>,
+    stdin: Option<ChildStdin>,
 }
 
 impl Program {
     fn watch(
         mut child: Child,
         mark: String,
-        input: Option<Vec<u8>>,
+        streams: Streams,
         memory: u64,
     ) -> Program {
         let pid = child.id() as i32;
         proc::forbid_core(pid);
-        if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
-            // In a thread: a program that does not read keeps nobody waiting.
-            thread::spawn(move || stdin.write_all(&bytes));
-        }
+        let stdin = match (streams.stdin, child.stdin.take()) {
+            (Input::Bytes(bytes), Some(mut stdin)) => {
+                // In a thread: a program that does not read delays nobody.
+                thread::spawn(move || stdin.write_all(&bytes));
+                None
+            }
+            (_, stdin) => stdin,
+        };
         let none = || Output::collect(std::io::empty(), 0);
         let out = child.stdout.take();
         let err = child.stderr.take();
@@ -160,7 +220,11 @@ impl Program {
             excess: Arc::default(),
             is_over: Arc::default(),
             status: None,
+            stdin,
         };
+        if streams.stdout == Reader::Later {
+            program.out.hold();
+        }
         program.start_watch(pid, memory);
         program
     }
@@ -200,6 +264,18 @@ impl Program {
     /// What it took too much of, if it was ended for that.
     pub fn excess(&self) -> Option<String> {
         self.excess.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes to its open stdin. A program that reads no more is no error.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(bytes);
+        }
+    }
+
+    /// Ends its stdin.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
     }
 
     /// Waits until the program has ended by itself.
