@@ -71,8 +71,7 @@ impl Output {
     }
 
     fn wait_while_held(&self) {
-        let held =
-            self.changed.wait_while(self.state(), |state| state.is_held);
+        let held = self.changed.wait_while(self.state(), |state| state.is_held);
         drop(held);
     }
 

@@ -162,6 +162,25 @@ fn listeners(table: &str) -> Vec<(u16, String)> {
     table.lines().skip(1).filter_map(row).collect()
 }
 
+/// How many bytes wait in the system to be sent from one port of this machine
+/// to another, whether their program still has the connection or not.
+pub fn unsent(from: u16, to: u16) -> u64 {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let text =
+        tables.map(|table| fs::read_to_string(table).unwrap_or_default());
+    let row = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let port = |column: usize| {
+            let (_, port) = columns.get(column)?.rsplit_once(':')?;
+            u16::from_str_radix(port, 16).ok()
+        };
+        let is_it = port(1)? == from && port(2)? == to;
+        let (unsent, _) = columns.get(4)?.split_once(':')?;
+        is_it.then(|| u64::from_str_radix(unsent, 16).ok())?
+    };
+    text.iter().flat_map(|text| text.lines().skip(1)).filter_map(row).sum()
+}
+
 /// A program that dies leaves no copy of its memory on the disk.
 pub fn forbid_core(pid: i32) {
     #[cfg(target_os = "linux")]

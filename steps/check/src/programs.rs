@@ -118,6 +118,12 @@ impl Lab<'_> {
         }
     }
 
+    /// How many bytes the last program has printed on both.
+    pub fn printed_in_all(&self) -> u64 {
+        let programs = self.programs.borrow();
+        programs.last().map_or(0, |p| p.out.total() + p.err.total())
+    }
+
     /// How many bytes the last program has printed.
     pub fn last_printed(&self) -> u64 {
         let programs = self.programs.borrow();

@@ -111,7 +111,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-fn greeted(lab: &Lab, addr: SocketAddr, text: &str) -> Check {
+pub fn greeted(lab: &Lab, addr: SocketAddr, text: &str) -> Check {
     let mut client = lab.connect(addr)?;
     client.send(text.as_bytes())?;
     client.expect_all(GREETING)

@@ -18,6 +18,8 @@ mod greet;
 mod hostile;
 mod limits;
 mod many;
+mod more_client;
+mod more_server;
 mod stage;
 
 use crate::case::{Case, Side};
@@ -25,7 +27,7 @@ use crate::case::{Case, Side};
 pub use stage::forget_who_never_came;
 
 /// The cases of one file, and the files in order.
-const TABLES: [&[Case]; 14] = [
+const TABLES: [&[Case]; 16] = [
     greet::CASES,
     echo::CASES,
     flood::CASES,
@@ -40,6 +42,8 @@ const TABLES: [&[Case]; 14] = [
     client_retry::CASES,
     client_limits::CASES,
     client_outcome::CASES,
+    more_server::CASES,
+    more_client::CASES,
 ];
 
 pub fn all() -> Vec<&'static Case> {

@@ -170,11 +170,18 @@ impl<'a> Talk<'a> {
             if on("timer-before-data") {
                 self.look_at_the_clock_first(end)?;
             }
+            if on("clock-runs-while-writing")
+                && end.is_some_and(|end| Instant::now() >= end)
+            {
+                return Err(ErrorKind::TimedOut.into());
+            }
             match self.stream.read(buffer) {
                 Ok(n) => {
                     self.note(n);
                     return Ok(n);
                 }
+                // A stop and a go on interrupt a read with a limit (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(&error) => {
                     if on("timer-drops-bytes") {
                         self.input.clear();

@@ -137,9 +137,8 @@ impl Client<'_> {
             false => end,
         };
         let is_lost = self.kept.as_ref().is_some_and(|line| !line.is_fit());
-        if is_lost && on("end-is-unknown") {
-            self.kept = None;
-            return Outcome::Unknown;
+        if is_lost && on("end-is-broken") {
+            return Outcome::Broken;
         }
         let Ok(mut line) = self.line(end) else { return Outcome::NotExecuted };
         let until = match on("no-request-limit") {
