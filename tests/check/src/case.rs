@@ -1,0 +1,74 @@
+//! What a case is.
+
+use std::ops::RangeInclusive;
+
+use crate::harness::lab::Lab;
+use crate::steps;
+use crate::traits::{Hint, Side, Tag, Traits};
+use crate::verdict::Check;
+
+/// What shows that a case can fail: nothing proves a check that never did.
+#[derive(Clone, Copy, Debug)]
+pub enum Proof {
+    /// These defects of the gallery, each of which it catches.
+    Defects(&'static [&'static str]),
+    /// No defect, for this reason.
+    Without(&'static str),
+}
+
+/// One thing to try.
+pub struct Case {
+    pub id: &'static str,
+    pub title: &'static str,
+    /// What it sends and what must come back, in a few sentences.
+    pub does: &'static str,
+    /// The steps whose programs must pass it.
+    pub steps: RangeInclusive<u8>,
+    /// The rule of the contract: `(4, 3)` is step 4, rule 3.
+    pub rule: (u8, u8),
+    pub tags: &'static [Tag],
+    /// Why it matters; never how to solve it.
+    pub why: &'static str,
+    pub hint: Hint,
+    pub proof: Proof,
+    pub script: fn(&Lab) -> Check,
+}
+
+impl Case {
+    pub fn side(&self) -> Side {
+        if self.id.starts_with('S') { Side::Server } else { Side::Client }
+    }
+
+    /// What the engine knows of it.
+    pub fn traits(&self) -> Traits {
+        let (side, hint) = (self.side(), self.hint);
+        Traits { id: self.id, side, hint, tags: self.tags }
+    }
+
+    pub fn has(&self, tag: Tag) -> bool {
+        self.tags.contains(&tag)
+    }
+
+    /// Hostile and fault cases count twice.
+    pub fn weight(&self) -> u32 {
+        if self.has(Tag::Hostile) { 2 } else { 1 }
+    }
+
+    /// The step in whose chapter the case stands: that of its name.
+    pub fn rule_step(&self) -> u8 {
+        self.id.as_bytes()[1] - b'0'
+    }
+
+    pub fn rule_text(&self) -> String {
+        format!("step {}, rule {}", self.rule.0, self.rule.1)
+    }
+
+    /// The chapter of the book that teaches it.
+    pub fn chapter(&self) -> &'static str {
+        let [server, client] = steps::chapters(self.rule_step());
+        match self.side() {
+            Side::Server => server,
+            Side::Client => client,
+        }
+    }
+}

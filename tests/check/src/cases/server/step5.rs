@@ -1,0 +1,557 @@
+//! S5: a server's time limits.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use socket2::SockRef;
+
+use crate::case::{Case, Proof};
+use crate::diagnosis::evidence::End;
+use crate::harness::lab::{Lab, PATIENCE, SLACK};
+use crate::harness::peer::Peer;
+use crate::harness::visit::write_until_stalled;
+use crate::steps::from;
+use crate::traits::{Hint, Tag};
+use crate::verdict::{Check, Failure, Stop};
+use crate::wire::{echo, reply};
+
+/// The limit that these cases set, in ms.
+const LIMIT: u64 = 600;
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// The server must cut with ERROR 5 at the limit, and not before.
+fn expect_cut(client: &mut Peer, since: Instant) -> Check {
+    if client.stirs_before(since + ms(LIMIT * 9 / 10)) {
+        let mut failure = client.fail(
+            format!("ERROR(5) at {LIMIT} ms, not before"),
+            "the server spoke or closed before the time was up",
+        );
+        failure.meaning =
+            "The limit was shorter than the one that was set.".into();
+        failure.look = "the unit and the start of your timer".into();
+        return Err(failure.into());
+    }
+    client.expect_fatal(5, since, ms(LIMIT))
+}
+
+const S5_01: Case = Case {
+    id: "S5-01",
+    title: "cuts a silent client after TCP_IDLE_MS",
+    does: "TCP_IDLE_MS=600. A connects and stays silent; B exchanges four \
+           ECHOs meanwhile, 100 ms apart, and is silent from then on. \
+           Expects that each gets ERROR 5 within 600 ms of silence, then \
+           FIN; and A not before 540 ms.",
+    steps: from(5),
+    rule: (5, 1),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "A client that has vanished sends nothing, not even an end. \
+          Without a limit its connection stays for ever, and such \
+          connections add up until the server has no descriptor left.",
+    hint: Hint {
+        meaning: "A client that says nothing keeps its connection for \
+                  ever. Does your server read TCP_IDLE_MS?",
+        look: "what limits the wait for the first byte of a frame",
+    },
+    proof: Proof::Defects(&[
+        "no-idle-limit",
+        "limits-in-seconds",
+        "half-the-limit",
+        "timeout-is-silent",
+        "wrong-timeout-code",
+    ]),
+    script: s5_01,
+};
+
+fn s5_01(lab: &Lab) -> Check {
+    lab.set("TCP_IDLE_MS", LIMIT);
+    let addr = lab.server()?;
+    let mut talker = lab.connect_as(addr, "B: ")?;
+    let start = Instant::now();
+    let mut silent = lab.connect_as(addr, "A: ")?;
+    for _ in 0..3 {
+        talker.exchange(lab.word(5).as_bytes())?;
+        thread::sleep(ms(100));
+    }
+    talker.exchange(lab.word(5).as_bytes())?;
+    let spoke = Instant::now();
+    lab.note("A: silent since the connect; B: since its answer");
+    expect_cut(&mut silent, start)?;
+    talker.expect_fatal(5, spoke, ms(LIMIT))
+}
+
+const S5_02: Case = Case {
+    id: "S5-02",
+    title: "cuts a client that sends a byte now and then",
+    does: "TCP_FRAME_MS=600 and TCP_IDLE_MS=600. Exchanges an ECHO, then \
+           sends the bytes of another, one every 100 ms, for at most 2 s. \
+           Expects ERROR 5 between 540 and 600 ms after the first of \
+           these bytes, then FIN.",
+    steps: from(5),
+    rule: (5, 1),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "A timer that starts again with each byte never fires against a \
+          client that goes on sending single bytes, each in time \
+          (slowloris). The limit is for the frame: from its first byte to \
+          its last.",
+    hint: Hint {
+        meaning: "Each byte starts your timer again, so that one byte in \
+                  time is enough to stay for ever; or only the first \
+                  frame has a limit.",
+        look: "when the timer of a frame starts, and what starts it again",
+    },
+    proof: Proof::Defects(&["per-read-timer", "first-frame-only"]),
+    script: s5_02,
+};
+
+fn s5_02(lab: &Lab) -> Check {
+    lab.set("TCP_FRAME_MS", LIMIT);
+    lab.set("TCP_IDLE_MS", LIMIT);
+    let addr = lab.server()?;
+    let bytes = echo(lab.word(60).as_bytes());
+    let mut client = lab.connect(addr)?;
+    client.exchange(lab.word(5).as_bytes())?;
+    let start = Instant::now();
+    client.sends(&bytes);
+    lab.note("sends 1 byte each 100 ms");
+    thread::scope(|scope| {
+        if let Ok(mut writer) = client.stream.try_clone() {
+            scope.spawn(move || {
+                for byte in &bytes[..20] {
+                    if writer.write_all(&[*byte]).is_err() {
+                        return;
+                    }
+                    thread::sleep(ms(100));
+                }
+            });
+        }
+        let result = expect_cut(&mut client, start);
+        let _ = client.stream.shutdown(std::net::Shutdown::Both);
+        result
+    })
+}
+
+const S5_03: Case = Case {
+    id: "S5-03",
+    title: "does not cut a client that keeps the limits",
+    does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. Sends five ECHOs on \
+           one connection, each 400 ms after the reply to the one before; \
+           then seven, each write ending 6 bytes before the end of one, \
+           and 200 ms apart. Expects each reply within 3 s.",
+    steps: from(5),
+    rule: (5, 3),
+    tags: &[Tag::Timed, Tag::Starts],
+    why: "A limit must never hit a client that keeps it. The clock starts \
+          again with each frame; one that runs from the connect cuts each \
+          client that stays longer than the limit.",
+    hint: Hint {
+        meaning: "The timer is not started again after a request.",
+        look: "when the clock between two frames starts",
+    },
+    proof: Proof::Defects(&["timer-from-connect"]),
+    script: s5_03,
+};
+
+fn s5_03(lab: &Lab) -> Check {
+    // Twice what we take between two requests: our own sleep may be late.
+    lab.set("TCP_IDLE_MS", 1000);
+    lab.set("TCP_FRAME_MS", 1000);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    for _ in 0..4 {
+        client.exchange(lab.word(5).as_bytes())?;
+        thread::sleep(ms(400));
+    }
+    client.exchange(lab.word(5).as_bytes())?;
+    never_between_frames(lab, &mut client)
+}
+
+/// Each write ends in the middle of a frame, so that some of one is always
+/// there; but none of them takes long.
+fn never_between_frames(lab: &Lab, client: &mut Peer) -> Check {
+    lab.hint(
+        "Each frame was whole in time. Does the clock of the first one run \
+         on when bytes of the next are there?",
+        "when the clock of a frame is started, and when it is stopped",
+    );
+    let mut half = 0; // of the frame before
+    let mut words = Vec::new();
+    for _ in 0..7 {
+        words.push(lab.word(7));
+        let bytes: Vec<u8> =
+            words.iter().flat_map(|word| echo(word.as_bytes())).collect();
+        let end = bytes.len() - 6;
+        client.send(&bytes[half..end])?;
+        half = end;
+        if words.len() > 1 {
+            client.hear(words[words.len() - 2].as_bytes())?;
+        }
+        thread::sleep(ms(200));
+    }
+    Ok(())
+}
+
+const S5_04: Case = Case {
+    id: "S5-04",
+    title: "loses no byte to a timer",
+    does: "TCP_IDLE_MS=600 and TCP_FRAME_MS=4000. Sends an ECHO of 12 \
+           letters in pieces of 2, 7 and 8 bytes, with pauses of 200 and \
+           900 ms. Expects the reply within 3 s of the last piece; then it \
+           sends FIN, and expects FIN.",
+    steps: from(5),
+    rule: (5, 3),
+    tags: &[Tag::Timed, Tag::Starts],
+    why: "A read of exactly n bytes that a timer interrupts has already \
+          taken some of them. If these are thrown away, the next \
+          \"length\" is a piece of the payload. The pause inside this \
+          frame is longer than TCP_IDLE_MS, and shorter than TCP_FRAME_MS: \
+          that is allowed.",
+    hint: Hint {
+        meaning: "A timer interrupted a read, and the bytes that had come \
+                  were thrown away; or the limit between frames was used \
+                  inside one.",
+        look: "what a timer does to the bytes read so far",
+    },
+    proof: Proof::Defects(&["timer-drops-bytes", "idle-inside-frame"]),
+    script: s5_04,
+};
+
+fn s5_04(lab: &Lab) -> Check {
+    lab.set("TCP_IDLE_MS", LIMIT);
+    lab.set("TCP_FRAME_MS", 4000);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let word = lab.word(12);
+    let bytes = echo(word.as_bytes());
+    for (from, to, pause) in [(0, 2, 200), (2, 9, 900), (9, 17, 0)] {
+        client.send(&bytes[from..to])?;
+        thread::sleep(ms(pause));
+    }
+    client.hear(word.as_bytes())?;
+    client.fin();
+    client.expect_all(b"")
+}
+
+const S5_05: Case = Case {
+    id: "S5-05",
+    title: "40 half headers hold nobody up, and are cut",
+    does: "TCP_FRAME_MS=600 and TCP_IDLE_MS=10000. 40 clients send 2 bytes \
+           of a header and stop; a normal client sends four ECHOs, 100 ms \
+           apart, and a fifth at the end. Expects each reply within 3 s; \
+           ERROR 5, then FIN, for the first of the 40 after 540 to 600 ms, \
+           and for the others within 1 s.",
+    steps: from(5),
+    rule: (5, 1),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "The attack at a larger scale: 40 clients send two bytes each and \
+          wait. The others are served meanwhile, and the 40 are gone when \
+          their time is up.",
+    hint: Hint {
+        meaning: "Clients that began a frame and stopped keep their \
+                  connection, or hold up the others.",
+        look: "the limit inside a frame, also inside its header",
+    },
+    proof: Proof::Defects(&["no-limit-in-header", "header-in-accept-loop"]),
+    script: s5_05,
+};
+
+fn s5_05(lab: &Lab) -> Check {
+    lab.set("TCP_FRAME_MS", LIMIT);
+    lab.set("TCP_IDLE_MS", 10_000);
+    let addr = lab.server()?;
+    let start = Instant::now();
+    let mut halves = Vec::new();
+    for _ in 0..40 {
+        let mut half = lab.connect_as(addr, "")?;
+        half.send(&[0, 0])?;
+        halves.push(half);
+    }
+    let sent = Instant::now();
+    lab.hint(
+        "While others hold half a header, an honest client is not served.",
+        "who reads the header: code that all clients share?",
+    );
+    let mut normal = lab.connect_as(addr, "normal: ")?;
+    for _ in 0..4 {
+        normal.exchange(lab.word(5).as_bytes())?;
+        thread::sleep(ms(100));
+    }
+    lab.own_hint();
+    let (first, rest) = halves.split_at_mut(1);
+    expect_cut(&mut first[0], start)?;
+    for half in rest {
+        half.expect_fatal(5, sent, ms(LIMIT + 400))?;
+    }
+    normal.exchange(lab.word(5).as_bytes())
+}
+
+const S5_06: Case = Case {
+    id: "S5-06",
+    title: "closes the connection of a client that never reads",
+    does: "TCP_WRITE_MS=600. Sends ECHOs of 60 000 bytes and never reads. \
+           Expects that the server stops taking them before 64 MiB, and \
+           closes within 600 ms (1 s more is granted) after the last byte \
+           has moved.",
+    steps: from(5),
+    rule: (5, 2),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "Replies that nobody takes pile up: in the system's buffers, then \
+          in the server's memory. The server must stop reading, and after \
+          TCP_WRITE_MS without progress it must close.",
+    hint: Hint {
+        meaning: "A write that makes no progress is waited for without a \
+                  limit.",
+        look: "the limit of a write, and what happens when it is over",
+    },
+    proof: Proof::Defects(&["no-write-limit", "unbounded-replies"]),
+    script: s5_06,
+};
+
+/// What a server may take from a client that does not read: the system's
+/// buffers swallow 4 to 8 MB of it.
+const MOST: usize = 64 << 20;
+
+fn s5_06(lab: &Lab) -> Check {
+    lab.set("TCP_WRITE_MS", LIMIT);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let _ = SockRef::from(&client.stream).set_recv_buffer_size(16 * 1024);
+    let message = echo(&lab.bytes(60_000));
+    client.sends(&message);
+    lab.note("sends 60 KB frames and never reads");
+    let _ = client.stream.set_write_timeout(Some(ms(50)));
+    let (mut taken, mut moved) = (0, Instant::now());
+    let mut part = 0;
+    while taken < MOST {
+        match client.stream.write(&message[part..]) {
+            Ok(n) => {
+                (taken, moved) = (taken + n, Instant::now());
+                part = (part + n) % message.len();
+            }
+            Err(error) if is_wait(&error) => {
+                // A second more, for who reads and throws away first.
+                if moved.elapsed() > ms(LIMIT + 1000) + SLACK {
+                    return Err(still_open(&client).into());
+                }
+            }
+            Err(_) => return Ok(()),
+        }
+    }
+    Err(took_all(&client).into())
+}
+
+fn took_all(client: &Peer) -> Failure {
+    let expected = "it stops reading when nobody takes its replies";
+    let mut failure = client.fail(expected, "it took 64 MB");
+    failure.meaning = "It keeps in memory what nobody reads.".into();
+    failure.look = "what limits the replies that wait to be written".into();
+    failure
+}
+
+fn is_wait(error: &std::io::Error) -> bool {
+    use ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    [WouldBlock, TimedOut, Interrupted].contains(&error.kind())
+}
+
+fn still_open(client: &Peer) -> Failure {
+    let wanted = format!("closed {LIMIT} ms after the last progress");
+    let actual = "nothing moves, and the connection is still open";
+    Failure { by_time: true, ..client.fail(wanted, actual) }
+}
+
+const S5_07: Case = Case {
+    id: "S5-07",
+    title: "does not cut a client that reads slowly, but steadily",
+    does: "TCP_WRITE_MS=1000. Sends ECHOs of 60 000 bytes as fast as the \
+           server takes them, and reads 16 000 bytes every 25 ms, for 4 s. \
+           Expects that bytes come all the time, and that the connection \
+           stays.",
+    steps: from(5),
+    rule: (5, 2),
+    tags: &[Tag::Timed, Tag::Starts],
+    why: "The limit is for a write without progress. A client behind a slow \
+          line takes its replies all the time, only not quickly: the buffers \
+          stay full, and each write of the server waits a little. A limit for \
+          the whole write, or for all replies together, cuts such a client, \
+          although nothing is wrong with it.",
+    hint: Hint {
+        meaning: "Your server cut a client that reads steadily: its limit is \
+                  for the whole write, and not for a write without progress.",
+        look: "what starts the clock of a write again",
+    },
+    proof: Proof::Defects(&["write-limit-in-all"]),
+    script: s5_07,
+};
+
+fn s5_07(lab: &Lab) -> Check {
+    lab.set("TCP_WRITE_MS", 1000);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let _ = SockRef::from(&client.stream).set_recv_buffer_size(64 * 1024);
+    let message = echo(&lab.bytes(60_000));
+    client.sends(&message);
+    let ended = thread::scope(|scope| {
+        if let Ok(mut writer) = client.stream.try_clone() {
+            let _ = writer.set_write_timeout(Some(PATIENCE));
+            scope.spawn(move || {
+                while writer.write_all(&message).is_ok() {} // until it is shut
+            });
+        }
+        let ended = read_slowly(&mut client, ms(4000));
+        let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
+        ended
+    });
+    lab.note("read 16 000 bytes every 25 ms, for 4 s");
+    match ended {
+        None => Ok(()),
+        Some(end) => {
+            let expected = "it goes on as long as the client reads";
+            let failure = client.fail(expected, end.text());
+            let by_time = end == End::Open; // nothing came
+            Err(Failure { by_time, ..failure }.into())
+        }
+    }
+}
+
+/// Reads for this time; returns how it ended, if it did before.
+fn read_slowly(client: &mut Peer, time: Duration) -> Option<End> {
+    let start = Instant::now();
+    let mut buffer = vec![0; 16_000];
+    let _ = client.stream.set_read_timeout(Some(PATIENCE));
+    while start.elapsed() < time {
+        match client.stream.read(&mut buffer) {
+            Ok(0) => return Some(End::Fin),
+            Ok(_) => thread::sleep(ms(25)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Some(End::Open);
+            }
+            Err(_) => return Some(End::Reset),
+        }
+    }
+    None
+}
+
+const S5_08: Case = Case {
+    id: "S5-08",
+    title: "does not count the time in which it does not read",
+    does: "TCP_IDLE_MS=600 and TCP_FRAME_MS=600. Sends ECHOs of 60 000 bytes \
+           without reading, until nothing moves; waits 0.9 s; then reads, \
+           sends the rest of the last frame, and FIN. Expects all replies, in \
+           order. A connection that is cut is a warning.",
+    steps: from(5),
+    rule: (5, 3),
+    tags: &[Tag::Timed, Tag::Starts],
+    why: "A server that waits until a client takes its replies does not read \
+          from it meanwhile. The next frame of that client is on its way, and \
+          cannot come in. The client has its limit for taking the replies, \
+          TCP_WRITE_MS, and keeps it: so the clock of the frame must stand \
+          still.",
+    hint: Hint {
+        meaning: "While your server waited for the client to take replies, it \
+                  read nothing; but the clock of the next frame ran.",
+        look: "which clock runs while your server writes",
+    },
+    proof: Proof::Defects(&["clock-runs-while-writing"]),
+    script: s5_08,
+};
+
+fn s5_08(lab: &Lab) -> Check {
+    lab.set("TCP_IDLE_MS", 600);
+    lab.set("TCP_FRAME_MS", 600);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let payload = lab.bytes(60_000);
+    let (request, answer) = (echo(&payload), reply(&payload));
+    let all = request.repeat(300);
+    client.sends(&all);
+    let sent = write_until_stalled(&mut client.stream, &all);
+    let count = sent.div_ceil(request.len());
+    thread::sleep(ms(900));
+    lab.note("sent until nothing moved, and waited 0.9 s");
+    let rest = all[sent..count * request.len()].to_vec();
+    let got = thread::scope(|scope| {
+        if let Ok(mut writer) = client.stream.try_clone() {
+            let _ = writer.set_write_timeout(Some(PATIENCE));
+            scope.spawn(move || {
+                let _ = writer.write_all(&rest);
+                let _ = writer.shutdown(Shutdown::Write);
+            });
+        }
+        client.read_while_moving(count * answer.len() + 64, PATIENCE)
+    });
+    let want = answer.repeat(count);
+    if got.bytes != want || got.end != End::Fin {
+        let actual = format!("only a part came, then {}", got.end.text());
+        lab.warn(client.fail("all replies, and FIN", &actual));
+    }
+    Ok(())
+}
+
+const S5_09: Case = Case {
+    id: "S5-09",
+    title: "answers what came in time, even if it looks late",
+    does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. A has sent 7 bytes of an \
+           ECHO, and B nothing since its last reply. Stops the server \
+           (SIGSTOP); 0.3 s later A sends the rest, and B a whole ECHO; lets \
+           the server go on (SIGCONT) after 1.5 s. Expects both replies. A \
+           client that is cut is a warning.",
+    steps: from(5),
+    rule: (5, 3),
+    tags: &[Tag::Timed, Tag::Linux, Tag::Starts],
+    why: "A machine that was paused, a garbage collector, or a long wait for a \
+          processor: when the server looks again, the limit has passed, and \
+          the frame is there as well. It came in time, and it was the server \
+          that was late. Whoever asks the clock first cuts all clients after \
+          each pause.",
+    hint: Hint {
+        meaning: "The frame had arrived before its limit. Your server looked \
+                  at the clock first, and cut the client.",
+        look: "what wins when a timer has fired and bytes are there, too",
+    },
+    proof: Proof::Defects(&["timer-before-data"]),
+    script: s5_09,
+};
+
+fn s5_09(lab: &Lab) -> Check {
+    lab.set("TCP_IDLE_MS", 1000);
+    lab.set("TCP_FRAME_MS", 1000);
+    let addr = lab.server()?;
+    let (first, second) = (lab.word(12), lab.word(7));
+    let bytes = echo(first.as_bytes());
+    let mut a = lab.connect_as(addr, "A: ")?;
+    let mut b = lab.connect_as(addr, "B: ")?;
+    let start = Instant::now();
+    a.exchange(lab.word(5).as_bytes())?;
+    b.exchange(lab.word(5).as_bytes())?;
+    a.send(&bytes[..7])?;
+    thread::sleep(ms(100)); // the server has read these
+    lab.signal_all(Signal::STOP);
+    thread::sleep(ms(300));
+    a.send(&bytes[7..])?;
+    b.say(second.as_bytes())?;
+    let was_in_time = start.elapsed() < ms(900);
+    thread::sleep(ms(1200));
+    lab.signal_all(Signal::CONT);
+    lab.note("the server was stopped for 1.5 s");
+    let answered =
+        a.hear(first.as_bytes()).and_then(|()| b.hear(second.as_bytes()));
+    match answered.map_err(|stop| *stop) {
+        Err(Stop::Fail(failure)) if was_in_time => lab.warn(failure),
+        Err(Stop::Fail(_)) => {
+            let why = "this machine was too busy to send in time";
+            return Err(Box::new(Stop::Unknown(why.into())));
+        }
+        Err(other) => return Err(Box::new(other)),
+        Ok(()) => {}
+    }
+    Ok(())
+}
+
+/// All of them.
+pub const CASES: &[Case] =
+    &[S5_01, S5_02, S5_03, S5_04, S5_05, S5_06, S5_07, S5_08, S5_09];

@@ -1,0 +1,93 @@
+//! The options: what to try, and how.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use crate::report::Format;
+use crate::steps::{self, LAST_STEP};
+
+/// Which server to try, and how.
+#[derive(Args, Clone)]
+pub struct Options {
+    #[arg(value_name = "STEP", value_parser = step, help = step_help())]
+    pub step: u8,
+    /// How to start it: 'python3 server.py {addr}'
+    ///
+    /// It listens on {addr}, or {host} and {port}. No shell is involved.
+    #[arg(long, value_name = "COMMAND")]
+    pub cmd: Option<String>,
+    /// Try a server that runs already
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "cmd")]
+    pub addr: Option<SocketAddr>,
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Which client to try, and how.
+#[derive(Args, Clone)]
+pub struct ClientOptions {
+    #[arg(value_name = "STEP", value_parser = step, help = step_help())]
+    step: u8,
+    /// How to start it: 'python3 client.py {addr} {text}'
+    ///
+    /// It connects to {addr}, or {host} and {port}, and sends {text}, which
+    /// may become several words. A client that takes its text from stdin only
+    /// is not supported. No shell is involved.
+    #[arg(long, value_name = "COMMAND")]
+    cmd: Option<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+impl From<ClientOptions> for Options {
+    fn from(options: ClientOptions) -> Options {
+        let ClientOptions { step, cmd, how } = options;
+        Options { step, cmd, addr: None, how }
+    }
+}
+
+/// How to run, whatever is tried.
+#[derive(Args, Clone)]
+pub struct How {
+    /// Only this case; may be given several times
+    #[arg(long = "case", value_name = "CASE")]
+    pub only: Vec<String>,
+    /// All random bytes come from this number
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Warnings fail
+    #[arg(long)]
+    pub strict: bool,
+    /// Do not stop at the first failure
+    #[arg(long)]
+    pub keep_going: bool,
+    /// How the result is printed; all but text imply --keep-going
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// How many cases may run at the same time [default: all processors]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// A program that takes more memory is ended, and fails
+    #[arg(long, value_name = "MB", default_value = "2048")]
+    pub memory: u64,
+    /// List the cases of this step
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// What the help says of the step.
+pub fn step_help() -> String {
+    format!("The step whose contract holds: step1 to step{LAST_STEP}")
+}
+
+pub fn step(text: &str) -> Result<u8, String> {
+    let number = text.strip_prefix("step").unwrap_or(text).parse();
+    match number {
+        Ok(step) if steps::all().contains(&step) => Ok(step),
+        _ => {
+            let names = steps::all().map(|step| format!("step{step}"));
+            Err(format!("one of {}", names.collect::<Vec<_>>().join(", ")))
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A fatal error and what a server may do about it: send ERROR and then FIN
+//! is right; close without a word, or reset, works, and is a warning; all
+//! else is a failure.
+
+use std::time::Duration;
+
+use crate::diagnosis::evidence::{End, Got};
+use crate::diagnosis::show;
+use crate::diagnosis::show::time;
+use crate::verdict::Failure;
+use crate::wire::{ECHO_REPLY, ERROR, Head, error_name, head};
+
+/// A server that had to refuse what it was sent.
+pub struct Refusal<'a> {
+    /// The failure without what was expected and what came.
+    pub base: Failure,
+    /// The code that it had to send.
+    pub code: u8,
+    /// How long the ERROR could take, and how long we waited.
+    pub within: Duration,
+    pub waited: Duration,
+    pub got: &'a Got,
+    /// The first bytes of what was refused.
+    pub sent: &'a [u8],
+    /// It ended, which is no way to refuse.
+    pub is_dead: bool,
+}
+
+impl Refusal<'_> {
+    /// What is wrong, and whether it is no more than a warning.
+    pub fn judge(&self) -> Option<(Failure, bool)> {
+        let Refusal { got, code, within, .. } = *self;
+        let wanted = format!("ERROR({code}) within {}, then FIN", time(within));
+        if got.bytes.is_empty() {
+            return Some(self.closed_or_waiting(got.end, wanted));
+        }
+        if got.bytes.get(4) == Some(&ECHO_REPLY) {
+            return Some((self.answered(got, wanted), false));
+        }
+        let Head::Whole { kind, payload, size } = head(&got.bytes) else {
+            return Some((self.no_frame(got, wanted), false));
+        };
+        if kind != ERROR {
+            return Some((self.answered(got, wanted), false));
+        }
+        if payload.first() != Some(&code) {
+            return Some((self.wrong_code(payload, wanted), false));
+        }
+        if size < got.bytes.len() {
+            return Some((self.went_on(&got.bytes[size..], wanted), false));
+        }
+        match got.end {
+            End::Fin => self.bad_text(payload),
+            End::Reset => Some((reset_after(&self.base, &wanted), true)),
+            End::Open => Some((self.stays_open(wanted), false)),
+        }
+    }
+
+    fn closed_or_waiting(&self, end: End, wanted: String) -> (Failure, bool) {
+        if end == End::Open {
+            let after = time(self.waited);
+            let actual = format!(
+                "connection still open after {after}, 0 bytes received"
+            );
+            let failure = self.base.of(wanted, actual);
+            return (Failure { by_time: true, ..failure }, false);
+        }
+        let actual = format!("no ERROR; {}", end.text());
+        let mut failure = self.base.of(wanted, actual);
+        if self.is_dead {
+            return (failure, false);
+        }
+        failure.meaning = "Your server refused, but did not say why: whoever \
+                           wrote the client has to guess."
+            .into();
+        failure.look =
+            "what you do after an error, before you close (step 4, rule 3)"
+                .into();
+        (failure, true)
+    }
+
+    fn no_frame(&self, got: &Got, wanted: String) -> Failure {
+        let shown = show::bytes(&got.bytes, got.bytes.len());
+        let mut failure = self.base.of(wanted, shown);
+        failure.meaning = if got.bytes.starts_with(b"HTTP/") {
+            "It answered like a web server.".into()
+        } else {
+            "What came is not a whole frame of the contract.".into()
+        };
+        failure.look =
+            "how you write an ERROR: length, kind 7f, code, text".into();
+        failure
+    }
+
+    fn answered(&self, got: &Got, wanted: String) -> Failure {
+        let shown = show::bytes(&got.bytes, got.bytes.len());
+        let mut failure = self.base.of(wanted, shown);
+        failure.meaning = "Your server answered what it must refuse.".into();
+        failure
+    }
+
+    fn wrong_code(&self, payload: &[u8], wanted: String) -> Failure {
+        let Some(code) = payload.first() else {
+            let mut failure = self.base.of(wanted, "an ERROR without a code");
+            failure.look =
+                "the payload of ERROR: one byte code, then text".into();
+            return failure;
+        };
+        let actual = format!("ERROR({code}), {}", error_name(*code));
+        let mut failure = self.base.of(wanted, actual);
+        failure.meaning = "It refused, and gave another reason: a client \
+                           cannot tell what it did wrong."
+            .into();
+        failure.look = "the table of error codes in the contract".into();
+        failure
+    }
+
+    fn went_on(&self, rest: &[u8], wanted: String) -> Failure {
+        let shown = show::bytes(rest, rest.len());
+        let mut failure = self.base.of(wanted, "ERROR, and after it");
+        failure.actual.push(shown);
+        failure.meaning = "After a bad length nobody knows where a frame \
+                           begins; your server went on parsing all the same."
+            .into();
+        failure.look =
+            "what your read loop does after it has sent the ERROR".into();
+        failure
+    }
+
+    fn bad_text(&self, payload: &[u8]) -> Option<(Failure, bool)> {
+        let text = &payload[1..];
+        let actual = if text.len() > 200 {
+            format!("an ERROR text of {}", show::size(text.len()))
+        } else if std::str::from_utf8(text).is_err() {
+            "an ERROR text that is not UTF-8".to_owned()
+        } else if self.has_own_bytes(text) {
+            "an ERROR text with the sender's own bytes in it".to_owned()
+        } else {
+            return None;
+        };
+        let wanted = "at most 200 bytes of UTF-8, all the server's own";
+        let mut failure = self.base.of(wanted, actual);
+        failure.meaning = "Clients show this text on terminals and in logs, \
+                           and count on that."
+            .into();
+        failure.look =
+            "what you put into the text, and where it comes from".into();
+        Some((failure, true))
+    }
+
+    /// Is a piece of what was sent in the text of the ERROR?
+    fn has_own_bytes(&self, text: &[u8]) -> bool {
+        let sent = self.sent.windows(6);
+        let mut words = sent.filter(|part| part.is_ascii());
+        words.any(|part| text.windows(6).any(|window| window == part))
+    }
+
+    fn stays_open(&self, wanted: String) -> Failure {
+        let mut failure = self
+            .base
+            .of(wanted, "ERROR, and 2 s later the connection is still open");
+        failure.meaning = "The error is fatal: after it the server must end \
+                           the connection."
+            .into();
+        failure.look = "what follows after you have sent the ERROR".into();
+        failure.by_time = true;
+        failure
+    }
+}
+
+/// The ERROR came, and then a reset, which can overtake it.
+pub fn reset_after(base: &Failure, wanted: &str) -> Failure {
+    let mut failure = base.of(wanted, "ERROR, then a reset (RST)");
+    failure.meaning = "It closed while bytes were still unread: the system \
+                       resets, and the ERROR may be lost with it."
+        .into();
+    failure.look =
+        "how you close, and what is still unread then (step 4, rule 3)".into();
+    failure
+}
