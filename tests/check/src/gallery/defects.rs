@@ -23,11 +23,11 @@ impl Defect {
 }
 
 const WARNINGS: [&str; 22] = [
-    "believes-any-text",
     "queue-of-5",
     "raw-error-text",
     "closes-silently",
     "resets-after-error",
+    "ends-late",
     "timeout-is-silent",
     "adds-newline-at-end",
     "prints-nothing",
@@ -142,6 +142,7 @@ pub const DEFECTS: &[Defect] = &[
     defect(4, "S4-20", "memory-by-length", "sets memory aside for a claimed length"),
     defect(4, "S4-21", "drops-before-bad-length", "drops replies when a length is bad"),
     defect(4, "S4-22", "drains-for-ever", "throws away as long as something comes"),
+    defect(4, "S4-22", "ends-late", "ends when it has thrown away the rest"),
     defect(4, "S4-23", "timer-drops-bytes", "loses bytes when a timer fires"),
     defect(4, "S4-24", "keeps-unsent", "leaves unsent bytes to the system"),
     defect(5, "S5-01", "no-idle-limit", "waits for ever for a frame"),

@@ -68,7 +68,9 @@ fn refuse(stream: &mut TcpStream, code: u8) -> io::Result<()> {
 }
 
 fn linger(stream: &mut TcpStream) -> io::Result<()> {
-    stream.shutdown(Shutdown::Write)?;
+    if !on("ends-late") {
+        stream.shutdown(Shutdown::Write)?;
+    }
     let end = Instant::now() + Duration::from_secs(1);
     let mut trash = [0; 65_536];
     while let Some(left) = match on("drains-for-ever") {
@@ -84,7 +86,7 @@ fn linger(stream: &mut TcpStream) -> io::Result<()> {
     }
     // It may never read what it was sent. A close would leave all that in the
     // kernel for minutes; a reset throws it away.
-    if !on("keeps-unsent") {
+    if !on("keeps-unsent") && !on("ends-late") {
         SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
     }
     Ok(())

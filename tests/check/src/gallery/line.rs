@@ -101,13 +101,15 @@ impl Line {
 
 /// The server answered with an ERROR.
 fn refused(error: &[u8]) -> Outcome {
+    let text = error.get(1..).unwrap_or_default();
+    let definite = || Outcome::Definite(text.escape_ascii().to_string());
     match error.first() {
-        Some(6 | 8) if on("gives-up-when-busy") => Outcome::Definite,
+        Some(6 | 8) if on("gives-up-when-busy") => definite(),
         Some(6 | 8) if on("busy-is-unknown") => Outcome::Unknown,
         Some(6 | 8) => Outcome::NotExecuted,
-        Some(5) if on("timeout-is-definite") => Outcome::Definite,
+        Some(5) if on("timeout-is-definite") => definite(),
         Some(5) => Outcome::Unknown,
-        Some(1..=4 | 7 | 9) => Outcome::Definite,
+        Some(1..=4 | 7 | 9) => definite(),
         None | Some(_) => Outcome::Broken,
     }
 }

@@ -20,11 +20,12 @@ pub enum Outcome {
     /// Sent, and no whole reply came.
     Unknown,
     Broken,
-    Definite,
+    /// The server says why.
+    Definite(String),
 }
 
 /// The exit code, and what is said.
-type Failed = (u8, &'static str);
+type Failed = (u8, String);
 
 pub fn run(addr: SocketAddr, texts: &[String]) -> ExitCode {
     if on("slow") {
@@ -41,7 +42,7 @@ pub fn run(addr: SocketAddr, texts: &[String]) -> ExitCode {
     };
     match asked {
         Ok(()) => ExitCode::SUCCESS,
-        Err((code, why)) => fail(code, why),
+        Err((code, why)) => fail(code, &why),
     }
 }
 
@@ -76,14 +77,14 @@ impl Client<'_> {
             let Ok(text) = text else {
                 return match on("input-error-is-end") {
                     true => Ok(()),
-                    false => Err((1, "cannot read stdin")),
+                    false => Err((1, "cannot read stdin".into())),
                 };
             };
             if !on("one-deadline-for-all") && !on("clock-starts-early") {
                 end = new_deadline(); // waiting for the text did not count
             }
             if text.len() >= MAX && !on("sends-too-long") {
-                return Err((1, "this is too long for a frame"));
+                return Err((1, "this is too long for a frame".into()));
             }
             let reply = self.request(text.as_bytes(), end)?;
             self.answered += 1;
@@ -91,11 +92,11 @@ impl Client<'_> {
                 end = new_deadline();
             }
             print(&[&reply[..], b"\n"].concat())
-                .map_err(|_| (1, "cannot print the reply"))?;
+                .map_err(|_| (1, "cannot print the reply".into()))?;
         }
         match &self.kept {
             Some(line) if on("goodbye-is-error") && !line.is_read() => {
-                Err((5, "the server said more than it was asked"))
+                Err((5, "the server said more than it was asked".into()))
             }
             _ => Ok(()),
         }
@@ -201,19 +202,24 @@ fn judge(
         Outcome::NotExecuted => {}
         Outcome::Unknown => *is_sent = true,
         Outcome::Broken if on("retries-broken-protocol") => *is_sent = true,
-        Outcome::Definite if on("retries-definite") => *is_sent = true,
-        Outcome::Broken => return Err((5, "the server broke the protocol")),
-        Outcome::Definite => return Err((6, "the server refused it")),
+        Outcome::Definite(_) if on("retries-definite") => *is_sent = true,
+        Outcome::Broken => {
+            return Err((5, "the server broke the protocol".into()));
+        }
+        Outcome::Definite(why) => {
+            return Err((6, format!("the server refused it: {why}")));
+        }
     }
     Ok(None)
 }
 
 fn gave_up(is_sent: bool) -> Failed {
-    match is_sent {
+    let (code, why) = match is_sent {
         true => (4, "no reply: the outcome is unknown"),
         false if on("refused-is-1") => (1, "cannot connect"),
         false => (3, "cannot connect: certainly not executed"),
-    }
+    };
+    (code, why.to_owned())
 }
 
 fn is_over(end: Instant, wait: Duration) -> bool {

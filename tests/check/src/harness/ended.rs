@@ -65,6 +65,38 @@ impl Ended {
         Err(lab.fail("a message on stderr", actual).into())
     }
 
+    /// What it said should contain this.
+    pub fn said(&self, lab: &Lab, what: &str, name: &str) {
+        let has_it = |text: &[u8]| {
+            text.windows(what.len()).any(|part| part == what.as_bytes())
+        };
+        if !has_it(&self.stderr) {
+            let actual = "a message without it";
+            let mut failure =
+                lab.fail(format!("{name} in its message on stderr"), actual);
+            failure.meaning = "Whoever reads the message needs that to find \
+                               out what is wrong."
+                .into();
+            failure.look = "what you print when it fails".into();
+            lab.warn(failure);
+        }
+    }
+
+    /// A text of the server must not command the terminal.
+    pub fn commands_no_terminal(&self, lab: &Lab) {
+        if self.stderr.contains(&0x1b) {
+            let expected = "a text that commands no terminal";
+            let actual =
+                "the escape character of the server's text, as it came";
+            let mut failure = lab.fail(expected, actual);
+            failure.meaning = "Whoever writes the text can clear your screen, \
+                               or worse."
+                .into();
+            failure.look = "how you print a text that is not yours".into();
+            lab.warn(failure);
+        }
+    }
+
     pub fn silent(&self, lab: &Lab) -> Check {
         self.printed(lab, b"")
     }

@@ -68,7 +68,9 @@ impl Lab<'_> {
         streams: impl Into<Streams>,
     ) -> Check<Program> {
         let env = self.env.borrow();
-        let started = self.template()?.start(addr, texts, &env, streams);
+        let mut template = self.template()?.clone();
+        template.most_processes += self.clients.get();
+        let started = template.start(addr, texts, &env, streams);
         started.map_err(|error| {
             let failure = self.fail("the program starts", format!("{error:#}"));
             failure.into()

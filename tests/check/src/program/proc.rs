@@ -163,11 +163,18 @@ fn listeners(table: &str) -> Vec<(u16, String)> {
 }
 
 /// How many bytes wait in the system to be sent from one port of this machine
-/// to another, whether their program still has the connection or not.
+/// to another, whether a program still has the connection or not.
 pub fn unsent(from: u16, to: u16) -> u64 {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let text =
-        tables.map(|table| fs::read_to_string(table).unwrap_or_default());
+    connection(from, to).map_or(0, |(unsent, _)| unsent)
+}
+
+/// Has no program the connection between these ports any more?
+pub fn is_orphan(from: u16, to: u16) -> bool {
+    connection(from, to).is_some_and(|(_, inode)| inode == 0)
+}
+
+/// Of the end at `from`: the bytes in its send queue, and its inode.
+fn connection(from: u16, to: u16) -> Option<(u64, u64)> {
     let row = |line: &str| {
         let columns: Vec<&str> = line.split_whitespace().collect();
         let port = |column: usize| {
@@ -176,9 +183,14 @@ pub fn unsent(from: u16, to: u16) -> u64 {
         };
         let is_it = port(1)? == from && port(2)? == to;
         let (unsent, _) = columns.get(4)?.split_once(':')?;
-        is_it.then(|| u64::from_str_radix(unsent, 16).ok())?
+        let unsent = u64::from_str_radix(unsent, 16).ok()?;
+        let inode = columns.get(9)?.parse().ok()?;
+        is_it.then_some((unsent, inode))
     };
-    text.iter().flat_map(|text| text.lines().skip(1)).filter_map(row).sum()
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        text.lines().skip(1).find_map(row)
+    })
 }
 
 /// A program that dies leaves no copy of its memory on the disk.
@@ -191,6 +203,27 @@ pub fn forbid_core(pid: i32) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = pid; // prlimit(2) is Linux's
+}
+
+/// How many descriptors we may open, and whoever we start: as many as this, if
+/// the system lets us.
+pub fn allow_descriptors(wanted: usize) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let is_enough = |most: Option<u64>| most.is_none_or(|n| n >= wanted as u64);
+    if !is_enough(limit.current) {
+        let most = limit.maximum.unwrap_or(wanted as u64).min(wanted as u64);
+        limit.current = Some(most);
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    let most = getrlimit(Resource::Nofile).current;
+    most.map_or(wanted, |most| wanted.min(most as usize))
+}
+
+/// How many connections the system lets wait in the queue of one listener.
+pub fn longest_queue() -> usize {
+    let text = fs::read_to_string("/proc/sys/net/core/somaxconn");
+    text.ok().and_then(|n| n.trim().parse().ok()).unwrap_or(usize::MAX)
 }
 
 /// From now on the process may open so many descriptors more.

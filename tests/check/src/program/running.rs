@@ -90,6 +90,8 @@ pub struct Template {
     words: Vec<String>,
     pub dir: Option<PathBuf>,
     pub most_memory: u64,
+    /// How many processes it may have: one for each client is fine.
+    pub most_processes: usize,
 }
 
 impl Template {
@@ -103,7 +105,7 @@ impl Template {
         let words = shlex::split(text)
             .with_context(|| format!("an open quotation mark in {text:?}"))?;
         ensure!(!words.is_empty(), "the command is empty");
-        Ok(Template { words, dir, most_memory: memory })
+        Ok(Template { words, dir, most_memory: memory, most_processes: CROWD })
     }
 
     /// Can we tell the program where to listen or to connect?
@@ -159,7 +161,8 @@ impl Template {
         let mark = format!("CHECK_MARK={mark}");
         let child = ending::spawn(&mut command, &mark)
             .with_context(|| format!("cannot run {:?}", words[0]))?;
-        Ok(Program::watch(child, mark, streams, self.most_memory))
+        let most = (self.most_memory, self.most_processes);
+        Ok(Program::watch(child, mark, streams, most))
     }
 }
 
@@ -196,7 +199,7 @@ impl Program {
         mut child: Child,
         mark: String,
         streams: Streams,
-        memory: u64,
+        most: (u64, usize),
     ) -> Program {
         let pid = child.id() as i32;
         proc::forbid_core(pid);
@@ -224,12 +227,12 @@ impl Program {
         if streams.stdout == Reader::Later {
             program.out.hold();
         }
-        program.start_watch(pid, memory);
+        program.start_watch(pid, most);
         program
     }
 
     /// A thread that ends the program when it takes too much of anything.
-    fn start_watch(&self, pid: i32, memory: u64) {
+    fn start_watch(&self, pid: i32, most: (u64, usize)) {
         let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
         let excess = Arc::clone(&self.excess);
         let is_over = Arc::clone(&self.is_over);
@@ -244,7 +247,7 @@ impl Program {
                     0 => ending::all_of(pid, &mark),
                     _ => proc::tree(pid),
                 };
-                if let Some(what) = excess_of(&pids, memory, printed) {
+                if let Some(what) = excess_of(&pids, most, printed) {
                     *excess.lock().unwrap_or_else(PoisonError::into_inner) =
                         Some(what);
                     ending::kill_all(pid, &pids);
@@ -327,10 +330,14 @@ impl Drop for Program {
     }
 }
 
-fn excess_of(pids: &[i32], most_memory: u64, printed: u64) -> Option<String> {
-    if pids.len() > CROWD {
+fn excess_of(
+    pids: &[i32],
+    (most_memory, most_processes): (u64, usize),
+    printed: u64,
+) -> Option<String> {
+    if pids.len() > most_processes {
         return Some(format!(
-            "it started more than {CROWD} processes (one that has ended \
+            "it started more than {most_processes} processes (one that has ended \
              counts until its parent waits for it)"
         ));
     }

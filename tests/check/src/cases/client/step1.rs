@@ -26,7 +26,8 @@ const C1_01: Case = Case {
     does: "Reads the request of 14 bytes, and FIN within 1 s after it; \
            then answers 15 bytes with a newline among them, one every 3 \
            ms, and closes. Expects exactly the answer on stdout, and exit \
-           code 0 within 8 s.",
+           code 0 within 8 s. In a second run, letters of 2, 3 and 4 bytes \
+           are among them (LC_ALL is C.UTF-8).",
     steps: 1..=3,
     rule: (1, 4),
     tags: &[],
@@ -38,17 +39,33 @@ const C1_01: Case = Case {
                   answer.",
         look: "the loop around read: what ends it?",
     },
-    proof: Proof::Defects(&["reads-once", "no-fin", "adds-newline-at-end"]),
+    proof: Proof::Defects(&[
+        "reads-once",
+        "no-fin",
+        "adds-newline-at-end",
+        "decodes-each-piece",
+    ]),
     script: c1_01,
 };
 
 fn c1_01(lab: &Lab) -> Check {
+    lab.set_text("LC_ALL", "C.UTF-8"); // some languages ask for it
+    in_pieces(lab, &format!("Hello,\n{}!", lab.word(7)))?;
+    lab.hint(
+        "A letter may take several bytes, and its bytes came in two pieces: \
+         your client decoded each piece by itself.",
+        "where bytes become text: before all of a letter is there?",
+    );
+    in_pieces(lab, &format!("é€😀\n{}", lab.word(5)))
+}
+
+/// Answers with this, a byte at a time; the client must print just that.
+fn in_pieces(lab: &Lab, answer: &str) -> Check {
     let stage = Stage::open(lab)?;
     let text = format!("Hello, {}!", lab.word(6));
     stage.start(&[&text])?;
     let mut client = stage.first(&text)?;
     expect_fin(lab, &mut client)?;
-    let answer = format!("Hello,\n{}!", lab.word(7));
     client.sends(answer.as_bytes());
     for byte in answer.bytes() {
         let _ = client.stream.write_all(&[byte]);
@@ -57,7 +74,7 @@ fn c1_01(lab: &Lab) -> Check {
     lab.note("answered, one byte in each packet");
     drop(client);
     let ended = lab.finish_within(START)?;
-    ended.printed_lines(lab, &[&answer])?;
+    ended.printed_lines(lab, &[answer])?;
     ended.code(lab, 0)
 }
 
@@ -66,7 +83,8 @@ const C1_02: Case = Case {
     title: "says that nobody listens",
     does: "Nobody listens at the address that the client is given. Expects \
            an exit code that is not 0 within 3 s, a message on stderr, and \
-           nothing on stdout.",
+           nothing on stdout. A message that does not name the port is a \
+           warning.",
     steps: 1..=4,
     rule: (1, 4),
     tags: &[Tag::Hostile],
@@ -95,6 +113,7 @@ fn c1_02(lab: &Lab) -> Check {
     let ended = lab.finish_within(Duration::from_secs(3))?;
     ended.failed(lab)?;
     ended.said_why(lab)?;
+    ended.said(lab, &addr.port().to_string(), "the address that was tried");
     ended.silent(lab)
 }
 

@@ -29,14 +29,14 @@ const C2_01: Case = Case {
     does: "Writes 16 000 000 bytes to the client's stdin, and echoes what \
            it sends. Expects the same bytes on stdout, and exit code 0; \
            and that never more than 3 s pass in which nothing moves. In \
-           step 4 these are lines of 60 000 bytes, and each line is a \
-           frame.",
+           step 4 each line is a frame: an empty one, 50 000 of 9 letters, \
+           and then lines of 60 000 bytes.",
     steps: 2..=4,
     rule: (2, 4),
     tags: &[],
     why: "A client that sends everything before it reads works until all \
           buffers between the two ends are full. Then it waits for the \
-          server to read, and the server waits for it to read: for ever.",
+          server to read, and the server waits for it to read: forever.",
     hint: Hint {
         meaning: "Your client sends everything before it reads: both ends \
                   wait for the other one to read.",
@@ -136,12 +136,16 @@ fn same_bytes(lab: &Lab, want: &[u8], got: &[u8]) -> Check {
     Err(failure.into())
 }
 
-/// Lines of 60 000 bytes, and no newline within.
+/// An empty line, 50 000 short ones, and lines of 60 000 bytes.
 fn lines(input: &mut [u8]) {
-    for line in input.chunks_mut(60_000) {
-        let end = line.len() - 1;
-        line.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
-        line[end] = b'\n';
+    input.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+    let (empty, rest) = input.split_at_mut(1);
+    let (short, long) = rest.split_at_mut(500_000);
+    let lines = short.chunks_mut(10).chain(long.chunks_mut(60_000));
+    for line in lines.chain([empty]) {
+        if let Some(end) = line.last_mut() {
+            *end = b'\n';
+        }
     }
 }
 

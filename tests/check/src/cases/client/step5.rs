@@ -228,11 +228,11 @@ const C5_08: Case = Case {
     id: "C5-08",
     title: "a server that breaks the rules: exit code 5 at once",
     does: "TCP_ATTEMPTS=5. Answers the request with `ff ff ff ff`, and in \
-           further runs with a length of 0, an ERROR without a code, and \
-           a frame of kind 01. Expects each time exit code 5 within 1 s, \
-           no second connection, and nothing on stdout. An ECHO that \
-           returns another text of the same length should give 5, too: \
-           exit code 0 is a warning.",
+           further runs with a length of 0, an ERROR without a code, an \
+           ERROR 99, frames of kind 01 and 55 (hex), an HTTP answer, and a \
+           reply with another text of the same length and with a longer one. \
+           Expects each time exit code 5 within 1 s, no second connection, \
+           and nothing on stdout.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -256,13 +256,39 @@ type Answer = fn(&str) -> (Vec<u8>, &'static str);
 
 fn c5_08(lab: &Lab) -> Check {
     quick(lab, 5);
-    let bad: [Answer; 4] = [
-        |_| (vec![0xff; 4], "answered ff ff ff ff"),
-        |_| (vec![0; 4], "answered a length of 0"),
-        |_| (frame(ERROR, b""), "answered an ERROR without a code"),
-        |text| (frame(ECHO, text.as_bytes()), "answered with kind 01"),
-    ];
-    for bytes in bad {
+    breaks_the_rules(
+        lab,
+        &[
+            |_| (vec![0xff; 4], "answered ff ff ff ff"),
+            |_| (vec![0; 4], "answered a length of 0"),
+            |_| (frame(ERROR, b""), "answered an ERROR without a code"),
+            |_| (frame(ERROR, &[99, b'?']), "answered ERROR(99)"),
+            |text| (frame(ECHO, text.as_bytes()), "answered with kind 01"),
+            |_| (frame(0x55, b"?"), "answered with kind 55"),
+            |_| (b"HTTP/1.1 400 Bad\r\n\r\n".to_vec(), "answered HTTP"),
+        ],
+    )?;
+    lab.hint(
+        "An ECHO returns what was sent. Your client took another text for \
+         the answer.",
+        "what you compare a reply with",
+    );
+    breaks_the_rules(
+        lab,
+        &[
+            |text| {
+                let other = text.chars().rev().collect::<String>() + "?";
+                let other = &other.as_bytes()[1..];
+                (reply(other), "answered another text of the same length")
+            },
+            |_| (reply(&[b'x'; 60_000]), "answered 60 000 letters"),
+        ],
+    )
+}
+
+/// Each of these answers breaks the rules, and that is the end.
+fn breaks_the_rules(lab: &Lab, answers: &[Answer]) -> Check {
+    for bytes in answers {
         let stage = Stage::open(lab)?;
         let [text] = words(lab);
         stage.start(&[&text])?;
@@ -274,36 +300,16 @@ fn c5_08(lab: &Lab) -> Check {
         ended.code(lab, 5)?;
         ended.silent(lab)?;
     }
-    another_text(lab)
-}
-
-/// Not each client compares: so this is a warning.
-fn another_text(lab: &Lab) -> Check {
-    let stage = Stage::open(lab)?;
-    let [text, other] = words(lab);
-    stage.start(&[&text])?;
-    let mut client = stage.first(&text)?;
-    client.send_anyway(&reply_to(lab, &other));
-    client.fin();
-    lab.note_instead("answered with another text of the same length");
-    let ended = lab.finish_within(START)?;
-    if ended.status.success() {
-        let mut failure = lab.fail("exit code 5, nothing on stdout", "code 0");
-        failure.meaning = "An ECHO returns what was sent. Your client took \
-                           another text for the answer."
-            .into();
-        failure.look = "what you compare a reply with".into();
-        lab.warn(failure);
-    }
     Ok(())
 }
 
 const C5_09: Case = Case {
     id: "C5-09",
     title: "prints nothing of a reply that was cut short",
-    does: "TCP_ATTEMPTS=2. Answers both attempts with the reply without \
-           its last 2 bytes, then FIN. Expects the second attempt within 1 \
-           s, then exit code 4 within 1 s, and nothing on stdout.",
+    does: "TCP_ATTEMPTS=3. Answers the attempts with the reply without its \
+           last 2 bytes, with its header only, and with 1 byte of it; each \
+           time FIN follows. Expects the next attempt within 1 s, then exit \
+           code 4 within 1 s, and nothing on stdout.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -320,19 +326,19 @@ const C5_09: Case = Case {
 };
 
 fn c5_09(lab: &Lab) -> Check {
-    quick(lab, 2);
+    quick(lab, 3);
     let stage = Stage::open(lab)?;
     let [text] = words(lab);
+    let reply = reply(text.as_bytes());
     stage.start(&[&text])?;
     let mut client = stage.first(&text)?;
-    for attempt in 1..=2 {
-        let reply = reply_to(lab, &text);
-        client.send_anyway(&reply[..reply.len() - 2]);
-        client.fin();
-        lab.note("answered all but 2 bytes, then FIN");
-        if attempt == 1 {
+    for size in [reply.len() - 2, 5, 1] {
+        if size < reply.len() - 2 {
             client = stage.next(&text, AT_ONCE)?;
         }
+        client.send_anyway(&reply[..size]);
+        client.fin();
+        lab.note(format!("answered {} of {} bytes, FIN", size, reply.len()));
     }
     let ended = stage.finish_alone(AT_ONCE)?;
     ended.silent(lab)?;

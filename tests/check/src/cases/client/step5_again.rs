@@ -223,7 +223,8 @@ const C5_06: Case = Case {
     does: "TCP_ATTEMPTS=5. Answers the request with ERROR 4, and in \
            further runs with ERROR 1, 2, 3, 7 and 9. Expects each time \
            exit code 6 within 1 s, no second connection, and nothing on \
-           stdout.",
+           stdout. If the text of the ERROR is not on stderr, or the escape \
+           byte (1b) in it is, that is a warning.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
@@ -244,11 +245,15 @@ fn c5_06(lab: &Lab) -> Check {
         let [text] = words(lab);
         stage.start(&[&text])?;
         let mut client = stage.first(&text)?;
-        client.send_anyway(&frame(ERROR, &[code, b'n', b'o']));
-        lab.note_instead(&format!("answered ERROR({code})"));
+        let why = lab.word(9);
+        let error = [&[code], why.as_bytes(), b" \x1b[1m!"].concat();
+        client.send_anyway(&frame(ERROR, &error));
+        lab.note_instead(&format!("answered ERROR({code}) \"{why} …\""));
         let ended = stage.finish_alone(AT_ONCE)?;
         ended.code(lab, 6)?;
         ended.silent(lab)?;
+        ended.said(lab, &why, "the server's text");
+        ended.commands_no_terminal(lab);
     }
     Ok(())
 }
@@ -418,7 +423,10 @@ const C5_13: Case = Case {
            ERROR 8, then the reply, and expects its text on stdout and \
            exit code 0. In a second run it answers ERROR 6, 8 and 8, and \
            expects nothing on stdout and exit code 3. Each attempt, and \
-           each end, must come within 1 s.",
+           each end, must come within 1 s. In a third run, with \
+           TCP_ATTEMPTS=8 and waits of at most 200 and 400 ms, it answers \
+           ERROR 6 each time, and expects that all of it takes at least 80 \
+           ms.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
@@ -430,11 +438,21 @@ const C5_13: Case = Case {
                   certain that nothing was executed.",
         look: "the table of error codes: which may be retried?",
     },
-    proof: Proof::Defects(&["gives-up-when-busy", "busy-is-unknown"]),
+    proof: Proof::Defects(&[
+        "gives-up-when-busy",
+        "busy-is-unknown",
+        "no-wait-when-busy",
+    ]),
     script: c5_13,
 };
 
 fn c5_13(lab: &Lab) -> Check {
+    busy_at_first(lab)?;
+    comes_back_later(lab)
+}
+
+/// Answers ERROR 6 and 8, and the third time the reply; or ERROR 8 again.
+fn busy_at_first(lab: &Lab) -> Check {
     quick(lab, 3);
     for busy in [2, 3] {
         let stage = Stage::open(lab)?;
@@ -463,6 +481,40 @@ fn c5_13(lab: &Lab) -> Check {
         }
     }
     Ok(())
+}
+
+/// The waits are those of a lost connection. Eight attempts, and seven waits
+/// of up to 200 and then 400 ms: below 80 ms in all once in 10^8 runs.
+fn comes_back_later(lab: &Lab) -> Check {
+    quick(lab, 8);
+    lab.set("TCP_BACKOFF_BASE_MS", 200);
+    lab.set("TCP_BACKOFF_CAP_MS", 400);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    let mut client = stage.first(&text)?;
+    let start = Instant::now();
+    lab.note_instead("sent its request");
+    for attempt in 1..=8 {
+        if attempt > 1 {
+            client = stage.next(&text, ms(500) + SLACK)?;
+        }
+        client.send_anyway(&frame(ERROR, b"\x06busy"));
+        client.fin();
+    }
+    lab.note_instead("answered ERROR(6) eight times");
+    if start.elapsed() < ms(80) {
+        let expected = "random waits of up to 200 and 400 ms in between";
+        let mut failure = lab.fail(expected, "no wait at all");
+        failure.meaning = "A server that is too busy gets the same request \
+                           again at once, and from all its clients."
+            .into();
+        failure.look = "what is between two attempts after ERROR 6".into();
+        return Err(failure.into());
+    }
+    let ended = stage.finish_alone(AT_ONCE)?;
+    ended.code(lab, 3)?;
+    ended.silent(lab)
 }
 
 const C5_18: Case = Case {

@@ -157,7 +157,7 @@ const S1_04: Case = Case {
            Expects that the second one ends within 2 s (1 s more, and as \
            long as the first one took to start, are granted) with an exit \
            code other than 0, and that it prints which port is taken. A \
-           message on stdout is a warning.",
+           message on stdout, or an exit code other than 1, is a warning.",
     steps: from(1),
     rule: (1, 3),
     tags: &[Tag::Starts, Tag::Places, Tag::LastEnds],
@@ -207,6 +207,13 @@ fn s1_04(lab: &Lab) -> Check {
         return Err(failure.into());
     }
     trace(lab, &text);
+    if status.code() != Some(1) {
+        let mut failure = lab.fail("exit code 1", describe(status));
+        failure.meaning = "The contract says 1, so that scripts can rely on \
+                           it."
+        .into();
+        lab.warn(failure);
+    }
     if !String::from_utf8_lossy(&second.err.first()).contains(&port) {
         lab.warn(on_stdout(lab));
     }

@@ -90,7 +90,7 @@ const S4_03: Case = Case {
     title: "takes the largest frame: N = 65 536",
     does: "Sends an ECHO of 65 535 random bytes (N = 65 536). Expects the \
            whole reply within 3 s, and then the reply to an ECHO of 3 \
-           letters.",
+           letters; then the replies to two of the largest in one write.",
     steps: from(4),
     rule: (4, 2),
     tags: &[],
@@ -108,7 +108,12 @@ fn s4_03(lab: &Lab) -> Check {
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
     client.exchange(&lab.bytes(65_535))?;
-    client.exchange(lab.word(3).as_bytes())
+    client.exchange(lab.word(3).as_bytes())?;
+    // A buffer may have room for exactly one.
+    let (a, b) = (lab.bytes(65_535), lab.bytes(65_535));
+    client.send(&[echo(&a), echo(&b)].concat())?;
+    client.hear(&a)?;
+    client.hear(&b)
 }
 
 const S4_08: Case = Case {
