@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::case::Case;
 use crate::harness::lab::{Lab, Setup, Target, any_port};
-use crate::program::ending;
+use crate::os;
 use crate::program::running::{Program, Template};
 use crate::program::start::{self, Trouble};
 use crate::traits::{Side, Tag};
@@ -115,13 +115,15 @@ fn spread(
 }
 
 /// Runs one case, again if the machine was late.
-fn judge(setup: &Setup, case: &'static Case) -> Verdict {
+pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     if let Some(why) = cannot_run(setup, case) {
         return Verdict::Skip(why);
     }
     for _ in 0..TRIES {
         let (verdict, is_excused) = try_once(setup, case);
-        ending::wait_if_over();
+        if let Target::Command(template) = &setup.target {
+            template.processes.wait_if_over();
+        }
         if !is_excused {
             return verdict;
         }
@@ -131,9 +133,10 @@ fn judge(setup: &Setup, case: &'static Case) -> Verdict {
 }
 
 fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
-    let is_linux = cfg!(target_os = "linux");
     match &setup.target {
-        _ if case.has(Tag::Linux) && !is_linux => Some("needs Linux".into()),
+        _ if case.has(Tag::Linux) && !os::IS_LINUX => {
+            Some("needs Linux".into())
+        }
         Target::Address(_) if case.has(Tag::Starts) => {
             Some("needs to start the program itself: --cmd".into())
         }

@@ -130,15 +130,7 @@ impl Peer<'_> {
         since: Instant,
         within: Duration,
     ) -> Check {
-        let limit = since + within + SLACK;
-        let first = self.read(1, limit);
-        let after = first.end;
-        let mut got = Got { bytes: first.bytes, end: after };
-        if !got.bytes.is_empty() {
-            let rest = self.read(MOST, self.lab.until(FIN));
-            got.bytes.extend(rest.bytes);
-            got.end = rest.end;
-        }
+        let got = self.read_refusal(since + within + SLACK);
         let is_closed = got.bytes.is_empty() && got.end != End::Open;
         let moment = Duration::from_millis(50);
         let is_dead = is_closed && self.lab.last_ended(moment).is_some();
@@ -163,6 +155,17 @@ impl Peer<'_> {
             }
             Some((failure, false)) => Err(failure.into()),
         }
+    }
+
+    /// What comes until that moment, and what follows after it.
+    fn read_refusal(&mut self, until: Instant) -> Got {
+        let mut got = self.read(1, until);
+        if !got.bytes.is_empty() {
+            let rest = self.read(MOST, self.lab.until(FIN));
+            got.bytes.extend(rest.bytes);
+            got.end = rest.end;
+        }
+        got
     }
 
     /// An ERROR that ends nothing must come.

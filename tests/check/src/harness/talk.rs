@@ -5,12 +5,13 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::diagnosis::evidence::End;
 use crate::harness::lab::any_port;
 use crate::harness::peer::Peer;
 use crate::harness::stage::{Stage, no_port};
+use crate::os;
 use crate::program::running::{Input, Streams};
 use crate::verdict::{Check, Stop};
 use crate::wire::reply;
@@ -126,8 +127,7 @@ pub fn from_stdin<'a>(
 /// The reply, what is said with it, and FIN: all in one packet, so that the
 /// client cannot see one without the other.
 pub fn answer_and_end(client: &mut Peer, text: &str, goodbye: &[u8]) {
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(&client.stream).set_tcp_cork(true);
+    os::send_with_the_end(&client.stream);
     client.send_anyway(&[&reply(text.as_bytes()), goodbye].concat());
     client.fin();
 }

@@ -193,48 +193,8 @@ fn connection(from: u16, to: u16) -> Option<(u64, u64)> {
     })
 }
 
-/// A program that dies leaves no copy of its memory on the disk.
-pub fn forbid_core(pid: i32) {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Pid, Resource, Rlimit, prlimit};
-        let none = Rlimit { current: Some(0), maximum: Some(0) };
-        let _ = prlimit(Pid::from_raw(pid), Resource::Core, none);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = pid; // prlimit(2) is Linux's
-}
-
-/// How many descriptors we may open, and whoever we start: as many as this, if
-/// the system lets us.
-pub fn allow_descriptors(wanted: usize) -> usize {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    let is_enough = |most: Option<u64>| most.is_none_or(|n| n >= wanted as u64);
-    if !is_enough(limit.current) {
-        let most = limit.maximum.unwrap_or(wanted as u64).min(wanted as u64);
-        limit.current = Some(most);
-        let _ = setrlimit(Resource::Nofile, limit);
-    }
-    let most = getrlimit(Resource::Nofile).current;
-    most.map_or(wanted, |most| wanted.min(most as usize))
-}
-
 /// How many connections the system lets wait in the queue of one listener.
 pub fn longest_queue() -> usize {
     let text = fs::read_to_string("/proc/sys/net/core/somaxconn");
     text.ok().and_then(|n| n.trim().parse().ok()).unwrap_or(usize::MAX)
-}
-
-/// From now on the process may open so many descriptors more.
-pub fn limit_descriptors(pid: i32, more: usize) {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Pid, Resource, Rlimit, prlimit};
-        let most = Some((descriptors(&[pid]) + more) as u64);
-        let limit = Rlimit { current: most, maximum: most };
-        let _ = prlimit(Pid::from_raw(pid), Resource::Nofile, limit);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (pid, more); // prlimit(2) is Linux's
 }

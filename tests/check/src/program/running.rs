@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 
+use crate::os;
+use crate::program::ending::Processes;
 use crate::program::output::Output;
 use crate::program::{ending, proc};
 
@@ -34,16 +37,15 @@ const WATCH: Duration = Duration::from_millis(50);
 /// some may have left the program's tree.
 const SEARCH: usize = 10;
 
-/// Did a program ignore SIGTERM? Then the next ones are not asked any more:
-/// two seconds for each case would cost minutes.
-static IS_RUDE: AtomicBool = AtomicBool::new(false);
-
-/// Another submission may behave better.
-pub fn forget_rudeness() {
-    IS_RUDE.store(false, Ordering::Relaxed);
+/// What earlier runs of a program have taught us.
+#[derive(Default)]
+pub struct Habits {
+    /// It ignored SIGTERM. Then it is not asked any more: two seconds for
+    /// each case would cost minutes.
+    ignores_sigterm: AtomicBool,
+    /// A client did not come at all. Then it is not waited for as long.
+    pub never_came: AtomicBool,
 }
-
-static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// What a program gets on its stdin.
 #[derive(Default)]
@@ -92,6 +94,8 @@ pub struct Template {
     pub most_memory: u64,
     /// How many processes it may have: one for each client is fine.
     pub most_processes: usize,
+    pub processes: Processes,
+    pub habits: Arc<Habits>,
 }
 
 impl Template {
@@ -101,11 +105,19 @@ impl Template {
         text: &str,
         dir: Option<PathBuf>,
         memory: u64,
+        processes: &Processes,
     ) -> Result<Self> {
         let words = shlex::split(text)
             .with_context(|| format!("an open quotation mark in {text:?}"))?;
         ensure!(!words.is_empty(), "the command is empty");
-        Ok(Template { words, dir, most_memory: memory, most_processes: CROWD })
+        Ok(Template {
+            words,
+            dir,
+            most_memory: memory,
+            most_processes: CROWD,
+            processes: processes.clone(),
+            habits: Arc::default(),
+        })
     }
 
     /// Can we tell the program where to listen or to connect?
@@ -141,8 +153,7 @@ impl Template {
     ) -> Result<Program> {
         let streams = streams.into();
         let words = self.fill(addr, texts);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mark = format!("{}-{count}", std::process::id());
+        let mark = self.processes.new_mark();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).process_group(0);
         for (name, _) in std::env::vars_os() {
@@ -159,11 +170,65 @@ impl Template {
         }
         streams.connect(&mut command)?;
         let mark = format!("CHECK_MARK={mark}");
-        let child = ending::spawn(&mut command, &mark)
+        let child = self
+            .processes
+            .spawn(&mut command, &mark)
             .with_context(|| format!("cannot run {:?}", words[0]))?;
-        let most = (self.most_memory, self.most_processes);
-        Ok(Program::watch(child, mark, streams, most))
+        Ok(self.watch(child, mark, streams))
     }
+
+    /// Reads what it prints, and sees that it does not take too much.
+    fn watch(
+        &self,
+        mut child: Child,
+        mark: String,
+        streams: Streams,
+    ) -> Program {
+        let pid = child.id() as i32;
+        os::forbid_core(pid);
+        let stdin = match (streams.stdin, child.stdin.take()) {
+            (Input::Bytes(bytes), Some(mut stdin)) => {
+                // In a thread: a program that does not read delays nobody.
+                thread::spawn(move || stdin.write_all(&bytes));
+                None
+            }
+            (_, stdin) => stdin,
+        };
+        let none = || Output::collect(std::io::empty(), 0);
+        let out = child.stdout.take();
+        let err = child.stderr.take();
+        let program = Program {
+            out: out.map_or_else(none, |pipe| Output::collect(pipe, KEPT)),
+            err: err.map_or_else(none, |pipe| Output::collect(pipe, 1 << 16)),
+            child,
+            mark,
+            processes: self.processes.clone(),
+            habits: Arc::clone(&self.habits),
+            excess: Arc::default(),
+            is_over: Arc::default(),
+            status: None,
+            stdin,
+        };
+        if streams.stdout == Reader::Later {
+            program.out.hold();
+        }
+        program.start_watch(pid, (self.most_memory, self.most_processes));
+        program
+    }
+}
+
+/// A program that runs. It is ended when this value goes away.
+pub struct Program {
+    child: Child,
+    mark: String,
+    processes: Processes,
+    habits: Arc<Habits>,
+    pub out: Arc<Output>,
+    pub err: Arc<Output>,
+    excess: Arc<Mutex<Option<String>>>,
+    is_over: Arc<AtomicBool>,
+    status: Option<ExitStatus>,
+    stdin: Option<ChildStdin>,
 }
 
 impl Streams {
@@ -182,61 +247,14 @@ impl Streams {
     }
 }
 
-/// A program that runs. It is ended when this value goes away.
-pub struct Program {
-    child: Child,
-    mark: String,
-    pub out: Arc<Output>,
-    pub err: Arc<Output>,
-    excess: Arc<Mutex<Option<String>>>,
-    is_over: Arc<AtomicBool>,
-    status: Option<ExitStatus>,
-    stdin: Option<ChildStdin>,
-}
-
 impl Program {
-    fn watch(
-        mut child: Child,
-        mark: String,
-        streams: Streams,
-        most: (u64, usize),
-    ) -> Program {
-        let pid = child.id() as i32;
-        proc::forbid_core(pid);
-        let stdin = match (streams.stdin, child.stdin.take()) {
-            (Input::Bytes(bytes), Some(mut stdin)) => {
-                // In a thread: a program that does not read delays nobody.
-                thread::spawn(move || stdin.write_all(&bytes));
-                None
-            }
-            (_, stdin) => stdin,
-        };
-        let none = || Output::collect(std::io::empty(), 0);
-        let out = child.stdout.take();
-        let err = child.stderr.take();
-        let program = Program {
-            out: out.map_or_else(none, |pipe| Output::collect(pipe, KEPT)),
-            err: err.map_or_else(none, |pipe| Output::collect(pipe, 1 << 16)),
-            child,
-            mark,
-            excess: Arc::default(),
-            is_over: Arc::default(),
-            status: None,
-            stdin,
-        };
-        if streams.stdout == Reader::Later {
-            program.out.hold();
-        }
-        program.start_watch(pid, most);
-        program
-    }
-
     /// A thread that ends the program when it takes too much of anything.
     fn start_watch(&self, pid: i32, most: (u64, usize)) {
         let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
         let excess = Arc::clone(&self.excess);
         let is_over = Arc::clone(&self.is_over);
         let mark = self.mark.clone();
+        let processes = self.processes.clone();
         thread::spawn(move || {
             for round in 0.. {
                 if is_over.load(Ordering::Relaxed) {
@@ -244,7 +262,7 @@ impl Program {
                 }
                 let printed = out.total() + err.total();
                 let pids = match round % SEARCH {
-                    0 => ending::all_of(pid, &mark),
+                    0 => processes.all_of(pid, &mark),
                     _ => proc::tree(pid),
                 };
                 if let Some(what) = excess_of(&pids, most, printed) {
@@ -260,7 +278,7 @@ impl Program {
 
     /// All processes of the program, also those that left it.
     pub fn pids(&self) -> Vec<i32> {
-        ending::all_of(self.child.id() as i32, &self.mark)
+        self.processes.all_of(self.child.id() as i32, &self.mark)
     }
 
     /// What it took too much of, if it was ended for that.
@@ -314,12 +332,13 @@ impl Program {
     /// Ends it, and all that it started.
     pub fn end(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let is_polite = !IS_RUDE.load(Ordering::Relaxed);
-        let ended = ending::end(&mut self.child, &self.mark, is_polite);
-        let (status, obeyed) = ended;
+        let ignores_sigterm = &self.habits.ignores_sigterm;
+        let is_polite = !ignores_sigterm.load(Ordering::Relaxed);
+        let (status, obeyed) =
+            self.processes.end(&mut self.child, &self.mark, is_polite);
         self.status = self.status.or(status);
         if !obeyed {
-            IS_RUDE.store(true, Ordering::Relaxed);
+            ignores_sigterm.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -371,7 +390,7 @@ fn signal_name(signal: i32) -> &'static str {
     match signal {
         4 => "SIGILL",
         6 => "SIGABRT: it aborted",
-        7 => "SIGBUS",
+        _ if signal == Signal::BUS.as_raw() => "SIGBUS", // 7, or 10 on macOS
         8 => "SIGFPE: a division by zero?",
         9 => "SIGKILL",
         11 => "SIGSEGV: a bad pointer",

@@ -14,6 +14,7 @@ use crate::harness::lab::{BULK, Lab, PATIENCE};
 use crate::harness::peer::Peer;
 use crate::harness::resources::{WATCHED, nothing_left, stays_calm};
 use crate::harness::visit::{LITTLE, narrow, visit, write_until_stalled};
+use crate::os;
 use crate::program::proc;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
@@ -86,7 +87,7 @@ const OTHERS: usize = 100;
 /// these are not all.
 fn as_many_as_fit(lab: &Lab, wanted: usize) -> (usize, Option<String>) {
     // Another case may do the same meanwhile.
-    let most = proc::allow_descriptors(4 * wanted);
+    let most = os::allow_descriptors(4 * wanted);
     let count = wanted.min(most.saturating_sub(OTHERS));
     lab.clients.set(count);
     let why = format!(
@@ -359,7 +360,7 @@ fn s3_06(lab: &Lab) -> Check {
     let mut first = lab.connect(addr)?;
     first.exchange(b"ready")?;
     for pid in lab.pids() {
-        proc::limit_descriptors(pid, ROOM);
+        os::limit_descriptors(pid, proc::descriptors(&[pid]) + ROOM);
     }
     let mut crowd: Vec<Socket> =
         (0..TOO_MANY).flat_map(|_| knock(addr)).collect();
