@@ -111,7 +111,9 @@ pub fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         if let Ok(mut shared) = SHARED.lock() {
             *shared = bytes.to_vec();
         }
-        thread::sleep(Duration::from_millis(200)); // all have written
+        if bytes.len() >= 100 {
+            thread::sleep(Duration::from_millis(200)); // all have written
+        }
         let shared = SHARED.lock().map(|shared| shared.clone());
         return stream.write_all(&shared.unwrap_or_default());
     }

@@ -116,6 +116,7 @@ fn s3_02(lab: &Lab) -> Check {
         if n == 1 {
             lab.hint(S3_02.hint.meaning, S3_02.hint.look);
         }
+        os::acknowledge_at_once(&client.stream);
         client.exchange(&text.as_bytes()[..1])?;
         lab.note_instead(&format!("{} clients are connected", n + 1));
         clients.push((client, text));
