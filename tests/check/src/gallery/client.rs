@@ -178,15 +178,7 @@ fn print_replies(input: &mut Vec<u8>) -> io::Result<()> {
                 if kind == REPLY || on("prints-any-kind") =>
             {
                 at += size;
-                let got = GOT.fetch_add(1, Ordering::Relaxed);
-                if got >= SENT.load(Ordering::Relaxed) && !on("prints-surplus")
-                {
-                    return Err(io::Error::other("a reply to no message"));
-                }
-                print(&payload)?;
-                if !on("prints-without-newline") {
-                    print(b"\n")?;
-                }
+                print_reply(&payload)?;
                 if on("one-reply-per-read") {
                     at = input.len();
                 }
@@ -202,6 +194,18 @@ fn print_replies(input: &mut Vec<u8>) -> io::Result<()> {
     }
     input.drain(..at);
     Ok(())
+}
+
+fn print_reply(payload: &[u8]) -> io::Result<()> {
+    let got = GOT.fetch_add(1, Ordering::Relaxed);
+    if got >= SENT.load(Ordering::Relaxed) && !on("prints-surplus") {
+        return Err(io::Error::other("a reply to no message"));
+    }
+    print(payload)?;
+    match on("prints-without-newline") {
+        true => Ok(()),
+        false => print(b"\n"),
+    }
 }
 
 /// Says what the server complains of. Does that end nothing?

@@ -169,14 +169,7 @@ impl<'a> Talk<'a> {
                 false => left,
             };
             self.stream.set_read_timeout(left)?;
-            if on("timer-before-data") {
-                self.look_at_the_clock_first(end)?;
-            }
-            if on("clock-runs-while-writing")
-                && end.is_some_and(|end| Instant::now() >= end)
-            {
-                return Err(ErrorKind::TimedOut.into());
-            }
+            self.ask_the_clock_first(end)?;
             match self.stream.read(buffer) {
                 Ok(n) => {
                     self.note(n);
@@ -185,10 +178,7 @@ impl<'a> Talk<'a> {
                 // A stop and a go on interrupt a read with a limit (signal(7)).
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(&error) => {
-                    if on("timer-drops-bytes") {
-                        self.input.clear();
-                        self.frame_since = None;
-                    }
+                    self.drop_bytes();
                     if end.is_some_and(|end| Instant::now() >= end) {
                         return Err(error);
                     }
@@ -198,12 +188,28 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Waits until something has come, but asks the clock before the socket.
-    fn look_at_the_clock_first(&self, end: Option<Instant>) -> io::Result<()> {
+    fn drop_bytes(&mut self) {
+        if on("timer-drops-bytes") {
+            self.input.clear();
+            self.frame_since = None;
+        }
+    }
+
+    /// Two defects ask the clock before they look at the socket.
+    fn ask_the_clock_first(&self, end: Option<Instant>) -> io::Result<()> {
+        let waits = on("timer-before-data");
+        if !waits && !on("clock-runs-while-writing") {
+            return Ok(());
+        }
         loop {
-            thread::sleep(Duration::from_millis(50));
+            if waits {
+                thread::sleep(Duration::from_millis(50));
+            }
             if end.is_some_and(|end| Instant::now() >= end) {
                 return Err(ErrorKind::TimedOut.into());
+            }
+            if !waits {
+                return Ok(());
             }
             self.stream.set_nonblocking(true)?;
             let seen = self.stream.peek(&mut [0]);

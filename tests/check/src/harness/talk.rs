@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use crate::diagnosis::evidence::End;
 use crate::harness::lab::any_port;
 use crate::harness::peer::Peer;
-use crate::harness::stage::{Stage, no_port};
+use crate::harness::stage::{START, Stage, no_port};
 use crate::os;
 use crate::program::running::{Input, Streams};
 use crate::verdict::{Check, Stop};
@@ -53,21 +53,20 @@ impl<'a> Stage<'a> {
     ) -> Check<(Peer<'a>, bool)> {
         let until = self.lab.until(limit);
         let mut old = peer;
-        while let Some(peer) = &mut old {
+        while let Some(mut peer) = old.take() {
             match peer.peeks(ms(10)) {
-                None if Instant::now() > until => break,
-                None => {
-                    if let Some(stream) = self.accept_within(ms(1)) {
-                        let mut new = Peer::new(self.lab, stream, "");
-                        new.request(text)?;
-                        return Ok((new, true));
-                    }
-                }
                 Some(End::Open) => {
                     peer.request(text)?;
-                    return old.map(|peer| (peer, false)).ok_or_else(gone);
+                    return Ok((peer, false));
                 }
-                Some(End::Fin | End::Reset) => old = None,
+                Some(End::Fin | End::Reset) => break,
+                None if Instant::now() > until => break,
+                None => old = Some(peer),
+            }
+            if let Some(stream) = self.accept_within(ms(1)) {
+                let mut new = Peer::new(self.lab, stream, "");
+                new.request(text)?;
+                return Ok((new, true));
             }
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -75,13 +74,68 @@ impl<'a> Stage<'a> {
         new.request(text)?;
         Ok((new, true))
     }
+
+    /// The first connection of a client with several TEXTs, with its request
+    /// read. One that takes no more than one is not tried: C4-02 says so.
+    pub fn first_of(&self, texts: &[&str]) -> Check<Peer<'a>> {
+        self.start(texts)?;
+        self.first_connection()?.asks(texts[0])
+    }
+
+    /// The same without its request.
+    pub fn first_connection(&self) -> Check<Peer<'a>> {
+        let first = self.accept(START);
+        let code = self.lab.client_ended().and_then(|status| status.code());
+        match first {
+            Err(_) if code == Some(2) => skip("it takes one TEXT only"),
+            first => first.inspect(|_| self.lab.open_window()),
+        }
+    }
+
+    /// Starts a client that has its messages from this stdin, and waits until
+    /// it begins to send, if it does within the limit. One that takes them
+    /// from the command line only is not tried.
+    pub fn first_from(
+        &self,
+        stdin: Input,
+        limit: Duration,
+    ) -> Check<Option<Peer<'a>>> {
+        self.start_with(&[], Streams { stdin, ..Streams::default() })?;
+        let until = self.lab.until(limit);
+        let mut came = None;
+        while Instant::now() < until {
+            came = came.or_else(|| self.accept_within(ms(20)));
+            let is_over = self.lab.client_ended().is_some();
+            let mut peer = match came.take() {
+                Some(stream) => Peer::new(self.lab, stream, ""),
+                None if is_over => return skip("it sends nothing from stdin"),
+                None => continue,
+            };
+            match peer.peeks(ms(20)) {
+                Some(End::Open) => {
+                    self.lab.note("it connected");
+                    self.lab.open_window();
+                    return Ok(Some(peer));
+                }
+                None => came = Some(peer.stream),
+                Some(_) => return skip("it sends nothing from stdin"),
+            }
+        }
+        Ok(None)
+    }
 }
 
-fn gone() -> Box<Stop> {
-    Box::new(Stop::Unknown("a connection was lost".into()))
+fn skip<T>(why: &str) -> Check<T> {
+    Err(Box::new(Stop::Skip(why.to_owned())))
 }
 
 impl Peer<'_> {
+    /// The same, when its request has been read.
+    fn asks(mut self, text: &str) -> Check<Self> {
+        self.request(text)?;
+        Ok(self)
+    }
+
     /// What is there to be read: `Open` if bytes are, and nothing if neither
     /// bytes nor the end have come within the limit.
     pub fn peeks(&mut self, limit: Duration) -> Option<End> {
@@ -96,32 +150,6 @@ impl Peer<'_> {
             }
         }
     }
-}
-
-/// Starts a client with a line on its stdin, which stays open, and waits 4 s
-/// for its connection. From step 4 on a client may take its messages from the
-/// command line only: then the case is skipped.
-pub fn from_stdin<'a>(
-    stage: &Stage<'a>,
-    line: &str,
-) -> Check<Option<Peer<'a>>> {
-    let lab = stage.lab;
-    let open = Streams { stdin: Input::Open, ..Streams::default() };
-    stage.start_with(&[], open)?;
-    lab.with_last(|client| client.feed(format!("{line}\n").as_bytes()));
-    let until = lab.until(ms(4000));
-    while Instant::now() < until {
-        if let Some(stream) = stage.accept_within(ms(50)) {
-            lab.note("it connected");
-            lab.open_window();
-            return Ok(Some(Peer::new(lab, stream, "")));
-        }
-        if lab.client_ended().is_some() {
-            let why = "it sends nothing from stdin".to_owned();
-            return Err(Box::new(Stop::Skip(why)));
-        }
-    }
-    Ok(None)
 }
 
 /// The reply, what is said with it, and FIN: all in one packet, so that the

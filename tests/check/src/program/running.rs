@@ -54,8 +54,8 @@ pub enum Input {
     Nothing,
     /// These bytes, and the end.
     Bytes(Vec<u8>),
-    /// What `Program::feed` says, as long as its end is not said.
-    Open,
+    /// These bytes, and what `Program::feed` says, until its end is said.
+    Open(Vec<u8>),
     /// A folder: each read of it fails.
     Folder,
 }
@@ -186,14 +186,8 @@ impl Template {
     ) -> Program {
         let pid = child.id() as i32;
         os::forbid_core(pid);
-        let stdin = match (streams.stdin, child.stdin.take()) {
-            (Input::Bytes(bytes), Some(mut stdin)) => {
-                // In a thread: a program that does not read delays nobody.
-                thread::spawn(move || stdin.write_all(&bytes));
-                None
-            }
-            (_, stdin) => stdin,
-        };
+        let stdin = child.stdin.take();
+        let stdin = stdin.and_then(|pipe| streams.stdin.write_into(pipe));
         let none = || Output::collect(std::io::empty(), 0);
         let out = child.stdout.take();
         let err = child.stderr.take();
@@ -231,11 +225,29 @@ pub struct Program {
     stdin: Option<ChildStdin>,
 }
 
+impl Input {
+    /// Writes what there is; returns the pipe if it stays open.
+    fn write_into(self, mut pipe: ChildStdin) -> Option<ChildStdin> {
+        match self {
+            Input::Bytes(bytes) => {
+                // In a thread: a program that does not read delays nobody.
+                thread::spawn(move || pipe.write_all(&bytes));
+                None
+            }
+            Input::Open(bytes) => {
+                let _ = pipe.write_all(&bytes); // a pipe has room for a line
+                Some(pipe)
+            }
+            Input::Nothing | Input::Folder => None,
+        }
+    }
+}
+
 impl Streams {
     fn connect(&self, command: &mut Command) -> Result<()> {
         command.stdin(match self.stdin {
             Input::Nothing => Stdio::null(),
-            Input::Bytes(_) | Input::Open => Stdio::piped(),
+            Input::Bytes(_) | Input::Open(_) => Stdio::piped(),
             Input::Folder => File::open("/").context("cannot open /")?.into(),
         });
         let pipe = |reader| match reader {

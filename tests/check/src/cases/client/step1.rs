@@ -218,7 +218,8 @@ const C1_05: Case = Case {
     title: "says that it cannot read its input",
     does: "Starts the client without a TEXT, and with a folder as its stdin, \
            so that each read of it fails. Exit code 0, or nothing on stderr, \
-           is a warning; so is a client that still runs 8 s later.",
+           is a warning. A client that takes no input from stdin is not \
+           tried.",
     steps: all(),
     rule: (1, 4),
     tags: &[],
@@ -236,9 +237,12 @@ const C1_05: Case = Case {
 
 fn c1_05(lab: &Lab) -> Check {
     let stage = Stage::open(lab)?;
+    let line = lab.word(6) + "\n";
+    drop(stage.first_from(Input::Bytes(line.into()), START)?);
+    lab.end_programs();
     let folder = Streams { stdin: Input::Folder, ..Streams::default() };
     stage.start_with(&[], folder)?;
-    lab.note("its stdin is a folder");
+    lab.note_instead("its stdin is a folder");
     let until = lab.until(START);
     let mut held = Vec::new();
     while lab.client_ended().is_none() && Instant::now() < until {

@@ -12,7 +12,7 @@ use crate::harness::ended::Ended;
 use crate::harness::lab::{CASE, Lab, PATIENCE};
 use crate::harness::stage::{START, Stage, words};
 use crate::os;
-use crate::program::running::{Input, Streams};
+use crate::program::running::Input;
 use crate::steps::FRAMES;
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Stop};
@@ -214,10 +214,9 @@ fn c2_02(lab: &Lab) -> Check {
     let stage = Stage::open(lab)?;
     let input = lab.bytes(6_000_000);
     let first = input[..4].to_vec();
-    let stdin = Input::Bytes(input);
-    stage.start_with(&[], Streams { stdin, ..Streams::default() })?;
-    let mut client = stage.accept(START)?;
-    lab.open_window();
+    let Some(mut client) = stage.first_from(Input::Bytes(input), START)? else {
+        return Err(lab.fail("bytes of its stdin", "it sends nothing").into());
+    };
     client.expect(&first, PATIENCE)?;
     let answer = lab.word(20_000);
     client.send(answer.as_bytes())?;
@@ -264,10 +263,13 @@ const C2_03: Case = Case {
 fn c2_03(lab: &Lab) -> Check {
     let stage = Stage::open(lab)?;
     let [line, answer] = words(lab).map(|word| word + "\n");
-    let open = Streams { stdin: Input::Open, ..Streams::default() };
-    stage.start_with(&[], open)?;
-    lab.with_last(|client| client.feed(line.as_bytes()));
-    let mut client = stage.first(&line)?;
+    let open = Input::Open(line.clone().into());
+    let Some(mut client) = stage.first_from(open, ms(4000))? else {
+        let expected = "a line, before its stdin ends";
+        lab.warn(lab.fail(expected, "it sends nothing"));
+        return Ok(());
+    };
+    client.request(&line)?;
     client.send_anyway(answer.as_bytes());
     client.fin();
     lab.note("answered and ended, its stdin is still open");

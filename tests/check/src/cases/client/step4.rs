@@ -10,8 +10,8 @@ use crate::harness::ended::Ended;
 use crate::harness::lab::{AT_ONCE, Lab, PATIENCE};
 use crate::harness::peer::Peer;
 use crate::harness::stage::{START, Stage, words};
-use crate::harness::talk::{from_stdin, small_listener};
-use crate::program::running::describe;
+use crate::harness::talk::small_listener;
+use crate::program::running::{Input, describe};
 use crate::steps::{from, only};
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Failure};
@@ -329,8 +329,7 @@ fn c4_05(lab: &Lab) -> Check {
     let texts: [String; 16] = std::array::from_fn(|_| lab.word(50_000));
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     stage.start(&texts)?;
-    let mut client = Some(stage.accept(START)?);
-    lab.open_window();
+    let mut client = Some(stage.first_connection()?);
     for (n, text) in texts.iter().enumerate() {
         let (mut peer, _) =
             stage.next_request(client.take(), text, PATIENCE)?;
@@ -377,7 +376,7 @@ fn c4_06(lab: &Lab) -> Check {
     for run in 0..6 {
         let stage = Stage::open(lab)?;
         let [first, second] = words(lab);
-        stage.start(&[&first, &second])?;
+        let client = stage.first_of(&[&first, &second])?;
         let whole = reply(second.as_bytes());
         let (bytes, what) = match run {
             0 => (Vec::new(), "nothing"),
@@ -387,19 +386,8 @@ fn c4_06(lab: &Lab) -> Check {
             4 => (frame(ERROR, b"\x03no"), "ERROR(3)"),
             _ => (frame(0x55, b"?"), "kind 55"),
         };
-        let mut client = stage.first(&first)?;
-        // A client that does not wait for replies has sent both by now.
-        let has_both = client.peeks(ms(100)) == Some(End::Open);
-        if has_both {
-            client.request(&second)?;
-            client.send_anyway(&[reply(first.as_bytes()), bytes].concat());
-        } else {
-            client.send_anyway(&reply(first.as_bytes()));
-            let next = stage.next_request(Some(client), &second, PATIENCE)?;
-            client = next.0;
-            client.send_anyway(&bytes);
-        }
-        client.fin();
+        let texts = [&first[..], &second];
+        answer_first(&stage, client, texts, &bytes)?.fin();
         lab.note_instead(&format!("answered one of two, then {what}, FIN"));
         let ended = lab.finish_within(START)?;
         ended.printed_lines(lab, &[&first])?;
@@ -407,6 +395,26 @@ fn c4_06(lab: &Lab) -> Check {
         ended.said_why(lab)?;
     }
     Ok(())
+}
+
+/// Answers the first of two requests, and with these bytes the second.
+fn answer_first<'a>(
+    stage: &Stage<'a>,
+    mut client: Peer<'a>,
+    [first, second]: [&str; 2],
+    bytes: &[u8],
+) -> Check<Peer<'a>> {
+    let first = reply(first.as_bytes());
+    // A client that does not wait for replies has sent both by now.
+    if client.peeks(ms(100)) == Some(End::Open) {
+        client.request(second)?;
+        client.send_anyway(&[&first, bytes].concat());
+        return Ok(client);
+    }
+    client.send_anyway(&first);
+    client = stage.next_request(Some(client), second, PATIENCE)?.0;
+    client.send_anyway(bytes);
+    Ok(client)
 }
 
 const C4_07: Case = Case {
@@ -435,8 +443,7 @@ const C4_07: Case = Case {
 fn c4_07(lab: &Lab) -> Check {
     let stage = Stage::open(lab)?;
     let [first, second, extra] = words(lab);
-    stage.start(&[&first, &second])?;
-    let mut client = stage.first(&first)?;
+    let mut client = stage.first_of(&[&first, &second])?;
     client.send_anyway(&reply(first.as_bytes()));
     let next = stage.next_request(Some(client), &second, PATIENCE)?;
     client = next.0;
@@ -536,7 +543,8 @@ const C4_09: Case = Case {
 fn c4_09(lab: &Lab) -> Check {
     let stage = Stage::open(lab)?;
     let [line] = words(lab);
-    let Some(mut client) = from_stdin(&stage, &line)? else {
+    let open = Input::Open(format!("{line}\n").into());
+    let Some(mut client) = stage.first_from(open, ms(4000))? else {
         let expected = "a request for the line on its stdin";
         lab.warn(lab.fail(expected, "none, as long as its stdin is open"));
         return Ok(());

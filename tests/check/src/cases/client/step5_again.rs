@@ -541,28 +541,28 @@ fn c5_18(lab: &Lab) -> Check {
             if i > 0 {
                 client = stage.next(&text, AT_ONCE)?;
             }
-            let (bytes, what) = match code {
-                0 => (Vec::new(), "no reply".to_owned()),
-                99 => (reply(text.as_bytes()), "the reply".to_owned()),
-                _ => (frame(ERROR, &[*code, b'!']), format!("ERROR({code})")),
-            };
-            client.send_anyway(&bytes);
-            client.fin();
-            lab.note(format!("answered {what}"));
+            answer_with(&mut client, *code, &text);
         }
         let ended = stage.finish_alone(AT_ONCE)?;
-        match codes.last() {
-            Some(99) => {
-                ended.code(lab, 0)?;
-                ended.printed_lines(lab, &[&text])?;
-            }
-            _ => {
-                ended.code(lab, 4)?;
-                ended.silent(lab)?;
-            }
+        let is_answered = codes.contains(&99);
+        ended.code(lab, if is_answered { 0 } else { 4 })?;
+        match is_answered {
+            true => ended.printed_lines(lab, &[&text])?,
+            false => ended.silent(lab)?,
         }
     }
     Ok(())
+}
+
+fn answer_with(client: &mut Peer, code: u8, text: &str) {
+    let (bytes, what) = match code {
+        0 => (Vec::new(), "no reply".to_owned()),
+        99 => (reply(text.as_bytes()), "the reply".to_owned()),
+        _ => (frame(ERROR, &[code, b'!']), format!("ERROR({code})")),
+    };
+    client.send_anyway(&bytes);
+    client.fin();
+    client.lab.note(format!("answered {what}"));
 }
 
 const C5_19: Case = Case {

@@ -1,13 +1,14 @@
 //! S1: bind and accept.
 
 use std::net::SocketAddr;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Proof};
 use crate::harness::lab::{Lab, PATIENCE, any_port};
 use crate::harness::programs::LIVES;
 use crate::harness::words::trace;
-use crate::program::running::describe;
+use crate::program::running::{Program, describe};
 use crate::program::words::last_words;
 use crate::steps::{all, from, only};
 use crate::traits::{Hint, Tag};
@@ -193,6 +194,15 @@ fn s1_04(lab: &Lab) -> Check {
         return Err(Failure { by_time: true, ..failure }.into());
     };
     second.wait_output();
+    judge_second(lab, addr, &second, status)
+}
+
+fn judge_second(
+    lab: &Lab,
+    addr: SocketAddr,
+    second: &Program,
+    status: ExitStatus,
+) -> Check {
     let lines = [second.err.first(), second.out.first()].concat();
     let text = String::from_utf8_lossy(&lines).into_owned();
     if status.success() {
@@ -203,21 +213,25 @@ fn s1_04(lab: &Lab) -> Check {
     if !text.contains(&port) {
         let actual = format!("{}, without the address", describe(status));
         let mut failure = lab.fail(NAMES_IT, actual);
-        failure.printed = last_words(&second);
+        failure.printed = last_words(second);
         return Err(failure.into());
     }
     trace(lab, &text);
     if status.code() != Some(1) {
-        let mut failure = lab.fail("exit code 1", describe(status));
-        failure.meaning = "The contract says 1, so that scripts can rely on \
-                           it."
-        .into();
-        lab.warn(failure);
+        lab.warn(other_code(lab, status));
     }
     if !String::from_utf8_lossy(&second.err.first()).contains(&port) {
         lab.warn(on_stdout(lab));
     }
     Ok(())
+}
+
+fn other_code(lab: &Lab, status: ExitStatus) -> Failure {
+    let mut failure = lab.fail("exit code 1", describe(status));
+    failure.meaning =
+        "The contract says 1, so that scripts can count on it.".into();
+    failure.look = "how your program ends after an error".into();
+    failure
 }
 
 fn on_stdout(lab: &Lab) -> Failure {

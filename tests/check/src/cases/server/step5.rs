@@ -542,14 +542,16 @@ fn s5_09(lab: &Lab) -> Check {
         a.hear(first.as_bytes()).and_then(|()| b.hear(second.as_bytes()));
     match answered.map_err(|stop| *stop) {
         Err(Stop::Fail(failure)) if was_in_time => lab.warn(failure),
-        Err(Stop::Fail(_)) => {
-            let why = "this machine was too busy to send in time";
-            return Err(Box::new(Stop::Unknown(why.into())));
-        }
+        Err(Stop::Fail(_)) => return Err(was_late()),
         Err(other) => return Err(Box::new(other)),
         Ok(()) => {}
     }
     Ok(())
+}
+
+fn was_late() -> Box<Stop> {
+    let why = "this machine was too busy to send in time";
+    Box::new(Stop::Unknown(why.to_owned()))
 }
 
 /// All of them.
