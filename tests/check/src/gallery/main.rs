@@ -1,5 +1,5 @@
 //! The gallery of broken programs: one correct server and one correct client
-//! for steps 1 to 5, in which each mistake of a list can be switched on.
+//! for each step, in which each mistake of a list can be switched on.
 //!
 //!     cargo run -p check --bin gallery -- list
 //!     cargo run -p check --bin gallery -- server --step 4 --defect little-endian
@@ -17,6 +17,7 @@ mod line;
 mod matrix;
 mod retry;
 mod server;
+mod table;
 mod wire;
 
 use std::io::Write;
@@ -50,7 +51,7 @@ enum Command {
 /// How to run it.
 #[derive(Args)]
 struct Run {
-    /// The step, 1 to 5
+    /// The step
     #[arg(long)]
     step: u8,
     /// The mistake to make
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
         Command::Client(run) => {
             switch_on(&run);
             return match run.step {
-                5 => retry::run(run.addr, &run.texts),
+                5.. => retry::run(run.addr, &run.texts),
                 _ => client::run(run.step, run.addr, run.texts),
             };
         }

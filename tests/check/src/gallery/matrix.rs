@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::defects::{DEFECTS, Defect};
 use crate::fail;
+use crate::table::{columns, in_short};
 
 /// What to try.
 #[derive(Args)]
@@ -70,7 +71,7 @@ pub fn run(options: &Options) -> ExitCode {
     }
 }
 
-/// Tries defects, so many at a time.
+/// Tries defects, `at_once` of them at a time.
 fn try_all(
     defects: &[&'static Defect],
     at_once: usize,
@@ -99,9 +100,11 @@ fn print(rows: &[&Row]) {
     println!("| --- | --- | --- |");
     for row in rows {
         let Defect { case, name, what, .. } = row.defect;
-        let warned = in_short(&row.warned, case);
+        let [failed, warned] = [&row.failed, &row.warned]
+            .map(|ids| ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let warned = in_short(&warned, case);
         let warned = warned.into_iter().map(|ids| format!("({ids})"));
-        let mut caught = in_short(&row.failed, case);
+        let mut caught = in_short(&failed, case);
         caught.extend(warned);
         // The case that names the defect comes first.
         caught.sort_by_key(|ids| ids.trim_matches(['(', ')']) != *case);
@@ -110,23 +113,7 @@ fn print(rows: &[&Row]) {
     }
     let caught = rows.iter().filter(|row| row.is_caught()).count();
     println!("\n{caught} of {} defects caught by their case.", rows.len());
-}
-
-/// These cases, where three or more in a row are `S4-02–19`; but one stands
-/// alone.
-fn in_short(ids: &[String], alone: &str) -> Vec<String> {
-    let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    ids.sort_unstable();
-    let number = |id: &str| id[3..].parse::<u32>().unwrap_or(0);
-    let follows = |a: &&str, b: &&str| {
-        let is_next = a[..3] == b[..3] && number(a) + 1 == number(b);
-        is_next && *a != alone && *b != alone
-    };
-    let runs = ids.chunk_by(follows).flat_map(|run| match run {
-        [first, _, .., last] => vec![format!("{first}–{}", &last[3..])],
-        few => few.iter().map(|id| (*id).to_owned()).collect(),
-    });
-    runs.collect()
+    print!("\n{}", columns());
 }
 
 /// Runs the checker, which stands beside this program.

@@ -501,7 +501,7 @@ fn s4_22(lab: &Lab) -> Check {
     }
     lab.note("goes on sending, a byte each 50 ms");
     while start.elapsed() < CLOSED {
-        // Whoever has closed answers with RST, and the next write fails.
+        // A server that has closed answers with RST: the next write fails.
         if client.stream.write_all(b"x").is_err() {
             if start.elapsed() < SECOND {
                 lab.warn(closed_early(&client));
