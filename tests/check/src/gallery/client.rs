@@ -73,8 +73,9 @@ fn talk(step: u8, stream: TcpStream, texts: Vec<String>) -> io::Result<()> {
         return received;
     }
     let sent = sender.join().unwrap_or(Ok(()));
-    if received.is_ok() {
-        write_out(&kept())?;
+    let later = std::mem::take(&mut *kept());
+    if received.is_ok() && !later.is_empty() {
+        write_out(&later)?;
     }
     let is_blind = on("input-error-is-end") || on("reset-is-end");
     received.and(if is_blind { Ok(()) } else { sent })

@@ -139,9 +139,13 @@ fn on_stdout(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "nothing on stdout".to_owned();
     }
-    let part = &bytes[..bytes.len().min(60)];
-    let part = show::shorten(&part.escape_ascii().to_string(), 56);
-    format!("stdout \"{part}\"")
+    let mut part = &bytes[..bytes.len().min(60)];
+    if let Err(error) = std::str::from_utf8(part)
+        && error.error_len().is_none()
+    {
+        part = &part[..error.valid_up_to()]; // the cut is inside a letter
+    }
+    format!("stdout \"{}\"", show::shorten(&show::escape(part), 56))
 }
 
 fn letters(bytes: &[u8]) -> Vec<u8> {

@@ -524,7 +524,7 @@ const C5_18: Case = Case {
                   refusal of a later attempt does not change that.",
         look: "the table of error codes, and what you remember of an attempt",
     },
-    proof: Proof::Defects(&["timeout-is-definite", "judges-by-last"]),
+    proof: Proof::Defects(&["timeout-is-definite"]),
     script: c5_18,
 };
 

@@ -322,7 +322,7 @@ fn s1_06(lab: &Lab) -> Check {
     let word = lab.word(12);
     greeted(lab, addr, &word)?;
     if !lab.prints(&word, PATIENCE) {
-        let expected = format!("\"{word}\" on its stdout");
+        let expected = format!("\"{word}\" in what it prints");
         lab.warn(lab.fail(expected, "it did not print that"));
     }
     Ok(())
