@@ -13,6 +13,7 @@ mod echo;
 mod framed;
 mod kinds;
 mod limits;
+mod line;
 mod matrix;
 mod retry;
 mod server;
