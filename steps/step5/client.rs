@@ -76,8 +76,9 @@ impl Client {
     // ANCHOR_END: ask
 
     // ANCHOR: attempt
-    /// Asks once. The connection is kept only if everything went well: on one
-    /// that failed, the reply to this request may come when we ask the next.
+    /// Asks once. The connection is kept only if the reply came, and nothing
+    /// else: otherwise what belongs to this request could be taken for the
+    /// reply to the next one.
     async fn attempt(
         &mut self,
         message: &[u8],
@@ -93,8 +94,9 @@ impl Client {
         // When the time is up, this is dropped halfway, and the stream with it.
         let reply = timeout(limit, exchange(&mut stream, message)).await;
         let late = |_| anyhow!("no whole reply within {limit:.0?}");
-        let reply = reply.map_err(late).context(Outcome::Unknown)??;
-        self.kept = Some(stream);
+        let (reply, is_all) =
+            reply.map_err(late).context(Outcome::Unknown)??;
+        self.kept = is_all.then_some(stream);
         Ok(reply)
     }
 
@@ -123,8 +125,12 @@ fn is_silent(stream: &TcpStream) -> bool {
     read.is_err_and(|error| error.kind() == WouldBlock)
 }
 
-/// Sends `message` in a frame and receives the reply to it.
-async fn exchange(stream: &mut TcpStream, message: &[u8]) -> Result<Vec<u8>> {
+/// Sends `message` in a frame and receives the reply to it. Returns the reply,
+/// and whether that was all that came.
+async fn exchange(
+    stream: &mut TcpStream,
+    message: &[u8],
+) -> Result<(Vec<u8>, bool)> {
     let mut request = Vec::new();
     frame::encode(ECHO, message, &mut request)?;
     // If this fails, the server may have said why before it closed.
@@ -134,7 +140,7 @@ async fn exchange(stream: &mut TcpStream, message: &[u8]) -> Result<Vec<u8>> {
         let mut rest = &input[..];
         let frame = frame::decode(&mut rest).context(Outcome::Protocol)?;
         if let Some(frame) = frame {
-            return answer(frame, rest, message);
+            return Ok((answer(frame, message)?, rest.is_empty()));
         }
         let read = stream.read_buf(&mut input).await.context("cannot receive");
         if read.context(Outcome::Unknown)? == 0 {
@@ -144,13 +150,10 @@ async fn exchange(stream: &mut TcpStream, message: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-/// Returns the payload of a reply to `message`. Any other frame is an error,
-/// and so is anything that has come behind it (`rest`).
-fn answer(frame: Frame, rest: &[u8], message: &[u8]) -> Result<Vec<u8>> {
+/// Returns the payload of the reply to `message`. Any other frame is an error.
+fn answer(frame: Frame, message: &[u8]) -> Result<Vec<u8>> {
     let (error, outcome) = match frame {
-        Frame { kind: ECHO_REPLY, payload }
-            if payload == message && rest.is_empty() =>
-        {
+        Frame { kind: ECHO_REPLY, payload } if payload == message => {
             return Ok(payload.to_vec());
         }
         Frame { kind: ERROR, payload: [code, text @ ..] } => {
