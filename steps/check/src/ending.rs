@@ -75,11 +75,13 @@ pub fn end_all() {
     }
 }
 
-/// All processes of a program: its tree, and those that left it.
+/// All processes of a program: its tree, and those that left it. What has
+/// left it and ended is nobody's any more: only its own parent's children
+/// count until that waits for them.
 pub fn all_of(first: i32, mark: &str) -> Vec<i32> {
     let mut pids = proc::tree(first);
     let others = stragglers(first, mark, live().as_ref());
-    pids.extend(others);
+    pids.extend(others.into_iter().filter(|&pid| proc::is_alive(pid)));
     pids.sort_unstable();
     pids.dedup();
     pids
@@ -160,6 +162,7 @@ fn end_stragglers(first: i32, mark: &str) {
 
 type Programs = HashMap<i32, String>;
 
+/// What left the tree of a program, dead or alive.
 fn stragglers(first: i32, mark: &str, live: Option<&Programs>) -> Vec<i32> {
     let own = std::process::id() as i32;
     let none = Programs::new();
@@ -169,7 +172,9 @@ fn stragglers(first: i32, mark: &str, live: Option<&Programs>) -> Vec<i32> {
             return false;
         }
         proc::has_mark(pid, mark) && proc::is_alive(pid)
-            || proc::parent(pid) == Some(own) && is_orphan(pid, others)
+            || pid != first
+                && proc::parent(pid) == Some(own)
+                && (proc::group(pid) == Some(first) || is_orphan(pid, others))
     };
     proc::all().into_iter().filter(is_left).collect()
 }
