@@ -1,6 +1,7 @@
 //! What a case is, and what it can say.
 
 use std::ops::RangeInclusive;
+use std::process::ExitStatus;
 
 use crate::lab::Lab;
 
@@ -115,8 +116,10 @@ pub struct Failure {
     pub actual: Vec<String>,
     /// What was done before.
     pub so_far: Vec<String>,
-    /// What the program printed last, escaped.
+    /// What the program printed, as far as it tells an error; escaped.
     pub printed: Vec<String>,
+    /// How the server ended, where that is the cause.
+    pub gone: Option<ExitStatus>,
     pub meaning: String,
     pub look: String,
     /// Nothing was wrong but the time: a late machine excuses that.

@@ -14,6 +14,9 @@ use crate::wire::{ECHO_REPLY, ERROR, Head, error_name, head};
 /// it has thrown away what still comes needs a second.
 const FIN: Duration = Duration::from_secs(2);
 
+/// The code of a time limit.
+const TIMEOUT: u8 = 5;
+
 /// What is read before the judgement: an ERROR is at most 206 bytes.
 const MOST: usize = 4096;
 
@@ -57,8 +60,11 @@ impl Peer<'_> {
         wanted: String,
         within: Duration,
     ) -> Option<(Failure, bool)> {
+        if got.bytes.is_empty() && got.end == End::Open {
+            return Some((self.waiting(wanted, within), false));
+        }
         if got.bytes.is_empty() {
-            return Some(self.closed_or_waiting(got.end, wanted, within));
+            return Some(self.closed(code, got.end, wanted));
         }
         if got.bytes.get(4) == Some(&ECHO_REPLY) {
             return Some((self.answered(got, wanted), false));
@@ -82,25 +88,33 @@ impl Peer<'_> {
         }
     }
 
-    fn closed_or_waiting(
-        &self,
-        end: End,
-        wanted: String,
-        within: Duration,
-    ) -> (Failure, bool) {
-        if end == End::Open {
-            let after = time(within + SLACK);
-            let actual = format!(
-                "connection still open after {after}, 0 bytes received"
-            );
-            let failure = self.fail(wanted, &actual);
-            return (Failure { by_time: true, ..failure }, false);
-        }
+    fn waiting(&self, wanted: String, within: Duration) -> Failure {
+        let after = time(within + SLACK);
+        let actual =
+            format!("connection still open after {after}, 0 bytes received");
+        let failure = self.fail(wanted, &actual);
+        Failure { by_time: true, ..failure }
+    }
+
+    /// It closed without a word. That is a way to refuse, unless something
+    /// died: the program, or the code that served this client.
+    fn closed(&self, code: u8, end: End, wanted: String) -> (Failure, bool) {
         let actual = format!("no ERROR; {}", end.text());
+        // At a time limit it is the end that was due, whatever it came from.
+        let has_died = code != TIMEOUT && self.has_killed();
         let mut failure = self.fail(wanted, &actual);
-        let moment = Duration::from_millis(50);
-        if self.lab.last_ended(moment).is_some() {
-            return (failure, false); // it died; that is no way to refuse
+        if failure.gone.is_some() {
+            return (failure, false);
+        }
+        if has_died {
+            failure.meaning = "Your server did not refuse: the code that \
+                               served this client died of an error, and that \
+                               closed the connection."
+                .into();
+            failure.look = "whether N is checked before it is used, and the \
+                            type in which it is kept"
+                .into();
+            return (failure, false);
         }
         failure.meaning = "Your server refused, but did not say why: whoever \
                            wrote the client has to guess."

@@ -5,11 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Failure, Hint, Side, Tag};
+use crate::case::{Case, Failure, Hint, Tag};
 use crate::late::Ticker;
 use crate::program::{Program, Template};
-use crate::programs::last_words;
 use crate::random::Random;
+use crate::words::{ALL_MOMENTS, Seen};
 use crate::{proc, wire};
 
 /// How long we wait for what must come "soon".
@@ -60,6 +60,10 @@ pub struct Lab<'a> {
     is_cut: Cell<bool>,
     /// Did anything come back that was due?
     pub has_heard: Cell<bool>,
+    /// Was the connection open when it was last read from?
+    pub is_open: Cell<bool>,
+    /// How long we may still wait for the end of the program.
+    pub(crate) moments: Cell<Duration>,
 }
 
 /// Other bytes than those due, and no better explanation.
@@ -93,6 +97,8 @@ impl<'a> Lab<'a> {
             end: Instant::now() + CASE,
             is_cut: Cell::new(false),
             has_heard: Cell::new(false),
+            is_open: Cell::new(false),
+            moments: Cell::new(ALL_MOMENTS),
         }
     }
 
@@ -137,30 +143,17 @@ impl<'a> Lab<'a> {
         actual: impl Into<String>,
     ) -> Failure {
         let hint = self.hint.get();
+        let expected = expected.into();
+        let Seen { gone, printed } = self.look(&expected);
         Failure {
-            expected: expected.into(),
+            expected,
             actual: vec![actual.into()],
             so_far: self.notes.borrow().clone(),
-            printed: self.words_of_client(),
+            printed,
             meaning: hint.meaning.into(),
             look: hint.look.into(),
+            gone,
             ..Failure::default()
-        }
-    }
-
-    /// What a client has printed so far: soon our side closes, and what it
-    /// says then is no more than an echo of that.
-    fn words_of_client(&self) -> Vec<String> {
-        let mut programs = self.programs.borrow_mut();
-        let is_client = self.case.side() == Side::Client;
-        match programs.last_mut().filter(|_| is_client) {
-            None => Vec::new(),
-            Some(program) => {
-                if program.ended().is_some() {
-                    program.wait_output();
-                }
-                last_words(program)
-            }
         }
     }
 

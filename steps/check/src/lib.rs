@@ -31,6 +31,7 @@ mod progress;
 mod random;
 mod report;
 mod run;
+mod said;
 mod say;
 mod show;
 mod start;

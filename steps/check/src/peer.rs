@@ -10,7 +10,7 @@ use crate::case::{Check, Failure, Side};
 use crate::cause;
 use crate::lab::{Lab, PATIENCE};
 use crate::programs::LIVES;
-use crate::show;
+use crate::{said, show};
 
 /// How a stream goes on after the last byte that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,9 @@ pub struct Got {
     pub end: End,
 }
 
+/// How long after the end of a connection its cause may be printed.
+const MOMENT: Duration = Duration::from_millis(200);
+
 /// How much must come for us to say that bytes move.
 const MOVE: usize = 64 * 1024;
 
@@ -49,6 +52,8 @@ pub struct Peer<'a> {
     last: (Vec<u8>, usize),
     /// The answer before, which a confused server may send again.
     pub previous: Vec<u8>,
+    /// How much the program had printed when we connected.
+    before: u64,
 }
 
 impl<'a> Lab<'a> {
@@ -87,7 +92,8 @@ impl<'a> Peer<'a> {
         let _ = s.set_nodelay(true);
         let _ = s.set_write_timeout(Some(PATIENCE));
         let (last, previous) = ((Vec::new(), 0), Vec::new());
-        Peer { lab, stream: s, name, last, previous }
+        let before = lab.last_complained();
+        Peer { lab, stream: s, name, last, previous, before }
     }
 
     pub fn note(&self, what: &str) {
@@ -101,6 +107,22 @@ impl<'a> Peer<'a> {
 
     pub fn sent(&self) -> String {
         show::bytes(&self.last.0, self.last.1)
+    }
+
+    /// Did code of the program die since we connected? It says so a moment
+    /// after the connection has ended.
+    pub fn has_killed(&self) -> bool {
+        let end = Instant::now() + MOMENT;
+        loop {
+            let text = self.lab.complaints_since(self.before);
+            if said::tells_of_death(&text) {
+                return true;
+            }
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Remembers what is sent for the report.
@@ -117,6 +139,7 @@ impl<'a> Peer<'a> {
     pub fn send(&mut self, bytes: &[u8]) -> Check {
         self.sends(bytes);
         if let Err(error) = self.stream.write_all(bytes) {
+            self.lab.is_open.set(error.kind() == ErrorKind::WouldBlock);
             let actual = format!(
                 "the connection broke while we sent: {}",
                 plain(&error)
@@ -165,6 +188,12 @@ impl<'a> Peer<'a> {
 
     /// Reads at most `most` bytes until then.
     pub fn read(&mut self, most: usize, until: Instant) -> Got {
+        let got = self.read_some(most, until);
+        self.lab.is_open.set(got.end == End::Open);
+        got
+    }
+
+    fn read_some(&mut self, most: usize, until: Instant) -> Got {
         let mut bytes = Vec::new();
         let mut buffer = vec![0; most.min(64 * 1024)];
         while bytes.len() < most {

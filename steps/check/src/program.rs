@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::output::Output;
-use crate::{ending, proc};
+use crate::{ending, proc, said};
 
 /// How much of stdout is kept: more than any case asks for.
 const KEPT: usize = 20_000_000;
@@ -72,6 +72,11 @@ impl Template {
         self.words.iter().any(|w| w.contains("{addr}") || w.contains("{port}"))
     }
 
+    /// Do we name the address, and not the port alone?
+    fn has_host(&self) -> bool {
+        self.words.iter().any(|w| w.contains("{addr}") || w.contains("{host}"))
+    }
+
     fn fill(&self, addr: SocketAddr, texts: &[String]) -> Vec<String> {
         let fill = |word: &String| -> Vec<String> {
             if word == "{text}" {
@@ -121,17 +126,28 @@ impl Template {
         let mark = format!("CHECK_MARK={mark}");
         let child = ending::spawn(&mut command, &mark)
             .with_context(|| format!("cannot run {:?}", words[0]))?;
-        Ok(Program::watch(child, mark, input, self.most_memory))
+        let told = Told { addr, has_host: self.has_host() };
+        Ok(Program::watch(child, mark, told, input, self.most_memory))
     }
+}
+
+/// Where a program was asked to listen, or to connect to.
+#[derive(Clone, Copy)]
+pub struct Told {
+    pub addr: SocketAddr,
+    /// Was it told the address, or no more than the port?
+    pub has_host: bool,
 }
 
 /// A program that runs. It is ended when this value goes away.
 pub struct Program {
     child: Child,
     mark: String,
+    /// The address that its command line names.
+    pub told: Told,
     pub out: Arc<Output>,
     pub err: Arc<Output>,
-    excess: Arc<Mutex<Option<String>>>,
+    excess: Arc<Mutex<Option<Excess>>>,
     is_over: Arc<AtomicBool>,
     status: Option<ExitStatus>,
 }
@@ -140,6 +156,7 @@ impl Program {
     fn watch(
         mut child: Child,
         mark: String,
+        told: Told,
         input: Option<Vec<u8>>,
         memory: u64,
     ) -> Program {
@@ -157,6 +174,7 @@ impl Program {
             err: err.map_or_else(none, |pipe| Output::collect(pipe, 1 << 16)),
             child,
             mark,
+            told,
             excess: Arc::default(),
             is_over: Arc::default(),
             status: None,
@@ -198,7 +216,7 @@ impl Program {
     }
 
     /// What it took too much of, if it was ended for that.
-    pub fn excess(&self) -> Option<String> {
+    pub fn excess(&self) -> Option<Excess> {
         self.excess.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -224,13 +242,15 @@ impl Program {
         self.err.wait_end(end.saturating_duration_since(Instant::now()));
     }
 
-    /// Its last lines, those on stderr after those on stdout.
-    pub fn last_lines(&self, most: usize) -> Vec<Vec<u8>> {
-        let mut lines = self.err.last_lines(most);
-        if lines.is_empty() {
-            lines = self.out.last_lines(most);
-        }
-        lines
+    /// The last that it printed: on stderr, or if nothing is there, on stdout.
+    pub fn last_output(&self) -> Vec<u8> {
+        let text = self.err.since(0);
+        if text.is_empty() { self.out.since(0) } else { text }
+    }
+
+    /// The lines of it that tell what went wrong.
+    pub fn last_words(&self) -> Vec<String> {
+        said::telling(&self.last_output())
     }
 
     /// Ends it, and all that it started.
@@ -252,22 +272,45 @@ impl Drop for Program {
     }
 }
 
-fn excess_of(pids: &[i32], most_memory: u64, printed: u64) -> Option<String> {
+/// What a program took too much of.
+#[derive(Clone)]
+pub struct Excess {
+    pub what: String,
+    pub look: &'static str,
+}
+
+fn excess_of(pids: &[i32], most_memory: u64, printed: u64) -> Option<Excess> {
+    let of = |what: String, look| Some(Excess { what, look });
     if pids.len() > CROWD {
-        return Some(format!(
-            "it started more than {CROWD} processes (one that has ended \
-             counts until its parent waits for it)"
-        ));
+        return of_processes(pids);
     }
     let sum = |of: fn(i32) -> Option<u64>| -> u64 {
         pids.iter().filter_map(|&pid| of(pid)).sum()
     };
     // What processes share counts once: asked only when it may matter.
     if sum(proc::resident) > most_memory && sum(proc::share) > most_memory {
-        return Some(format!("it took more than {} MB", most_memory >> 20));
+        let what = format!("it took more than {} MB", most_memory >> 20);
+        return of(what, "what it keeps, and for how long");
     }
-    (printed > FLOOD)
-        .then(|| format!("it printed more than {} MB", FLOOD >> 20))
+    if printed > FLOOD {
+        let what = format!("it printed more than {} MB", FLOOD >> 20);
+        return of(what, "what it prints without end");
+    }
+    None
+}
+
+/// One that has ended counts until its parent waits for it.
+fn of_processes(pids: &[i32]) -> Option<Excess> {
+    let dead = pids.iter().filter(|&&pid| !proc::is_alive(pid)).count();
+    let (how, look) = match dead > pids.len() / 2 {
+        true => (
+            ", and never waited for those that ended (zombies)",
+            "what it does when a child process ends: SIGCHLD, waitpid",
+        ),
+        false => ("", "what starts them, and what ends them"),
+    };
+    let what = format!("it started more than {CROWD} processes{how}");
+    Some(Excess { what, look })
 }
 
 /// How a program ended, in words.

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::case::{Check, Stop};
 use crate::lab::{Lab, Target, any_port};
 use crate::program::{Program, Template};
-use crate::{show, start};
+use crate::start;
 
 /// What each case expects of a server, whatever its clients do.
 pub const LIVES: &str = "the server lives on, and takes connections";
@@ -44,7 +44,7 @@ impl Lab<'_> {
 
     pub fn server_at(&self, asked: SocketAddr) -> Check<SocketAddr> {
         let mut program = self.start(asked, &[], None)?;
-        let ready = start::wait_ready(&mut program, asked);
+        let ready = start::wait_ready(&mut program);
         self.programs.borrow_mut().push(program);
         self.open_window();
         ready.map_err(|trouble| {
@@ -85,6 +85,18 @@ impl Lab<'_> {
         (program.out.first(), program.err.first())
     }
 
+    /// How many bytes the last program has printed on stderr.
+    pub fn last_complained(&self) -> u64 {
+        let programs = self.programs.borrow();
+        programs.last().map_or(0, |program| program.err.total())
+    }
+
+    /// What it has printed on stderr since then.
+    pub fn complaints_since(&self, before: u64) -> Vec<u8> {
+        let programs = self.programs.borrow();
+        programs.last().map_or(Vec::new(), |p| p.err.since(before))
+    }
+
     /// How many bytes the last program has printed.
     pub fn last_printed(&self) -> u64 {
         let programs = self.programs.borrow();
@@ -121,20 +133,4 @@ impl Lab<'_> {
         let programs = self.programs.borrow();
         programs.iter().flat_map(Program::pids).collect()
     }
-}
-
-/// What a program printed last, as far as it is news.
-pub fn last_words(program: &Program) -> Vec<String> {
-    let lines = program.last_lines(4);
-    let lines = lines.iter().map(|line| show::line(line));
-    // That it listens is known; Python underlines its source, and names the
-    // file in a line of its own.
-    let is_news = |line: &String| {
-        !line.starts_with("listening on ")
-            && !line.trim_start().starts_with("File \"")
-            && !line.starts_with("Traceback (most recent")
-            && !line.trim_matches([' ', '^', '~']).is_empty()
-    };
-    let lines: Vec<String> = lines.filter(is_news).collect();
-    lines[lines.len().saturating_sub(2)..].to_vec()
 }

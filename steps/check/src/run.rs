@@ -209,7 +209,7 @@ fn probe_one(
     let mut program = template
         .start(any_port(), &[], &[], None)
         .map_err(|error| vec![format!("{error:#}.")])?;
-    let addr = start::wait_ready(&mut program, any_port())?;
+    let addr = start::wait_ready(&mut program)?;
     start::stays(&mut program)?;
     Ok((program, addr))
 }

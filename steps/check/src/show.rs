@@ -91,11 +91,19 @@ fn caret(expected: &[u8], got: &[u8], at: usize) -> String {
     }
 }
 
+/// How much of a line fits into a line of a report.
+pub const LINE: usize = 64;
+
 /// A line that a program printed, so that a terminal shows it and does not
 /// obey it; a port is shown as `…`, since it differs from run to run.
 pub fn line(text: &[u8]) -> String {
+    line_within(text, LINE)
+}
+
+/// The same, with at most `widest` characters.
+pub fn line_within(text: &[u8], widest: usize) -> String {
     let text = &text[..text.len().min(400)];
-    shorten(&hide_ports(&escape(text)), 64)
+    shorten(&hide_ports(&escape(text)), widest)
 }
 
 /// All of a text, so that a terminal shows it and does not obey it.
@@ -117,10 +125,14 @@ pub fn shorten(text: &str, most: usize) -> String {
 
 /// `127.0.0.1:40123` as `127.0.0.1:…`, and Python's `('127.0.0.1', 40123)`.
 fn hide_ports(text: &str) -> String {
+    hide_ports_of("[::1]", &hide_ports_of("127.0.0.1", text))
+}
+
+fn hide_ports_of(host: &str, text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find("127.0.0.1") {
-        let (before, after) = rest.split_at(at + "127.0.0.1".len());
+    while let Some(at) = rest.find(host) {
+        let (before, after) = rest.split_at(at + host.len());
         shown.push_str(before);
         let digit = after.find(|c: char| c.is_ascii_digit());
         rest = after;
@@ -183,6 +195,7 @@ mod tests {
             "\\u{1b}[2J 127.0.0.1:… x"
         );
         assert_eq!(line(b"('127.0.0.1', 4711)"), "('127.0.0.1', …)");
+        assert_eq!(line(b"on [::1]:4711"), "on [::1]:…");
         assert_eq!(line(b"\xff\xfe"), "\\xff\\xfe");
     }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use crate::case::{Case, Check, Failure, Hint, Tag};
 use crate::lab::{Lab, PATIENCE, any_port};
 use crate::program::describe;
-use crate::programs::last_words;
 
 const GREETING: &[u8] = b"Hello, client!";
 
@@ -196,7 +195,7 @@ fn s1_04(lab: &Lab) -> Check {
     if !text.contains(&port) {
         let actual = format!("{}, without the address", describe(status));
         let mut failure = lab.fail(NAMES_IT, actual);
-        failure.printed = last_words(&second);
+        failure.printed = second.last_words();
         return Err(failure.into());
     }
     trace(lab, &text);
