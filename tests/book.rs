@@ -511,7 +511,7 @@ fn what_the_reader_builds_can_be_checked() {
 // ---- Commands and paths exist
 
 fn wrong_names(pages: &Pages) -> Vec<String> {
-    let manifests = ["Cargo.toml", "steps/check/Cargo.toml"]
+    let manifests = ["Cargo.toml", "tests/check/Cargo.toml"]
         .map(|path| fs::read_to_string(format!("{ROOT}/{path}")).unwrap());
     let contract = fs::read_to_string(format!("{ROOT}/tests/contract.rs"));
     let contract = contract.unwrap();

@@ -1,0 +1,248 @@
+//! A folder of submissions, each tried by itself, and a table of all.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
+
+use crate::case::{Case, Side};
+use crate::cli::chosen;
+use crate::cli::options::How;
+use crate::cli::pages::list;
+use crate::cli::say::{Unwritten, say};
+use crate::cli::target;
+use crate::diagnosis::show;
+use crate::harness::lab::Setup;
+use crate::harness::late::Ticker;
+use crate::harness::random;
+use crate::program::running::forget_rudeness;
+use crate::report::{Format, Obstacle, Report};
+use crate::run::{self, Plan};
+
+/// Which end the submissions are.
+#[derive(Clone, Copy, ValueEnum)]
+enum End {
+    Server,
+    Client,
+}
+
+/// What to try, and how.
+#[derive(Args)]
+#[command(
+    mut_arg("format", |arg| arg.help(
+        "The form of each report in --out; without --out, and for the table, \
+         text or json"
+    )),
+    mut_arg("keep_going", |arg| arg.hide(true)), // it always does
+)]
+pub struct Options {
+    /// What the submissions are
+    #[arg(value_enum)]
+    side: End,
+    /// The step whose contract holds: step1 to step5
+    #[arg(value_name = "STEP", value_parser = crate::cli::options::step)]
+    step: u8,
+    /// The folder: each folder in it is a submission
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    /// How to start one, in its own folder: 'python3 server.py {addr}'
+    ///
+    /// A client gets {text}, too: 'python3 client.py {addr} {text}'
+    #[arg(long, value_name = "COMMAND")]
+    cmd: String,
+    /// A folder for the whole report of each submission
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// What became of one submission.
+struct Row {
+    name: OsString,
+    report: Report,
+}
+
+impl Row {
+    /// The name, so that a terminal shows it and does not obey it.
+    fn shown(&self) -> String {
+        show::shorten(&show::escape(self.name.as_bytes()), 64)
+    }
+}
+
+/// Tries each submission, and prints the table. The exit code is that of the
+/// class: 1 if anything failed, 2 if something is unknown.
+///
+/// # Errors
+/// The folder cannot be read, or a report not be written.
+pub fn run(options: &Options) -> Result<u8> {
+    let side = match options.side {
+        End::Server => Side::Server,
+        End::Client => Side::Client,
+    };
+    let cases = chosen(side, options.step, &options.how)?;
+    if options.how.list {
+        say(&list(&cases))?;
+        return Ok(0);
+    }
+    let folders = prepare(options)?;
+    let seed = options.how.seed.unwrap_or_else(random::any_seed);
+    let (mut rows, mut written) = (Vec::new(), Ok(()));
+    let ticker = Ticker::start();
+    for folder in folders {
+        let memory = options.how.memory;
+        let dir = Some(folder.clone());
+        let target = target::command(side, &options.cmd, dir, memory)?;
+        let (step, ticker) = (options.step, ticker.clone());
+        let setup = Setup { step, seed, target, ticker };
+        let row = try_one(side, &setup, &folder, &cases, options);
+        if let Some(out) = &options.out {
+            // The others are tried all the same, and the table is printed.
+            written = written.and(write_report(out, &row, options.how.format));
+        }
+        rows.push(row);
+    }
+    say(&match options.how.format {
+        Format::Json => values(&rows),
+        _ => table(&rows, seed),
+    })?;
+    written.map(|()| exit_code(&rows))
+}
+
+/// The submissions; what is wrong with the options is said before the first.
+fn prepare(options: &Options) -> Result<Vec<PathBuf>> {
+    let is_table = matches!(options.how.format, Format::Text | Format::Json);
+    ensure!(
+        is_table || options.out.is_some(),
+        "the table is text or json; the other formats are for the report of \
+         each submission: add --out FOLDER"
+    );
+    let folders = submissions(&options.folder)?;
+    ensure!(!folders.is_empty(), "no folder in {:?}", options.folder);
+    if let Some(out) = &options.out {
+        fs::create_dir_all(out).with_context(|| unwritten(out))?;
+    }
+    Ok(folders)
+}
+
+fn exit_code(rows: &[Row]) -> u8 {
+    // One that did not start has failed, as others have.
+    let codes = || rows.iter().map(|row| row.report.exit_code());
+    match codes().any(|code| code == 1 || code == 3) {
+        true => 1,
+        false => codes().max().unwrap_or(0),
+    }
+}
+
+/// The folders in a folder, by name; hidden ones are none.
+fn submissions(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?;
+    let is_submission = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.is_dir() && !name.starts_with('.')
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut folders: Vec<_> = paths.filter(is_submission).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+fn try_one(
+    side: Side,
+    setup: &Setup,
+    folder: &Path,
+    cases: &[&'static Case],
+    options: &Options,
+) -> Row {
+    let how = &options.how;
+    let name = folder.file_name().unwrap_or_default().to_owned();
+    let mut report = Report::new(side, setup.step, setup.seed, how.strict);
+    forget_rudeness();
+    match target::try_start(side, setup, how, &options.cmd) {
+        Ok(jobs) => {
+            let cases = cases.to_vec();
+            let plan = Plan { cases, jobs, keep_going: true };
+            report.results = run::run(setup, &plan, |_| {});
+        }
+        Err(obstacle) => {
+            report.obstacle = Some(obstacle);
+            report.left_out = cases.to_vec();
+        }
+    }
+    Row { name, report }
+}
+
+fn write_report(out: &Path, row: &Row, format: Format) -> Result<()> {
+    let ending = match format {
+        Format::Text => "txt",
+        Format::Json | Format::Gradescope => "json",
+        Format::Junit => "xml",
+        Format::Tap => "tap",
+    };
+    // The bytes of the name, whatever they are: no two are the same.
+    let mut name = row.name.clone();
+    name.push(format!(".{ending}"));
+    let path = out.join(name);
+    let text = row.report.render(format);
+    fs::write(&path, text).with_context(|| unwritten(&path))
+}
+
+fn unwritten(path: &Path) -> Unwritten {
+    Unwritten(format!("{path:?}"))
+}
+
+fn values(rows: &[Row]) -> String {
+    format!("{:#}\n", Value::from_iter(rows.iter().map(value)))
+}
+
+fn value(row: &Row) -> Value {
+    let (points, most) = row.report.score();
+    let name = row.name.to_str().map(str::to_owned);
+    let trouble = row.report.obstacle.as_ref().map(Obstacle::lines);
+    json!({
+        "submission": name.unwrap_or_else(|| row.shown()),
+        "points": points,
+        "max_points": most,
+        "failed": failed(row),
+        "unknown": row.report.count("unknown"),
+        "trouble": trouble.unwrap_or_default(),
+    })
+}
+
+fn failed(row: &Row) -> Vec<&'static str> {
+    let failed = row.report.results.iter();
+    let failed = failed.filter(|r| row.report.is_failure(&r.verdict));
+    failed.map(|result| result.case.id).collect()
+}
+
+/// A row for each submission: points, counts, and what failed.
+fn table(rows: &[Row], seed: u64) -> String {
+    let head = "submission";
+    let names: Vec<String> = rows.iter().map(Row::shown).collect();
+    let width = names.iter().map(|name| name.width()).max();
+    let width = width.unwrap_or(0).max(head.len());
+    let mut text = format!("{head:<width$}  points   failed\n");
+    for (row, name) in rows.iter().zip(names) {
+        let (points, most) = row.report.score();
+        let points = format!("{points}/{most}");
+        let what = match &row.report.obstacle {
+            Some(obstacle) => format!("did not start: {}", obstacle.reason()),
+            None => failed(row).join(" "),
+        };
+        let unknown = match row.report.count("unknown") {
+            0 => String::new(),
+            n => format!(" ({n} unknown)"),
+        };
+        let gap = " ".repeat(width - name.width());
+        let line = format!("{name}{gap}  {points:<7}  {what}{unknown}");
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text + &format!("seed {seed}\n")
+}

@@ -1,0 +1,198 @@
+//! The command line.
+
+mod class;
+mod options;
+mod pages;
+mod progress;
+mod say;
+mod target;
+mod terminal;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+use crate::case::{Case, Side};
+use crate::cases;
+use crate::cli::options::{ClientOptions, How, Options};
+use crate::cli::pages::{explain, list, page};
+use crate::cli::progress::Progress;
+use crate::cli::say::{Unwritten, say};
+use crate::harness::lab::Setup;
+use crate::harness::late::Ticker;
+use crate::harness::random;
+use crate::program::ending;
+use crate::report::{Format, Report, Style};
+use crate::run::{self, Plan};
+
+/// Tries your TCP server or client as a hostile network would
+///
+/// Exit code: 0 nothing failed, 1 something failed, 2 nothing failed but
+/// something could not be told, 3 the program could not be started or the
+/// report not be written, 64 the command line is wrong.
+#[derive(Parser)]
+#[command(name = "check", subcommand_required = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// List all cases
+    #[arg(long)]
+    list: bool,
+    /// Say why a case matters
+    #[arg(long, value_name = "CASE")]
+    explain: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try a server
+    Server(Options),
+    /// Try a client
+    Client(ClientOptions),
+    /// Try a folder of submissions, and print a table
+    Class(class::Options),
+    /// Print all cases and their explanations as a page of the book
+    #[command(hide = true)]
+    Page,
+}
+
+/// Runs the checker as its command line says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    ending::adopt_orphans();
+    end_with_us();
+    terminal::remember();
+    let done = dispatch(cli);
+    terminal::restore();
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(if error.is::<Unwritten>() { 3 } else { 64 })
+        }
+    }
+}
+
+/// Ctrl-C ends the program under test, too: it is not in our group.
+fn end_with_us() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let signals = [SIGINT, SIGTERM, SIGHUP];
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) {
+        std::thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                ending::end_all();
+                terminal::restore();
+                std::process::exit(128 + signal);
+            }
+        });
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<u8> {
+    if let Some(id) = cli.explain {
+        let case = cases::find(&id);
+        let case = case.with_context(|| format!("no case is called {id}"))?;
+        say(&explain(case))?;
+        return Ok(0);
+    }
+    match cli.command {
+        _ if cli.list => say(&list(&cases::all()))?,
+        Some(Command::Server(options)) => return check(Side::Server, &options),
+        Some(Command::Client(options)) => {
+            return check(Side::Client, &options.into());
+        }
+        Some(Command::Class(options)) => return class::run(&options),
+        Some(Command::Page) => say(&page())?,
+        None => bail!("nothing to do; try --help or --list"),
+    }
+    Ok(0)
+}
+
+/// The cases that are asked for.
+///
+/// # Errors
+/// A case does not exist, or does not apply to this step.
+pub fn chosen(side: Side, step: u8, how: &How) -> Result<Vec<&'static Case>> {
+    let cases = cases::of(side, step);
+    if how.only.is_empty() {
+        return Ok(cases);
+    }
+    let mut chosen = Vec::new();
+    for id in &how.only {
+        let case = cases::find(id)
+            .with_context(|| format!("no case is called {id}; try --list"))?;
+        if !cases.iter().any(|other| other.id == case.id) {
+            let side = side.name();
+            bail!("{} is no case of a {side} of step{step}", case.id);
+        }
+        if !chosen.iter().any(|other: &&Case| other.id == case.id) {
+            chosen.push(case);
+        }
+    }
+    Ok(chosen)
+}
+
+fn check(side: Side, options: &Options) -> Result<u8> {
+    let how = &options.how;
+    let cases = chosen(side, options.step, how)?;
+    if how.list {
+        say(&list(&cases))?;
+        return Ok(0);
+    }
+    let target = target::named(side, options)?;
+    let seed = how.seed.unwrap_or_else(random::any_seed);
+    let ticker = Ticker::start();
+    let setup = Setup { step: options.step, seed, target, ticker };
+    let mut report = Report::new(side, options.step, seed, how.strict);
+    let cmd = options.cmd.as_deref().unwrap_or_default();
+    match target::try_start(side, &setup, how, cmd) {
+        Ok(jobs) => try_all(&setup, cases, how, jobs, &mut report)?,
+        Err(obstacle) => {
+            report.obstacle = Some(obstacle);
+            report.left_out = cases;
+            say(&report.render(how.format))?;
+        }
+    }
+    Ok(report.exit_code())
+}
+
+fn try_all(
+    setup: &Setup,
+    cases: Vec<&'static Case>,
+    how: &How,
+    jobs: usize,
+    report: &mut Report,
+) -> Result<()> {
+    let is_text = how.format == Format::Text;
+    let style = Style {
+        is_coloured: is_text
+            && std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    };
+    let plan = Plan { jobs, keep_going: how.keep_going || !is_text, cases };
+    let progress = Progress::new(plan.cases.len());
+    let mut said = Ok(());
+    let results = run::run(setup, &plan, |result| {
+        progress.clear();
+        if is_text && said.is_ok() {
+            said = say(&report.line(result, style));
+        }
+        progress.advance(result.case);
+    });
+    progress.clear();
+    said?;
+    report.left_out = plan.cases[results.len()..].to_vec();
+    report.results = results;
+    say(&match is_text {
+        true => report.summary(style),
+        false => report.render(how.format),
+    })
+}

@@ -1,0 +1,146 @@
+//! The cases as texts: `--list`, `--explain`, and a page of the book.
+
+use crate::case::{Case, Side, Tag};
+use crate::cases;
+use crate::diagnosis::show;
+
+/// All cases of a list, by step.
+pub fn list(cases: &[&Case]) -> String {
+    let mut text = String::new();
+    let mut group = None;
+    for case in cases {
+        let this = (case.side(), case.rule_step());
+        if group != Some(this) {
+            let gap = if group.is_some() { "\n" } else { "" };
+            let (side, step) = (this.0.name(), this.1);
+            text += &format!("{gap}A {side} from step {step} on\n");
+            group = Some(this);
+        }
+        text += &format!("  {}  {}{}\n", case.id, case.title, last_step(case));
+    }
+    text + "\nWhy a case matters: check --explain CASE\n"
+}
+
+/// Said where a case does not hold to the end.
+fn last_step(case: &Case) -> String {
+    let (first, last) = (*case.steps.start(), *case.steps.end());
+    match last {
+        5 => String::new(),
+        _ if first == last => format!(" (step {last} only)"),
+        _ => format!(" (to step {last})"),
+    }
+}
+
+pub fn explain(case: &Case) -> String {
+    let mut text = format!("{}  {}\n\n", case.id, case.title);
+    for (i, line) in show::wrap(case.does, 66).iter().enumerate() {
+        let label = if i == 0 { "does" } else { "" };
+        text += &format!("  {label:<8}  {line}\n");
+    }
+    text.push('\n');
+    for line in show::wrap(case.why, 76) {
+        text += &format!("  {line}\n");
+    }
+    text += &format!("\n  contract  {}\n", case.rule_text());
+    text += &format!("  chapter   {}\n", case.chapter());
+    text += &format!("  steps     {}\n", steps(case));
+    text += &format!("  points    {}\n", case.weight());
+    let frames = becomes_frames(case)
+        .then_some("from step 4 on each message is an ECHO frame");
+    for note in notes(case).into_iter().chain(frames) {
+        text += &format!("  note      {note}\n");
+    }
+    text
+}
+
+/// Are its messages plain bytes in the first steps, and frames later?
+fn becomes_frames(case: &Case) -> bool {
+    case.side() == Side::Server
+        && *case.steps.start() < 4
+        && *case.steps.end() >= 4
+}
+
+fn steps(case: &Case) -> String {
+    let (first, last) = (case.steps.start(), case.steps.end());
+    if first == last { first.to_string() } else { format!("{first} to {last}") }
+}
+
+fn notes(case: &Case) -> Vec<&'static str> {
+    [
+        (Tag::Timed, "judged by the clock: runs alone"),
+        (Tag::Linux, "needs Linux"),
+        (Tag::Starts, "needs to start the program: `--cmd`"),
+        (Tag::Places, "needs `{addr}` in the command"),
+    ]
+    .into_iter()
+    .filter(|(tag, _)| case.has(*tag))
+    .map(|(_, note)| note)
+    .collect()
+}
+
+/// What holds for all cases, at the head of the page.
+const HEAD: &str = "\
+# The cases of the checker {#cases}
+
+This page is printed by `check page`, and a test compares the two.
+Each case says what the checker does and what it expects, and then why that \
+matters.
+FIN is the end of one direction, RST a reset.
+A limit of the contract may be missed by 250 ms.
+After each case a server must still run.
+From step 4 on, the messages of the first three groups are ECHO frames.
+After a fatal ERROR the server has 2 s for its FIN; that it closes without an \
+ERROR, or resets after it, is a warning.
+A client has 8 s to connect, and then 3 s for its request.
+Hostile and fault cases count two points, all others one.
+";
+
+/// The appendix of the book.
+pub fn page() -> String {
+    let mut text = String::from(HEAD);
+    for side in [Side::Server, Side::Client] {
+        for step in 1..=5 {
+            let cases = cases::all();
+            let of =
+                |case: &&&Case| case.side() == side && case.rule_step() == step;
+            let cases: Vec<_> = cases.iter().filter(of).collect();
+            if cases.is_empty() {
+                continue;
+            }
+            let name = side.name();
+            text += &format!(
+                "\n## A {name}, from step {step} on {{#{name}{step}}}\n"
+            );
+            for case in cases {
+                text += &entry(case);
+            }
+        }
+    }
+    text
+}
+
+fn entry(case: &Case) -> String {
+    let id = case.id.to_lowercase();
+    let rule = format!(
+        "[Step {}, rule {}](contract.md#step{})",
+        case.rule.0, case.rule.1, case.rule.0
+    );
+    let points = case.weight();
+    let plural = if points == 1 { "" } else { "s" };
+    let notes = notes(case).join("; ");
+    let notes = if notes.is_empty() { notes } else { format!(" · {notes}") };
+    let title = format!("### {}: {} {{#{id}}}", case.id, case.title);
+    let (does, why) = (sentences(case.does), sentences(case.why));
+    format!(
+        "\n{title}\n\n**Does:** {does}\n\n**Why:** {why}\n\n\
+         {rule} · steps {} · {points} point{plural}{notes}\n",
+        steps(case)
+    )
+}
+
+/// One sentence on each line, as in the rest of the book.
+fn sentences(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    text.replace(". ", ".\n").replace("? ", "?\n")
+}

@@ -1,0 +1,33 @@
+//! What is printed, and what if it cannot be.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::{Context, Result};
+
+use crate::program::ending;
+
+/// Marks an error: there is a result, but it cannot be written.
+#[derive(Debug)]
+pub struct Unwritten(pub String);
+
+impl fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "cannot write {}", self.0)
+    }
+}
+
+/// Prints. A reader that has gone is no error of ours.
+///
+/// # Errors
+/// The disk is full, for example: see [`Unwritten`].
+pub fn say(text: &str) -> Result<()> {
+    ending::wait_if_over();
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context(Unwritten("the report".into()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,151 @@
+//! From symptoms to causes: what wrong bytes usually mean.
+
+use crate::diagnosis::cause_framed;
+use crate::harness::peer::End;
+
+/// What had to come, and what came.
+pub struct Evidence<'a> {
+    pub is_framed: bool,
+    pub expected: &'a [u8],
+    pub got: &'a [u8],
+    /// The answer before this one.
+    pub previous: &'a [u8],
+    pub end: End,
+}
+
+/// The meaning, and where to look.
+pub type Cause = (String, &'static str);
+
+/// The cause, if the bytes show one.
+pub fn find(e: &Evidence) -> Option<Cause> {
+    if e.got.is_empty() {
+        return None;
+    }
+    foreign(e)
+        .or_else(|| previous(e))
+        .or_else(|| if e.is_framed { cause_framed::find(e) } else { raw(e) })
+}
+
+/// Bytes that came although none were due.
+pub fn surplus(got: &[u8]) -> (&'static str, &'static str) {
+    match got {
+        [b'\n', ..] | [b'\r', b'\n', ..] | [0] => (
+            "A newline or a zero byte follows the answer, which nobody sent.",
+            "what your write adds: println, puts, a terminating zero",
+        ),
+        _ => (
+            "Your server speaks before it is asked, or more than it was asked.",
+            "each write: which bytes that came does it answer?",
+        ),
+    }
+}
+
+/// Another protocol altogether.
+fn foreign(e: &Evidence) -> Option<Cause> {
+    let name = match e.got {
+        [b'H', b'T', b'T', b'P', b'/', ..] => "HTTP",
+        [0x16 | 0x15, 0x03, ..] => "TLS",
+        [b'S', b'S', b'H', b'-', ..] => "SSH",
+        _ => return None,
+    };
+    let meaning = format!("This looks like {name}: another program?");
+    Some((meaning, "which program listens there, and which library it uses"))
+}
+
+fn previous(e: &Evidence) -> Option<Cause> {
+    let is_previous = e.previous.len() > 1 || e.expected.len() == 1;
+    let is_old = is_previous
+        && !e.previous.is_empty()
+        && e.previous != e.expected
+        && e.got.starts_with(e.previous);
+    is_old.then(|| {
+        (
+            "This is the answer to the request before: it was sent twice, or \
+             every reply is one behind."
+                .into(),
+            "what is still in your buffer when the next request comes",
+        )
+    })
+}
+
+// ---- Steps 1 to 3: bytes
+
+fn raw(e: &Evidence) -> Option<Cause> {
+    if e.got.starts_with(e.expected) {
+        let (meaning, look) = surplus(&e.got[e.expected.len()..]);
+        return Some((meaning.into(), look));
+    }
+    if contains(e.got, b"\xef\xbf\xbd") {
+        return Some((
+            "ef bf bd is what a decoder writes for bytes that are no text: \
+             they were decoded as UTF-8. TCP carries bytes."
+                .into(),
+            "where bytes become a string, and a string bytes",
+        ));
+    }
+    round_size(e)
+        .or_else(|| stripped(e))
+        .or_else(|| short(e))
+        .or_else(|| merged(e))
+}
+
+/// Exactly as much as a buffer.
+fn round_size(e: &Evidence) -> Option<Cause> {
+    let n = e.got.len();
+    let is_round = n >= 256 && n.is_power_of_two() || n == 1000;
+    if !e.expected.starts_with(e.got) || !is_round {
+        return None;
+    }
+    let meaning = format!(
+        "Exactly {n} bytes came back: the size of a buffer. One read is not \
+         all that was sent, and one write may take less than you gave it."
+    );
+    Some((meaning, "the loop around read and write: what ends it?"))
+}
+
+/// A byte that a text library takes for an end or for space.
+fn stripped(e: &Evidence) -> Option<Cause> {
+    let at = crate::diagnosis::show::first_difference(e.expected, e.got)?;
+    let meaning = match e.expected.get(at)? {
+        0 => "It stops at a zero byte: is the length taken with strlen?",
+        b'\n' | b'\r' | b' ' | b'\t' => {
+            "A space or a newline is missing: trim, strip or a line reader \
+             took it for punctuation. TCP carries bytes."
+        }
+        0x80.. if e.got.len() != e.expected.len() => {
+            "It goes wrong at the first byte of 80 or more: the bytes were \
+             taken for text. TCP carries bytes."
+        }
+        _ => return None,
+    };
+    Some((meaning.into(), "what happens between your read and your write"))
+}
+
+fn short(e: &Evidence) -> Option<Cause> {
+    let is_short = e.expected.starts_with(e.got);
+    (is_short && e.end != End::Open).then(|| {
+        (
+            "The connection ended before all that was owed had been sent."
+                .into(),
+            "what happens at EOF: is anything still owed?",
+        )
+    })
+}
+
+/// Bytes are missing in the middle.
+fn merged(e: &Evidence) -> Option<Cause> {
+    let at = crate::diagnosis::show::first_difference(e.expected, e.got)?;
+    let next = e.got.get(at..at + 8)?;
+    contains(&e.expected[at..], next).then(|| {
+        (
+            "Bytes are missing in the middle: a write took only a part, and \
+             the rest was forgotten."
+                .into(),
+            "what your write returns: how many bytes it took",
+        )
+    })
+}
+
+pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}

@@ -1,0 +1,189 @@
+//! From step 4 on: what wrong frames usually mean.
+
+use crate::diagnosis::cause::{Cause, Evidence, contains};
+use crate::wire::{self, ERROR, Head, error_name, head};
+
+/// An ERROR in words, where another frame was due.
+pub fn error_text(got: &[u8], want: &[u8]) -> Option<String> {
+    let at = rest_after_common_frames(got, want);
+    let Head::Whole { kind: ERROR, payload: [code, text @ ..], .. } = head(at)
+    else {
+        return None;
+    };
+    let text =
+        crate::diagnosis::show::shorten(&text.escape_ascii().to_string(), 30);
+    Some(format!("that is ERROR({code}), {}: \"{text}\"", error_name(*code)))
+}
+
+/// The cause, if the frames show one.
+pub fn find(e: &Evidence) -> Option<Cause> {
+    let payload = match head(e.expected) {
+        Head::Whole { payload, .. } => payload,
+        _ => return None,
+    };
+    refused(e)
+        .or_else(|| later_frame(e))
+        .or_else(|| header(e, payload))
+        .or_else(|| few(e))
+        .or_else(|| text_as_length(e.got))
+        .or_else(|| order(e))
+}
+
+/// A correct frame was answered with an error.
+fn refused(e: &Evidence) -> Option<Cause> {
+    let at = rest_after_common_frames(e.got, e.expected);
+    let Head::Whole { kind: ERROR, payload: [code, ..], .. } = head(at) else {
+        return None;
+    };
+    let name = error_name(*code);
+    let meaning = match code {
+        1 | 2 => format!(
+            "It answered ERROR({code}), {name}: it found a length where none \
+             was. Big endian? Unsigned? Does N count the kind, not itself?"
+        ),
+        3 => format!(
+            "It answered ERROR(3), {name}: it looked for the kind in the \
+             wrong place, or lost its place in the stream."
+        ),
+        _ => format!("It answered ERROR({code}), {name}, to a good frame."),
+    };
+    Some((meaning, "how you read the 5 bytes in front of a payload"))
+}
+
+/// The first frames are right, and then one has a length that tells more.
+fn later_frame(e: &Evidence) -> Option<Cause> {
+    let got = rest_after_common_frames(e.got, e.expected);
+    let expected = &e.expected[e.got.len() - got.len()..];
+    let Head::Whole { payload, size, .. } = head(expected) else { return None };
+    let have = u32::from_be_bytes(*got.first_chunk()?) as usize;
+    if payload.is_empty() && got.starts_with(expected.get(size..size + 4)?) {
+        let meaning = "An empty message was left out; it is a frame, too: \
+                       N = 1, a kind, and no payload.";
+        return Some((meaning.into(), "what you do with a text of 0 bytes"));
+    }
+    let text = std::str::from_utf8(payload).ok()?;
+    let characters = 1 + text.chars().count();
+    let units = 1 + text.encode_utf16().count();
+    let is_text = have != size - 4 && [characters, units].contains(&have);
+    is_text.then(|| {
+        let meaning = format!(
+            "N is {have}: it counts the characters of the text. N counts \
+             bytes, and these are {}.",
+            size - 4
+        );
+        (meaning, "how you get the length of what you send")
+    })
+}
+
+/// What follows the last whole frame that was right.
+fn rest_after_common_frames<'a>(
+    mut got: &'a [u8],
+    mut expected: &[u8],
+) -> &'a [u8] {
+    while let Head::Whole { size, .. } = head(got) {
+        if expected.get(..size) != Some(&got[..size]) {
+            break;
+        }
+        (got, expected) = (&got[size..], &expected[size..]);
+    }
+    got
+}
+
+/// The five bytes in front of the payload are wrong.
+fn header(e: &Evidence, payload: &[u8]) -> Option<Cause> {
+    let look = "how you write the 5 bytes in front of a payload";
+    if e.got.starts_with(payload) && !payload.is_empty() {
+        return Some(("The reply has no length and no kind.".into(), look));
+    }
+    let want = u32::from_be_bytes(*e.expected.first_chunk()?);
+    let length = *e.got.first_chunk::<4>()?;
+    let have = u32::from_be_bytes(length);
+    let meaning = if e.got.get(4..) == Some(payload) && have + 1 == want {
+        "The kind is missing: a reply is length, kind 81, payload.".into()
+    } else if have == want {
+        same_length(e, payload)?.into()
+    } else {
+        other_length(e, want, length)?
+    };
+    Some((meaning, look))
+}
+
+/// The length is right, and what follows is not.
+fn same_length(e: &Evidence, payload: &[u8]) -> Option<&'static str> {
+    let kind = |bytes: &[u8]| bytes.get(4).copied();
+    let at = crate::diagnosis::show::first_difference(e.expected, e.got);
+    let cut = e.expected.len().checked_sub(4);
+    if payload.len() > 4 && at == cut {
+        return Some(
+            "The last 4 bytes of the payload are missing: does your length \
+             count its own 4 bytes?",
+        );
+    }
+    let is_request = kind(e.got) == Some(wire::ECHO);
+    (is_request && kind(e.expected) == Some(wire::ECHO_REPLY)).then_some(
+        "The reply has the kind of the request; a reply's kind has the \
+         highest bit set: 81.",
+    )
+}
+
+fn other_length(e: &Evidence, want: u32, length: [u8; 4]) -> Option<String> {
+    let (have, little) =
+        (u32::from_be_bytes(length), u32::from_le_bytes(length));
+    let is_whole = little as usize + 4 == e.got.len();
+    if little == want || have > wire::MAX_LENGTH && is_whole {
+        let meaning = "The length is little endian; the contract says big \
+                       endian.";
+        return Some(meaning.into());
+    }
+    if have == want + 1 {
+        let meaning = "The payload is one byte longer than what was given: a \
+                       newline?";
+        return Some(meaning.into());
+    }
+    [want + 4, want + 3, want - 1].contains(&have).then(|| {
+        format!(
+            "N is {have} where {want} was due. It counts the kind and the \
+             payload; does yours count itself, or forget the kind?"
+        )
+    })
+}
+
+/// Only the first of several frames came back.
+fn few(e: &Evidence) -> Option<Cause> {
+    let (came, due) = (wire::count(e.got), wire::count(e.expected));
+    let is_part = e.expected.starts_with(e.got);
+    (is_part && 0 < came && came < due).then(|| {
+        let meaning = format!(
+            "{came} of {due} frames were answered. One read is not one \
+             message: a read may bring many frames, or half of one."
+        );
+        (meaning, "what you do with the bytes after the first frame")
+    })
+}
+
+/// A length that is four letters of somebody's text.
+pub fn text_as_length(got: &[u8]) -> Option<Cause> {
+    let Head::Bad(length) = head(got) else { return None };
+    let text = length.to_be_bytes();
+    let is_text = text.iter().all(|byte| (b' '..=b'~').contains(byte));
+    is_text.then(|| {
+        let text = String::from_utf8_lossy(&text);
+        let meaning = format!(
+            "The length reads as {text:?}: payload stands where a header \
+             must be. Somebody lost count of the bytes."
+        );
+        (meaning, "how many bytes you take for each frame: 4 + N")
+    })
+}
+
+/// All frames are there, but not in this order.
+fn order(e: &Evidence) -> Option<Cause> {
+    let Head::Whole { size, .. } = head(e.got) else { return None };
+    let rest = e.expected.get(1..)?;
+    contains(rest, &e.got[..size]).then(|| {
+        (
+            "The replies are not in the order of the requests.".into(),
+            "who writes the replies, and when: one after another?",
+        )
+    })
+}

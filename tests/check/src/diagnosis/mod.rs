@@ -1,0 +1,8 @@
+//! From what was seen to what it usually means.
+
+pub mod cause;
+pub mod cause_framed;
+pub mod fatal;
+pub mod mismatch;
+pub mod said;
+pub mod show;

@@ -1,0 +1,126 @@
+//! What a client left: its exit code, and what it printed.
+
+use std::process::ExitStatus;
+
+use crate::case::Check;
+use crate::diagnosis::show;
+use crate::harness::lab::Lab;
+use crate::harness::words::trace;
+use crate::program::running::describe;
+
+/// How a client ended, and what it said.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+impl Ended {
+    /// The exit code must be this one.
+    pub fn code(&self, lab: &Lab, code: i32) -> Check {
+        if self.status.code() == Some(code) {
+            return Ok(());
+        }
+        let expected = format!("exit code {code} ({})", meaning_of(code));
+        let actual = describe(self.status);
+        let mut failure = lab.fail(expected, actual);
+        let is_about_codes =
+            ["C5-01", "C5-06", "C5-12", "C5-13"].contains(&lab.case.id);
+        if self.status.code() == Some(101) {
+            failure.meaning = "Your client panicked.".into();
+        } else if code >= 3 && !self.status.success() && !is_about_codes {
+            failure.meaning = "It gave up as it should, but with another exit \
+                               code; a script reads nothing else."
+                .into();
+            failure.look = "the table of exit codes in the contract".into();
+        }
+        Err(failure.into())
+    }
+
+    /// It must have failed, by an exit code, and neither by a panic nor by a
+    /// signal.
+    pub fn failed(&self, lab: &Lab) -> Check {
+        match self.status.code() {
+            Some(0 | 101 | 129..=159) | None => {
+                let actual = describe(self.status);
+                Err(lab.fail("an exit code that is not 0", actual).into())
+            }
+            // The contract says 1; other languages have other habits.
+            Some(_) => Ok(()),
+        }
+    }
+
+    pub fn said_why(&self, lab: &Lab) -> Check {
+        if !self.stderr.trim_ascii().is_empty() {
+            let text = String::from_utf8_lossy(&self.stderr);
+            trace(lab, &text);
+            return Ok(());
+        }
+        let actual = match self.stdout.is_empty() {
+            true => "nothing on stderr",
+            false => "the message is on stdout, where answers belong",
+        };
+        Err(lab.fail("a message on stderr", actual).into())
+    }
+
+    pub fn silent(&self, lab: &Lab) -> Check {
+        self.printed(lab, b"")
+    }
+
+    /// stdout must be these lines: from step 4 on a newline follows each.
+    pub fn printed_lines(&self, lab: &Lab, texts: &[&str]) -> Check {
+        let mut want = texts.join("\n").into_bytes();
+        if lab.is_framed() {
+            want.push(b'\n');
+        }
+        self.printed(lab, &want)
+    }
+
+    fn printed(&self, lab: &Lab, want: &[u8]) -> Check {
+        let got = &self.stdout[..];
+        if got == want {
+            return Ok(());
+        }
+        let mut failure = lab.fail(on_stdout(want), on_stdout(got));
+        if want.is_empty() || letters(got) != letters(want) || got.is_empty() {
+            return Err(failure.into());
+        }
+        failure.look = "how you print: print, puts, println".into();
+        if got.trim_ascii_end() == want.trim_ascii_end() {
+            failure.meaning = "Only the newline at the end differs: steps 1 \
+                               to 3 print what came and nothing else, step 4 \
+                               a newline after each reply."
+                .into();
+            lab.warn(failure);
+            return Ok(());
+        }
+        failure.meaning = "All replies are there, but not the newline after \
+                           each of them."
+            .into();
+        Err(failure.into())
+    }
+}
+
+fn on_stdout(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "nothing on stdout".to_owned();
+    }
+    let part = &bytes[..bytes.len().min(60)];
+    let part = show::shorten(&part.escape_ascii().to_string(), 56);
+    format!("stdout \"{part}\"")
+}
+
+fn letters(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(|byte| *byte != b'\n').collect()
+}
+
+fn meaning_of(code: i32) -> &'static str {
+    match code {
+        0 => "answered",
+        3 => "certainly not executed",
+        4 => "outcome unknown",
+        5 => "the server broke the protocol",
+        6 => "the server answered with an error",
+        _ => "failed",
+    }
+}

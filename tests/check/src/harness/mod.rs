@@ -1,0 +1,11 @@
+//! What a case works with: a lab for the programs it starts, peers for its
+//! connections, a stage where it plays the server.
+
+pub mod ended;
+pub mod lab;
+pub mod late;
+pub mod peer;
+pub mod programs;
+pub mod random;
+pub mod stage;
+pub mod words;

@@ -1,0 +1,136 @@
+//! The programs of a case: how it starts them, and what it asks of them.
+
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::case::{Check, Stop};
+use crate::harness::lab::{Lab, Target, any_port};
+use crate::program::running::{Program, Template};
+use crate::program::start;
+
+/// What each case expects of a server, whatever its clients do.
+pub const LIVES: &str = "the server lives on, and takes connections";
+
+impl Lab<'_> {
+    /// Sets a limit for the programs started from here on.
+    pub fn set(&self, name: &'static str, value: u64) {
+        self.set_text(name, &value.to_string());
+    }
+
+    pub fn set_text(&self, name: &'static str, value: &str) {
+        self.env.borrow_mut().push((name, value.to_owned()));
+    }
+
+    fn template(&self) -> Check<&Template> {
+        match &self.setup.target {
+            Target::Command(template) => Ok(template),
+            Target::Address(_) => {
+                let why = "needs to start the program itself".to_owned();
+                Err(Box::new(Stop::Skip(why)))
+            }
+        }
+    }
+
+    /// A fresh server, or the one that runs already.
+    pub fn server(&self) -> Check<SocketAddr> {
+        if let Target::Address(addr) = self.setup.target {
+            return Ok(addr);
+        }
+        self.server_at(any_port())
+    }
+
+    pub fn server_at(&self, asked: SocketAddr) -> Check<SocketAddr> {
+        let mut program = self.start(asked, &[], None)?;
+        let ready = start::wait_ready(&mut program);
+        self.programs.borrow_mut().push(program);
+        self.open_window();
+        ready.map_err(|trouble| {
+            let mut failure = self.fail("it says `listening on IP:PORT`", "");
+            failure.meaning = trouble.join(" ");
+            failure.look = "how the program starts".into();
+            failure.actual = vec!["it did not come up this time".into()];
+            failure.by_time = true;
+            failure.into()
+        })
+    }
+
+    /// Starts the program; it is the caller's.
+    pub fn start(
+        &self,
+        addr: SocketAddr,
+        texts: &[String],
+        input: Option<Vec<u8>>,
+    ) -> Check<Program> {
+        let env = self.env.borrow();
+        let started = self.template()?.start(addr, texts, &env, input);
+        started.map_err(|error| {
+            let failure = self.fail("the program starts", format!("{error:#}"));
+            failure.into()
+        })
+    }
+
+    /// How the last program ended, if it does in time.
+    pub fn last_ended(&self, limit: Duration) -> Option<ExitStatus> {
+        self.programs.borrow_mut().last_mut()?.wait(limit)
+    }
+
+    /// What the last program printed: stdout and stderr.
+    pub fn last_output(&self) -> (Vec<u8>, Vec<u8>) {
+        let programs = self.programs.borrow();
+        let Some(program) = programs.last() else { return Default::default() };
+        program.wait_output();
+        (program.out.first(), program.err.first())
+    }
+
+    /// How many bytes the last program has printed on stderr.
+    pub fn last_complained(&self) -> u64 {
+        let programs = self.programs.borrow();
+        programs.last().map_or(0, |program| program.err.total())
+    }
+
+    /// What it has printed on stderr since then.
+    pub fn complaints_since(&self, before: u64) -> Vec<u8> {
+        let programs = self.programs.borrow();
+        programs.last().map_or(Vec::new(), |p| p.err.since(before))
+    }
+
+    /// How many bytes the last program has printed.
+    pub fn last_printed(&self) -> u64 {
+        let programs = self.programs.borrow();
+        programs.last().map_or(0, |program| program.out.total())
+    }
+
+    /// Keeps a program for the report, and until the case is over.
+    pub fn keep(&self, program: Program) {
+        self.programs.borrow_mut().push(program);
+    }
+
+    pub fn end_programs(&self) {
+        self.programs.borrow_mut().clear();
+    }
+
+    /// A server that dies of what was just done does so about now. Also called
+    /// when a script has passed.
+    pub fn lives_on(&self) -> Check {
+        match self.last_ended(Duration::from_millis(50)) {
+            None => Ok(()),
+            Some(_) => Err(self.fail(LIVES, "it ended").into()),
+        }
+    }
+
+    /// Sends a signal to each process of the programs.
+    pub fn signal_all(&self, signal: Signal) {
+        for pid in self.pids().into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// All processes of the programs.
+    pub fn pids(&self) -> Vec<i32> {
+        let programs = self.programs.borrow();
+        programs.iter().flat_map(Program::pids).collect()
+    }
+}

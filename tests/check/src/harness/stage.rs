@@ -1,0 +1,207 @@
+//! Where a client is tried: we are the server.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::case::{Check, Stop};
+use crate::diagnosis::show;
+use crate::harness::ended::Ended;
+use crate::harness::lab::{Lab, SLACK, any_port, time};
+use crate::harness::peer::{End, Peer};
+use crate::program::running::describe;
+use crate::wire;
+
+/// How long a client may take from its start to its first connect: some
+/// languages need a second, on a busy machine several.
+pub const START: Duration = Duration::from_secs(8);
+
+/// Did a client not come at all? Then the next ones are not waited for as long.
+static NEVER_CAME: AtomicBool = AtomicBool::new(false);
+const SHORT: Duration = Duration::from_secs(3);
+
+/// Another submission may come.
+pub fn forget_who_never_came() {
+    NEVER_CAME.store(false, Ordering::Relaxed);
+}
+
+/// A limit so long is far more than what it limits takes.
+const COARSE: Duration = Duration::from_secs(3);
+
+/// What is meant by "at once".
+pub const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// A listening socket of ours.
+pub struct Stage<'a> {
+    pub lab: &'a Lab<'a>,
+    pub listener: TcpListener,
+    pub addr: SocketAddr,
+}
+
+pub fn no_port(error: &std::io::Error) -> Box<Stop> {
+    Box::new(Stop::Unknown(format!("no port for our server: {error}")))
+}
+
+impl<'a> Stage<'a> {
+    pub fn open(lab: &'a Lab<'a>) -> Check<Stage<'a>> {
+        let opened = TcpListener::bind(any_port());
+        opened.map_or_else(|error| Err(no_port(&error)), |l| Self::on(lab, l))
+    }
+
+    /// With a listener that is there already.
+    pub fn on(lab: &'a Lab<'a>, listener: TcpListener) -> Check<Stage<'a>> {
+        let addr = listener.local_addr().map_err(|error| no_port(&error))?;
+        Ok(Stage { lab, listener, addr })
+    }
+
+    /// Starts a client that is to send this.
+    pub fn start(&self, texts: &[&str]) -> Check {
+        let texts: Vec<String> = texts.iter().map(|&t| t.into()).collect();
+        let client = self.lab.start(self.addr, &texts, None)?;
+        self.lab.keep(client);
+        Ok(())
+    }
+
+    /// The next connection, if one comes in time.
+    pub fn accept_within(&self, limit: Duration) -> Option<TcpStream> {
+        let limit = limit.max(Duration::from_millis(1));
+        let socket = SockRef::from(&self.listener);
+        let _ = socket.set_read_timeout(Some(limit)); // also of accept
+        self.listener.accept().ok().map(|(stream, _)| stream)
+    }
+
+    /// The next connection must come.
+    pub fn accept(&self, limit: Duration) -> Check<Peer<'a>> {
+        let is_first = limit == START;
+        let has_failed = NEVER_CAME.load(Ordering::Relaxed);
+        let limit = if is_first && has_failed { SHORT } else { limit };
+        let until = self.lab.until(limit);
+        loop {
+            let slice = Duration::from_millis(50);
+            if let Some(stream) = self.accept_within(slice) {
+                self.lab.note("it connected");
+                return Ok(Peer::new(self.lab, stream, ""));
+            }
+            let ended = self.lab.client_ended();
+            if ended.is_none() && Instant::now() < until {
+                continue;
+            }
+            let actual = match ended {
+                Some(status) => format!("it ended: {}", describe(status)),
+                None => format!("no connection within {}", time(limit)),
+            };
+            let mut failure = self.lab.fail("it connects", actual);
+            failure.by_time = ended.is_none();
+            if is_first {
+                NEVER_CAME.store(ended.is_none(), Ordering::Relaxed);
+                failure.is_sure = true;
+                failure.meaning = "Your client never came: does it take the \
+                                   address that {addr} stands for?"
+                    .into();
+                failure.look = "what the client does first, and --cmd".into();
+            }
+            return Err(failure.into());
+        }
+    }
+
+    /// The first connection, with its request read.
+    pub fn first(&self, text: &str) -> Check<Peer<'a>> {
+        let mut peer = self.accept(START)?;
+        self.lab.open_window();
+        peer.request(text)?;
+        Ok(peer)
+    }
+
+    /// A further attempt, with its request read.
+    pub fn next(&self, text: &str, limit: Duration) -> Check<Peer<'a>> {
+        let mut peer = self.accept(limit)?;
+        peer.request(text)?;
+        Ok(peer)
+    }
+
+    /// The client must end within the limit, and must not connect again.
+    pub fn finish_alone(&self, limit: Duration) -> Check<Ended> {
+        let until = self.lab.until(limit + SLACK);
+        while self.lab.client_ended().is_none() && Instant::now() < until {
+            if self.accept_within(Duration::from_millis(10)).is_some() {
+                let expected = "one attempt, and no other";
+                let failure = self.lab.fail(expected, "it connected again");
+                return Err(failure.into());
+            }
+        }
+        self.lab.finish(Duration::ZERO, limit)
+    }
+}
+
+impl<'a> Lab<'a> {
+    /// How the client ended, if it has.
+    pub fn client_ended(&self) -> Option<ExitStatus> {
+        self.last_ended(Duration::ZERO)
+    }
+
+    /// Waits for the client's end; `said` is the limit for the report.
+    pub fn finish(&self, limit: Duration, said: Duration) -> Check<Ended> {
+        let limit = self.within(limit);
+        let Some(status) = self.last_ended(limit) else {
+            let expected = format!("it ends within {}", time(said));
+            let mut failure = self.fail(expected, "it still runs");
+            failure.by_time = true;
+            failure.is_sure = said >= COARSE;
+            return Err(failure.into());
+        };
+        let (stdout, stderr) = self.last_output();
+        Ok(Ended { status, stdout, stderr })
+    }
+
+    pub fn finish_within(&self, limit: Duration) -> Check<Ended> {
+        self.finish(limit + SLACK, limit)
+    }
+}
+
+impl Peer<'_> {
+    /// Reads the request: the text as it is, or in a frame.
+    pub fn request(&mut self, text: &str) -> Check {
+        let want = self.lab.request(text.as_bytes());
+        self.sends(b"");
+        self.expect(&want, Duration::from_secs(3))
+    }
+
+    /// Waits until the client closes; it must not send any more.
+    pub fn how_it_ended(&mut self, until: Instant) -> Check<End> {
+        let got = self.read(64, until);
+        if got.bytes.is_empty() {
+            return Ok(got.end);
+        }
+        let shown = show::bytes(&got.bytes, got.bytes.len());
+        let mut failure = self.fail("nothing more on this connection", &shown);
+        failure.meaning = "A connection that timed out was used again: the \
+                           late reply to the old request would be taken for \
+                           the new one's."
+            .into();
+        failure.look = "what you do with a connection after a timeout".into();
+        Err(failure.into())
+    }
+}
+
+/// Words of its own for each client: the reply to one is no reply to another.
+pub fn words<const N: usize>(lab: &Lab) -> [String; N] {
+    std::array::from_fn(|_| lab.word(6))
+}
+
+/// The settings that most cases of step 5 share: short waits.
+pub fn quick(lab: &Lab, attempts: u64) {
+    lab.set("TCP_ATTEMPTS", attempts);
+    lab.set("TCP_BACKOFF_BASE_MS", 20);
+    lab.set("TCP_BACKOFF_CAP_MS", 40);
+}
+
+/// A reply to this request, as the step sends it.
+pub fn reply_to(lab: &Lab, text: &str) -> Vec<u8> {
+    match lab.is_framed() {
+        true => wire::reply(text.as_bytes()),
+        false => text.as_bytes().to_vec(),
+    }
+}

@@ -1,0 +1,344 @@
+//! The program under test: how it is started, watched and ended.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::diagnosis::said;
+use crate::program::output::Output;
+use crate::program::{ending, proc};
+
+/// How much of stdout is kept: more than any case asks for.
+const KEPT: usize = 20_000_000;
+
+/// What a program may print before it is ended: one that logs each byte of
+/// what we send stays below.
+const FLOOD: u64 = 1 << 30;
+
+/// How many processes a program may start.
+const CROWD: usize = 200;
+
+/// How often the watch looks. A program that eats memory as fast as it can
+/// gets a few hundred MB in that time.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// In each such round of the watch, all processes of the machine are looked at:
+/// some may have left the program's tree.
+const SEARCH: usize = 10;
+
+/// Did a program ignore SIGTERM? Then the next ones are not asked any more:
+/// two seconds for each case would cost minutes.
+static IS_RUDE: AtomicBool = AtomicBool::new(false);
+
+/// Another submission may behave better.
+pub fn forget_rudeness() {
+    IS_RUDE.store(false, Ordering::Relaxed);
+    crate::cases::forget_who_never_came();
+}
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// How to start the program: `--cmd`, split into words, and where.
+#[derive(Clone)]
+pub struct Template {
+    words: Vec<String>,
+    pub dir: Option<PathBuf>,
+    pub most_memory: u64,
+}
+
+impl Template {
+    /// # Errors
+    /// A quotation mark is not closed, or there is no word.
+    pub fn parse(
+        text: &str,
+        dir: Option<PathBuf>,
+        memory: u64,
+    ) -> Result<Self> {
+        let words = shlex::split(text)
+            .with_context(|| format!("an open quotation mark in {text:?}"))?;
+        ensure!(!words.is_empty(), "the command is empty");
+        Ok(Template { words, dir, most_memory: memory })
+    }
+
+    /// Can we tell the program where to listen or to connect?
+    pub fn has_addr(&self) -> bool {
+        self.words.iter().any(|w| w.contains("{addr}") || w.contains("{port}"))
+    }
+
+    /// Do we name the address, and not the port alone?
+    fn has_host(&self) -> bool {
+        self.words.iter().any(|w| w.contains("{addr}") || w.contains("{host}"))
+    }
+
+    fn fill(&self, addr: SocketAddr, texts: &[String]) -> Vec<String> {
+        let fill = |word: &String| -> Vec<String> {
+            if word == "{text}" {
+                return texts.to_vec();
+            }
+            let word = word
+                .replace("{addr}", &addr.to_string())
+                .replace("{host}", &addr.ip().to_string())
+                .replace("{port}", &addr.port().to_string())
+                .replace("{text}", &texts.join(" "));
+            vec![word]
+        };
+        self.words.iter().flat_map(fill).collect()
+    }
+
+    /// Starts it, with `env` and without any other setting of the contract.
+    ///
+    /// # Errors
+    /// There is no such program, or it may not be run.
+    pub fn start(
+        &self,
+        addr: SocketAddr,
+        texts: &[String],
+        env: &[(&str, String)],
+        input: Option<Vec<u8>>,
+    ) -> Result<Program> {
+        let words = self.fill(addr, texts);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{}-{count}", std::process::id());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).process_group(0);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TCP_") {
+                command.env_remove(name);
+            }
+        }
+        // As on the machine of who reads the output through a pipe.
+        command.env_remove("PYTHONUNBUFFERED");
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        command.env("CHECK_MARK", &mark);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let stdin =
+            if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mark = format!("CHECK_MARK={mark}");
+        let child = ending::spawn(&mut command, &mark)
+            .with_context(|| format!("cannot run {:?}", words[0]))?;
+        let told = Told { addr, has_host: self.has_host() };
+        Ok(Program::watch(child, mark, told, input, self.most_memory))
+    }
+}
+
+/// Where a program was asked to listen, or to connect to.
+#[derive(Clone, Copy)]
+pub struct Told {
+    pub addr: SocketAddr,
+    /// Was it told the address, or no more than the port?
+    pub has_host: bool,
+}
+
+/// A program that runs. It is ended when this value goes away.
+pub struct Program {
+    child: Child,
+    mark: String,
+    /// The address that its command line names.
+    pub told: Told,
+    pub out: Arc<Output>,
+    pub err: Arc<Output>,
+    excess: Arc<Mutex<Option<Excess>>>,
+    is_over: Arc<AtomicBool>,
+    status: Option<ExitStatus>,
+}
+
+impl Program {
+    fn watch(
+        mut child: Child,
+        mark: String,
+        told: Told,
+        input: Option<Vec<u8>>,
+        memory: u64,
+    ) -> Program {
+        let pid = child.id() as i32;
+        proc::forbid_core(pid);
+        if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
+            // In a thread: a program that does not read keeps nobody waiting.
+            thread::spawn(move || stdin.write_all(&bytes));
+        }
+        let none = || Output::collect(std::io::empty(), 0);
+        let out = child.stdout.take();
+        let err = child.stderr.take();
+        let program = Program {
+            out: out.map_or_else(none, |pipe| Output::collect(pipe, KEPT)),
+            err: err.map_or_else(none, |pipe| Output::collect(pipe, 1 << 16)),
+            child,
+            mark,
+            told,
+            excess: Arc::default(),
+            is_over: Arc::default(),
+            status: None,
+        };
+        program.start_watch(pid, memory);
+        program
+    }
+
+    /// A thread that ends the program when it takes too much of anything.
+    fn start_watch(&self, pid: i32, memory: u64) {
+        let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
+        let excess = Arc::clone(&self.excess);
+        let is_over = Arc::clone(&self.is_over);
+        let mark = self.mark.clone();
+        thread::spawn(move || {
+            for round in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let printed = out.total() + err.total();
+                let pids = match round % SEARCH {
+                    0 => ending::all_of(pid, &mark),
+                    _ => proc::tree(pid),
+                };
+                if let Some(what) = excess_of(&pids, memory, printed) {
+                    *excess.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(what);
+                    ending::kill_all(pid, &pids);
+                    return;
+                }
+                thread::park_timeout(WATCH);
+            }
+        });
+    }
+
+    /// All processes of the program, also those that left it.
+    pub fn pids(&self) -> Vec<i32> {
+        ending::all_of(self.child.id() as i32, &self.mark)
+    }
+
+    /// What it took too much of, if it was ended for that.
+    pub fn excess(&self) -> Option<Excess> {
+        self.excess.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the program has ended by itself.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = ending::wait(&mut self.child, limit);
+        }
+        self.status
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits until all that it printed is here. Who has the pipe beside it
+    /// keeps it open; then this is all the same.
+    pub fn wait_output(&self) {
+        let limit = Duration::from_millis(500);
+        let end = Instant::now() + limit;
+        self.out.wait_end(limit);
+        self.err.wait_end(end.saturating_duration_since(Instant::now()));
+    }
+
+    /// The last that it printed: on stderr, or if nothing is there, on stdout.
+    pub fn last_output(&self) -> Vec<u8> {
+        let text = self.err.since(0);
+        if text.is_empty() { self.out.since(0) } else { text }
+    }
+
+    /// The lines of it that tell what went wrong.
+    pub fn last_words(&self) -> Vec<String> {
+        said::telling(&self.last_output())
+    }
+
+    /// Ends it, and all that it started.
+    pub fn end(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let is_polite = !IS_RUDE.load(Ordering::Relaxed);
+        let ended = ending::end(&mut self.child, &self.mark, is_polite);
+        let (status, obeyed) = ended;
+        self.status = self.status.or(status);
+        if !obeyed {
+            IS_RUDE.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What a program took too much of.
+#[derive(Clone)]
+pub struct Excess {
+    pub what: String,
+    pub look: &'static str,
+}
+
+fn excess_of(pids: &[i32], most_memory: u64, printed: u64) -> Option<Excess> {
+    let of = |what: String, look| Some(Excess { what, look });
+    if pids.len() > CROWD {
+        return of_processes(pids);
+    }
+    let sum = |of: fn(i32) -> Option<u64>| -> u64 {
+        pids.iter().filter_map(|&pid| of(pid)).sum()
+    };
+    // What processes share counts once: asked only when it may matter.
+    if sum(proc::resident) > most_memory && sum(proc::share) > most_memory {
+        let what = format!("it took more than {} MB", most_memory >> 20);
+        return of(what, "what it keeps, and for how long");
+    }
+    if printed > FLOOD {
+        let what = format!("it printed more than {} MB", FLOOD >> 20);
+        return of(what, "what it prints without end");
+    }
+    None
+}
+
+/// One that has ended counts until its parent waits for it.
+fn of_processes(pids: &[i32]) -> Option<Excess> {
+    let dead = pids.iter().filter(|&&pid| !proc::is_alive(pid)).count();
+    let (how, look) = match dead > pids.len() / 2 {
+        true => (
+            ", and never waited for those that ended (zombies)",
+            "what it does when a child process ends: SIGCHLD, waitpid",
+        ),
+        false => ("", "what starts them, and what ends them"),
+    };
+    let what = format!("it started more than {CROWD} processes{how}");
+    Some(Excess { what, look })
+}
+
+/// How a program ended, in words.
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(101), _) => "exit code 101 (a Rust panic)".to_owned(),
+        (Some(code @ 129..=159), _) => {
+            format!("exit code {code} ({})", signal_name(code - 128))
+        }
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => {
+            format!("signal {signal} ({})", signal_name(signal))
+        }
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        4 => "SIGILL",
+        6 => "SIGABRT: it aborted",
+        7 => "SIGBUS",
+        8 => "SIGFPE: a division by zero?",
+        9 => "SIGKILL",
+        11 => "SIGSEGV: a bad pointer",
+        13 => "SIGPIPE: it wrote to a connection that was closed",
+        15 => "SIGTERM",
+        _ => "a signal",
+    }
+}

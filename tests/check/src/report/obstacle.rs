@@ -1,0 +1,50 @@
+//! Why nothing could be tried: said once, in place of each case.
+
+use crate::diagnosis::show;
+
+/// What kept us from trying anything.
+pub struct Obstacle {
+    /// `the server did not start`
+    pub what: String,
+    /// How it was to be started; empty where somebody else had to.
+    pub command: String,
+    /// A sentence each, or a line that it printed.
+    pub why: Vec<String>,
+}
+
+impl Obstacle {
+    /// What and why, a line each.
+    pub fn lines(&self) -> Vec<&str> {
+        let what = std::iter::once(&self.what);
+        what.chain(&self.why).map(String::as_str).collect()
+    }
+
+    /// Why, in one line.
+    pub fn reason(&self) -> String {
+        let lines: Vec<_> = self.why.iter().map(|line| line.trim()).collect();
+        lines.join(" ")
+    }
+
+    /// What and why, in one line.
+    pub fn line(&self) -> String {
+        format!("{}: {}", self.what, self.reason())
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = format!("✗ {}\n", self.what);
+        if !self.command.is_empty() {
+            let command = show::line(self.command.as_bytes());
+            text += &format!("    command   {command}\n");
+        }
+        for line in &self.why {
+            let is_quoted = line.starts_with("  |");
+            let lines = match is_quoted {
+                true => vec![line.clone()],
+                false => show::wrap(line, 66),
+            };
+            lines.iter().for_each(|line| text += &format!("    {line}\n"));
+        }
+        text
+    }
+}

@@ -1,0 +1,215 @@
+//! Runs cases: those that no clock judges beside each other, the others one
+//! after another; and again what a busy machine may have spoilt.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::case::{Case, Failure, Side, Stop, Tag, Verdict};
+use crate::harness::lab::{Lab, Setup, Target, any_port};
+use crate::program::ending;
+use crate::program::running::{Program, Template};
+use crate::program::start::{self, Trouble};
+
+/// A timed case is excused when something was later than this, any other one
+/// when it was later than that. With 40 ms for all, real failures were excused.
+const LATE_TIMED: Duration = Duration::from_millis(40);
+const LATE: Duration = Duration::from_millis(500);
+const LATE_SURE: Duration = Duration::from_secs(2);
+
+/// How often a case is tried on a machine that is late.
+const TRIES: usize = 5;
+
+/// What was said about one case.
+pub struct Result {
+    pub case: &'static Case,
+    pub verdict: Verdict,
+}
+
+/// How to run.
+pub struct Plan {
+    pub cases: Vec<&'static Case>,
+    pub jobs: usize,
+    pub keep_going: bool,
+}
+
+/// Runs the cases of a plan and says each result, in the plan's order. Stops
+/// at the first failure, unless told to keep going.
+pub fn run(
+    setup: &Setup,
+    plan: &Plan,
+    mut say: impl FnMut(&Result),
+) -> Vec<Result> {
+    let mut results: Vec<Option<Result>> = Vec::new();
+    results.resize_with(plan.cases.len(), || None);
+    let mut said = 0;
+    let (timed, untimed): (Vec<_>, Vec<_>) =
+        (0..plan.cases.len()).partition(|&i| plan.cases[i].has(Tag::Timed));
+    for (indexes, jobs) in [(untimed, plan.jobs), (timed, 1)] {
+        let stop = &AtomicUsize::new(usize::MAX);
+        let limit = first_failure(&results).filter(|_| !plan.keep_going);
+        stop.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
+        let mut take = |i: usize, result: Result| {
+            let is_failure = matches!(result.verdict, Verdict::Fail(_));
+            if is_failure && !plan.keep_going {
+                stop.fetch_min(i, Ordering::Relaxed);
+            }
+            results[i] = Some(result);
+            while let Some(Some(result)) = results.get(said) {
+                if said <= stop.load(Ordering::Relaxed) {
+                    say(result);
+                }
+                said += 1;
+            }
+        };
+        spread(setup, plan, &indexes, jobs, stop, &mut take);
+    }
+    let end = first_failure(&results).filter(|_| !plan.keep_going);
+    results.truncate(end.map_or(usize::MAX, |end| end + 1));
+    results.into_iter().flatten().collect()
+}
+
+fn first_failure(results: &[Option<Result>]) -> Option<usize> {
+    let is_failure = |result: &Option<Result>| {
+        matches!(result, Some(Result { verdict: Verdict::Fail(_), .. }))
+    };
+    results.iter().position(is_failure)
+}
+
+/// Runs these cases in `jobs` threads, up to the index where to stop.
+fn spread(
+    setup: &Setup,
+    plan: &Plan,
+    indexes: &[usize],
+    jobs: usize,
+    stop: &AtomicUsize,
+    take: &mut impl FnMut(usize, Result),
+) {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, indexes.len().max(1)) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&i) = indexes.get(at) else { return };
+                    if i > stop.load(Ordering::Relaxed) {
+                        continue;
+                    }
+                    let case = plan.cases[i];
+                    let verdict = judge(setup, case);
+                    let _ = sender.send((i, Result { case, verdict }));
+                }
+            });
+        }
+        drop(sender);
+        for (i, result) in receiver {
+            take(i, result);
+        }
+    });
+}
+
+/// Runs one case, again if the machine was late.
+fn judge(setup: &Setup, case: &'static Case) -> Verdict {
+    if let Some(why) = cannot_run(setup, case) {
+        return Verdict::Skip(why);
+    }
+    for _ in 0..TRIES {
+        let (verdict, is_excused) = try_once(setup, case);
+        ending::wait_if_over();
+        if !is_excused {
+            return verdict;
+        }
+    }
+    let why = "this machine is too busy to tell; try again when it is not";
+    Verdict::Unknown(why.into())
+}
+
+fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
+    let is_linux = cfg!(target_os = "linux");
+    match &setup.target {
+        _ if case.has(Tag::Linux) && !is_linux => Some("needs Linux".into()),
+        Target::Address(_) if case.has(Tag::Starts) => {
+            Some("needs to start the program itself: --cmd".into())
+        }
+        Target::Command(template)
+            if case.has(Tag::Places) && !template.has_addr() =>
+        {
+            Some("needs {addr} in the command".into())
+        }
+        _ => None,
+    }
+}
+
+fn try_once(setup: &Setup, case: &'static Case) -> (Verdict, bool) {
+    let lab = Lab::new(setup, case);
+    let is_server = case.side() == Side::Server;
+    let done = (case.script)(&lab).and_then(|()| match is_server {
+        true => lab.lives_on(),
+        false => Ok(()),
+    });
+    let verdict = match done.map_err(|stop| *stop) {
+        Err(Stop::Fail(failure)) => return failed(&lab, failure),
+        Err(Stop::Skip(why)) => Verdict::Skip(why),
+        Err(Stop::Unknown(why)) => Verdict::Unknown(why),
+        Ok(()) => match lab.warning() {
+            None => Verdict::Pass,
+            Some(mut failure) => {
+                lab.complete(&mut failure);
+                Verdict::Warn(failure)
+            }
+        },
+    };
+    (verdict, false)
+}
+
+/// A failure, and whether a late machine excuses it.
+fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
+    let late = lab.lateness();
+    lab.complete(&mut failure);
+    if failure.by_time && lab.is_cut() {
+        let why = "nothing was wrong, but it took longer than 15 s";
+        return (Verdict::Unknown(why.into()), false);
+    }
+    let is_timed = lab.case.has(Tag::Timed);
+    let is_late = match failure.by_time {
+        _ if failure.is_sure => late > LATE_SURE,
+        true if !is_timed => late > LATE,
+        _ => is_timed && late > LATE_TIMED,
+    };
+    (Verdict::Fail(failure), is_late && !lab.is_own_fault())
+}
+
+/// Starts a server before any case: what goes wrong here goes wrong in each
+/// of them. Returns whether two that ask for any free port get two.
+///
+/// # Errors
+/// It did not come up.
+pub fn probe(template: &Template) -> std::result::Result<bool, Trouble> {
+    let (first, addr) = probe_one(template)?;
+    start::knock(&first, addr)?;
+    Ok(probe_one(template).is_ok_and(|(_, other)| other != addr))
+}
+
+/// Can a client be started at all? What it does is left to the cases.
+///
+/// # Errors
+/// There is no such program, or it may not be run.
+pub fn probe_client(template: &Template) -> std::result::Result<(), Trouble> {
+    let started = template.start(any_port(), &["hi".to_owned()], &[], None);
+    started.map(drop).map_err(|error| vec![format!("{error:#}.")])
+}
+
+fn probe_one(
+    template: &Template,
+) -> std::result::Result<(Program, SocketAddr), Trouble> {
+    let mut program = template
+        .start(any_port(), &[], &[], None)
+        .map_err(|error| vec![format!("{error:#}.")])?;
+    let addr = start::wait_ready(&mut program)?;
+    start::stays(&mut program)?;
+    Ok((program, addr))
+}
