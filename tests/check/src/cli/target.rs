@@ -1,18 +1,18 @@
 //! What is tried: from the command line to a program that starts.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::case::Side;
 use crate::cli::options::{How, Options};
 use crate::harness::lab::{Setup, Target};
 use crate::program::file;
 use crate::program::running::Template;
-use crate::program::start::Trouble;
+use crate::program::start::{Trouble, reachable};
 use crate::report::Obstacle;
 use crate::run;
 
@@ -21,12 +21,41 @@ use crate::run;
 /// # Errors
 /// It names nothing, or the command lacks what this side needs.
 pub fn named(side: Side, options: &Options) -> Result<Target> {
-    match (&options.cmd, options.addr) {
+    match (&options.cmd, &options.addr) {
         (Some(cmd), _) => command(side, cmd, None, options.how.memory),
-        (_, Some(addr)) => Ok(Target::Address(addr)),
+        (_, Some(addr)) => attach(addr, options.remote),
         _ if side == Side::Client => bail!("what is to be tried? --cmd"),
         _ => bail!("what is to be tried? --cmd or --addr"),
     }
+}
+
+/// A server that runs already: an address, or a name of this machine.
+fn attach(text: &str, may_be_remote: bool) -> Result<Target> {
+    let named = text.to_socket_addrs().with_context(|| {
+        format!(
+            "--addr is IP:PORT or NAME:PORT, such as 127.0.0.1:8888, and not \
+             {text:?}"
+        )
+    })?;
+    let named: Vec<SocketAddr> = named.map(reachable).collect();
+    if let Some(other) = named.iter().find(|addr| !addr.ip().is_loopback()) {
+        ensure!(
+            may_be_remote,
+            "{} is another machine. The cases send floods, resets, and what no \
+             protocol allows; if the server there is yours, add --remote",
+            other.ip()
+        );
+    }
+    // A name may mean ::1 and 127.0.0.1; the server may listen on one.
+    let limit = Duration::from_secs(3);
+    let answers =
+        |addr: &&SocketAddr| TcpStream::connect_timeout(addr, limit).is_ok();
+    let addr = match &named[..] {
+        [] => bail!("{text:?} names no address"),
+        [addr] => addr,
+        [first, ..] => named.iter().find(answers).unwrap_or(first),
+    };
+    Ok(Target::Address(*addr))
 }
 
 /// A program that is started by us, in this folder.

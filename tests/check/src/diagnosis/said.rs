@@ -89,9 +89,9 @@ pub fn telling(text: &[u8]) -> Vec<String> {
     lines[range].iter().map(|line| shown(line)).collect()
 }
 
-/// A line of source is cut, an error is not.
+/// A line of source, which is indented, is cut; an error is not.
 fn shown(line: &str) -> String {
-    let widest = if is_error(line) { WIDEST } else { show::LINE };
+    let widest = if line.starts_with(' ') { show::LINE } else { WIDEST };
     show::line_within(line.as_bytes(), widest)
 }
 

@@ -144,6 +144,21 @@ fn hide_ports_of(host: &str, text: &str) -> String {
     shown + rest
 }
 
+/// A line as it is, space included, in parts of at most `width` columns.
+pub fn fold(line: &str, width: usize) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = line;
+    while let Some((end, _)) = rest.char_indices().nth(width) {
+        // Between two words, if that leaves no large hole.
+        let gap = rest[..end].rfind(' ').filter(|&gap| gap > end / 2);
+        let (part, more) = rest.split_at(gap.unwrap_or(end));
+        parts.push(part);
+        rest = more.trim_start();
+    }
+    parts.push(rest);
+    parts
+}
+
 /// Lines of at most `width` columns.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];

@@ -116,17 +116,23 @@ fn read_address(line: &[u8], told: Told) -> Result<SocketAddr, Trouble> {
         trouble.extend(near_miss(&text).map(str::to_owned));
         return Err(trouble);
     };
-    let Ok(mut addr) = rest.trim().parse::<SocketAddr>() else {
+    let Ok(addr) = rest.trim().parse().map(reachable) else {
         return Err(vec![shown, WANTED.into(), no_address(rest.trim()).into()]);
     };
-    addr.set_ip(match addr.ip().to_canonical() {
-        ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        ip => ip, // ::ffff:127.0.0.1 is 127.0.0.1
-    });
     match not_there(addr, told) {
         None => Ok(addr),
         Some(why) => Err(vec![shown, why]),
     }
+}
+
+/// Where to connect to: 0.0.0.0 is each address of this machine, 127.0.0.1
+/// among them, and ::ffff:127.0.0.1 is another way to write that.
+pub fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    addr.set_ip(match addr.ip().to_canonical() {
+        ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    });
+    addr
 }
 
 /// Almost the line that is wanted.

@@ -122,18 +122,9 @@ fn verbatim(label: &str, text: &str) -> String {
 
 /// A line that the program printed, in as many lines as it takes.
 fn quoted(line: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut rest = line;
-    let mut label = "printed";
-    while let Some((end, _)) = rest.char_indices().nth(WIDTH - INDENT) {
-        // Between two words, if that leaves no large hole.
-        let gap = rest[..end].rfind(' ').filter(|&gap| gap > end / 2);
-        let (part, more) = rest.split_at(gap.unwrap_or(end));
-        lines.push(verbatim(label, part));
-        (rest, label) = (more.trim_start(), "");
-    }
-    lines.push(verbatim(label, rest));
-    lines
+    let label = |i| if i == 0 { "printed" } else { "" };
+    let lines = show::fold(line, WIDTH - INDENT).into_iter().enumerate();
+    lines.map(|(i, line)| verbatim(label(i), line)).collect()
 }
 
 /// Text that may take more than one line; none for no text.
