@@ -65,6 +65,9 @@ pub fn difference(expected: &[u8], got: &[u8]) -> Difference {
     let from = if at < WINDOW { 0 } else { at - 4 };
     let most = if at < WINDOW { WINDOW } else { WINDOW - 2 };
     let line = |bytes: &[u8]| {
+        if bytes.is_empty() {
+            return "nothing".to_owned();
+        }
         let part = bytes.get(from..).unwrap_or_default();
         let part = &part[..part.len().min(most)];
         let lead = if from > 0 { "… " } else { "" };
