@@ -1,47 +1,18 @@
-//! What a case is, and what it can say.
+//! What a case is.
 
 use std::ops::RangeInclusive;
-use std::process::ExitStatus;
 
 use crate::harness::lab::Lab;
+use crate::traits::{Hint, Side, Tag, Traits};
+use crate::verdict::Check;
 
-/// Which end is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Server,
-    Client,
-}
-
-impl Side {
-    pub fn name(self) -> &'static str {
-        match self {
-            Side::Server => "server",
-            Side::Client => "client",
-        }
-    }
-}
-
-/// What is special about a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tag {
-    /// Its limits are times: nothing else runs meanwhile, and a machine that
-    /// is late excuses it soon.
-    Timed,
-    /// Needs what only Linux tells.
-    Linux,
-    /// A hostile peer or a fault; counts twice.
-    Hostile,
-    /// Must start the program itself: to set its limits or to measure it.
-    Starts,
-    /// Must choose the program's address: `{addr}` or `{port}` in `--cmd`.
-    Places,
-}
-
-/// What a failure of a case usually means, and where to look.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hint {
-    pub meaning: &'static str,
-    pub look: &'static str,
+/// What shows that a case can fail: nothing proves a check that never did.
+#[derive(Clone, Copy, Debug)]
+pub enum Proof {
+    /// These defects of the gallery, each of which it catches.
+    Defects(&'static [&'static str]),
+    /// No defect, for this reason.
+    Without(&'static str),
 }
 
 /// One thing to try.
@@ -58,12 +29,19 @@ pub struct Case {
     /// Why it matters; never how to solve it.
     pub why: &'static str,
     pub hint: Hint,
+    pub proof: Proof,
     pub script: fn(&Lab) -> Check,
 }
 
 impl Case {
     pub fn side(&self) -> Side {
         if self.id.starts_with('S') { Side::Server } else { Side::Client }
+    }
+
+    /// What the engine knows of it.
+    pub fn traits(&self) -> Traits {
+        let (side, hint) = (self.side(), self.hint);
+        Traits { id: self.id, side, hint, tags: self.tags }
     }
 
     pub fn has(&self, tag: Tag) -> bool {
@@ -93,84 +71,6 @@ impl Case {
             4 => "Frames",
             _ if self.side() == Side::Server => "Time limits",
             _ => "Trying again",
-        }
-    }
-}
-
-/// What a script returns: `Err` ends it.
-pub type Check<T = ()> = Result<T, Box<Stop>>;
-
-/// Why a script ended early.
-#[derive(Debug)]
-pub enum Stop {
-    Fail(Failure),
-    Skip(String),
-    Unknown(String),
-}
-
-/// What went wrong, for a person to read.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Failure {
-    pub sent: String,
-    pub expected: String,
-    pub actual: Vec<String>,
-    /// What was done before.
-    pub so_far: Vec<String>,
-    /// What the program printed, as far as it tells an error; escaped.
-    pub printed: Vec<String>,
-    /// How the server ended, where that is the cause.
-    pub gone: Option<ExitStatus>,
-    pub meaning: String,
-    pub look: String,
-    /// Nothing was wrong but the time: a late machine excuses that.
-    pub by_time: bool,
-    /// Only a machine that was very late excuses it.
-    pub is_sure: bool,
-}
-
-impl From<Failure> for Box<Stop> {
-    fn from(failure: Failure) -> Box<Stop> {
-        Box::new(Stop::Fail(failure))
-    }
-}
-
-/// What is said about a case.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    Pass,
-    /// Works here; a stricter peer or another system will suffer.
-    Warn(Failure),
-    Fail(Failure),
-    /// The machine was too busy, or something that is needed is missing.
-    Unknown(String),
-    Skip(String),
-}
-
-impl Verdict {
-    pub fn name(&self) -> &'static str {
-        match self {
-            Verdict::Pass => "pass",
-            Verdict::Warn(_) => "warn",
-            Verdict::Fail(_) => "FAIL",
-            Verdict::Unknown(_) => "unknown",
-            Verdict::Skip(_) => "skip",
-        }
-    }
-
-    pub fn mark(&self) -> &'static str {
-        match self {
-            Verdict::Pass => "✓",
-            Verdict::Warn(_) => "!",
-            Verdict::Fail(_) => "✗",
-            Verdict::Unknown(_) => "?",
-            Verdict::Skip(_) => "-",
-        }
-    }
-
-    pub fn failure(&self) -> Option<&Failure> {
-        match self {
-            Verdict::Warn(failure) | Verdict::Fail(failure) => Some(failure),
-            _ => None,
         }
     }
 }

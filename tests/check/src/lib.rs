@@ -16,6 +16,9 @@ mod harness;
 mod program;
 mod report;
 mod run;
+mod steps;
+mod traits;
+mod verdict;
 mod wire;
 
 pub use cli::main;

@@ -7,11 +7,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::case::{Case, Failure, Side, Stop, Tag, Verdict};
+use crate::case::Case;
 use crate::harness::lab::{Lab, Setup, Target, any_port};
 use crate::program::ending;
 use crate::program::running::{Program, Template};
 use crate::program::start::{self, Trouble};
+use crate::traits::{Side, Tag};
+use crate::verdict::{Failure, Stop, Verdict};
 
 /// A timed case is excused when something was later than this, any other one
 /// when it was later than that. With 40 ms for all, real failures were excused.
@@ -145,7 +147,7 @@ fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
 }
 
 fn try_once(setup: &Setup, case: &'static Case) -> (Verdict, bool) {
-    let lab = Lab::new(setup, case);
+    let lab = Lab::new(setup, case.traits());
     let is_server = case.side() == Side::Server;
     let done = (case.script)(&lab).and_then(|()| match is_server {
         true => lab.lives_on(),
@@ -174,7 +176,7 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
         let why = "nothing was wrong, but it took longer than 15 s";
         return (Verdict::Unknown(why.into()), false);
     }
-    let is_timed = lab.case.has(Tag::Timed);
+    let is_timed = lab.traits.has(Tag::Timed);
     let is_late = match failure.by_time {
         _ if failure.is_sure => late > LATE_SURE,
         true if !is_timed => late > LATE,

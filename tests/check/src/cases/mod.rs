@@ -1,47 +1,17 @@
 //! All cases, in the order in which they run: the one table from which the
 //! lists, the explanations and the pages of the book come.
 
-mod client_basic;
-mod client_flood;
-mod client_half;
-mod client_herd;
-mod client_limits;
-mod client_outcome;
-mod client_retry;
-mod crowd;
-mod echo;
-mod fatal_around;
-mod flood;
-mod frames;
-mod greet;
-mod hostile;
-mod limits;
-mod many;
+mod client;
+mod server;
 
-use crate::case::{Case, Side};
+use crate::case::Case;
+use crate::steps::FRAMES;
+use crate::traits::{Side, Tag};
 
-pub use crate::harness::stage::forget_who_never_came;
-
-/// The cases of one file, and the files in order.
-const TABLES: [&[Case]; 14] = [
-    greet::CASES,
-    echo::CASES,
-    flood::CASES,
-    many::CASES,
-    crowd::CASES,
-    frames::CASES,
-    hostile::CASES,
-    fatal_around::CASES,
-    limits::CASES,
-    client_basic::CASES,
-    client_half::CASES,
-    client_retry::CASES,
-    client_limits::CASES,
-    client_outcome::CASES,
-];
-
+/// All cases: those of a server by name, then those of a client.
 pub fn all() -> Vec<&'static Case> {
-    let mut cases: Vec<&Case> = TABLES.iter().copied().flatten().collect();
+    let files = server::CASES.iter().chain(client::CASES);
+    let mut cases: Vec<&Case> = files.copied().flatten().collect();
     cases.sort_by_key(|case| (case.side() == Side::Client, case.id));
     cases
 }
@@ -51,14 +21,27 @@ pub fn of(side: Side, step: u8) -> Vec<&'static Case> {
     let applies =
         |case: &&Case| case.side() == side && case.steps.contains(&step);
     let mut cases: Vec<_> = all().into_iter().filter(applies).collect();
-    // Whose frames are wrong fails everywhere; S4-01 and C4-02 say why.
-    cases.sort_by_key(|case| match case.id {
-        _ if step < 4 => 1,
-        "S4-01" | "C4-02" => 0,
-        id if id[1..].starts_with('4') => 1,
+    // Whose frames are wrong fails everywhere; the basic case says why.
+    let basic = basic(side, step);
+    cases.sort_by_key(|case| match case.rule_step() {
+        _ if step < FRAMES => 1,
+        FRAMES if Some(case.id) == basic => 0,
+        FRAMES => 1,
         _ => 2,
     });
     cases
+}
+
+/// The case about the plainest exchange of a step: of those that apply, the
+/// one that came last.
+pub fn basic(side: Side, step: u8) -> Option<&'static str> {
+    let is_basic = |case: &&Case| {
+        case.side() == side
+            && case.steps.contains(&step)
+            && case.has(Tag::Basic)
+    };
+    let basic = all().into_iter().filter(is_basic);
+    basic.max_by_key(|case| case.rule_step()).map(|case| case.id)
 }
 
 pub fn find(id: &str) -> Option<&'static Case> {

@@ -10,8 +10,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use crate::case::{Case, Side};
-use crate::cli::chosen;
+use crate::case::Case;
+use crate::cases;
+use crate::cli::chosen::chosen;
 use crate::cli::options::How;
 use crate::cli::pages::list;
 use crate::cli::say::{Unwritten, say};
@@ -20,9 +21,11 @@ use crate::diagnosis::show;
 use crate::harness::lab::Setup;
 use crate::harness::late::Ticker;
 use crate::harness::random;
+use crate::harness::stage::forget_who_never_came;
 use crate::program::running::forget_rudeness;
 use crate::report::{Format, Obstacle, Report};
 use crate::run::{self, Plan};
+use crate::traits::Side;
 
 /// Which end the submissions are.
 #[derive(Clone, Copy, ValueEnum)]
@@ -99,7 +102,8 @@ pub fn run(options: &Options) -> Result<u8> {
         let dir = Some(inner(&folder));
         let target = target::command(side, &options.cmd, dir, memory)?;
         let (step, ticker) = (options.step, ticker.clone());
-        let setup = Setup { step, seed, target, ticker };
+        let basic = cases::basic(side, step);
+        let setup = Setup { step, basic, seed, target, ticker };
         let row = try_one(side, &setup, &folder, &cases, options);
         if let Some(out) = &options.out {
             // The others are tried all the same, and the table is printed.
@@ -184,6 +188,7 @@ fn try_one(
     let name = folder.file_name().unwrap_or_default().to_owned();
     let mut report = Report::new(side, setup.step, setup.seed, how.strict);
     forget_rudeness();
+    forget_who_never_came();
     match target::try_start(side, setup, how, &options.cmd) {
         Ok(jobs) => {
             let cases = cases.to_vec();

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod chosen;
 mod class;
 mod options;
 mod pages;
@@ -14,8 +15,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
-use crate::case::{Case, Side};
+use crate::case::Case;
 use crate::cases;
+use crate::cli::chosen::chosen;
 use crate::cli::options::{ClientOptions, How, Options};
 use crate::cli::pages::{explain, list, page};
 use crate::cli::progress::Progress;
@@ -26,6 +28,7 @@ use crate::harness::random;
 use crate::program::ending;
 use crate::report::{Format, Report, Style};
 use crate::run::{self, Plan};
+use crate::traits::Side;
 
 /// Tries your TCP server or client as a hostile network would
 ///
@@ -116,30 +119,6 @@ fn dispatch(cli: Cli) -> Result<u8> {
     Ok(0)
 }
 
-/// The cases that are asked for.
-///
-/// # Errors
-/// A case does not exist, or does not apply to this step.
-pub fn chosen(side: Side, step: u8, how: &How) -> Result<Vec<&'static Case>> {
-    let cases = cases::of(side, step);
-    if how.only.is_empty() {
-        return Ok(cases);
-    }
-    let mut chosen = Vec::new();
-    for id in &how.only {
-        let case = cases::find(id)
-            .with_context(|| format!("no case is called {id}; try --list"))?;
-        if !cases.iter().any(|other| other.id == case.id) {
-            let side = side.name();
-            bail!("{} is no case of a {side} of step{step}", case.id);
-        }
-        if !chosen.iter().any(|other: &&Case| other.id == case.id) {
-            chosen.push(case);
-        }
-    }
-    Ok(chosen)
-}
-
 fn check(side: Side, options: &Options) -> Result<u8> {
     let how = &options.how;
     let cases = chosen(side, options.step, how)?;
@@ -150,7 +129,8 @@ fn check(side: Side, options: &Options) -> Result<u8> {
     let target = target::named(side, options)?;
     let seed = how.seed.unwrap_or_else(random::any_seed);
     let ticker = Ticker::start();
-    let setup = Setup { step: options.step, seed, target, ticker };
+    let (step, basic) = (options.step, cases::basic(side, options.step));
+    let setup = Setup { step, basic, seed, target, ticker };
     let mut report = Report::new(side, options.step, seed, how.strict);
     let cmd = options.cmd.as_deref().unwrap_or_default();
     match target::try_start(side, &setup, how, cmd) {

@@ -1,8 +1,9 @@
 //! The cases as texts: `--list`, `--explain`, and a page of the book.
 
-use crate::case::{Case, Side, Tag};
+use crate::case::Case;
 use crate::cases;
 use crate::diagnosis::show;
+use crate::traits::{Side, Tag};
 
 /// All cases of a list, by step.
 pub fn list(cases: &[&Case]) -> String {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::case::Side;
 use crate::cli::options::{How, Options};
 use crate::harness::lab::{Setup, Target};
 use crate::program::file;
@@ -15,6 +14,7 @@ use crate::program::running::Template;
 use crate::program::start::{Trouble, reachable};
 use crate::report::Obstacle;
 use crate::run;
+use crate::traits::Side;
 
 /// What the command line names.
 ///

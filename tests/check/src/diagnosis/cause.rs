@@ -1,20 +1,7 @@
 //! From symptoms to causes: what wrong bytes usually mean.
 
-use crate::diagnosis::cause_framed;
-use crate::harness::peer::End;
-
-/// What had to come, and what came.
-pub struct Evidence<'a> {
-    pub is_framed: bool,
-    pub expected: &'a [u8],
-    pub got: &'a [u8],
-    /// The answer before this one.
-    pub previous: &'a [u8],
-    pub end: End,
-}
-
-/// The meaning, and where to look.
-pub type Cause = (String, &'static str);
+use crate::diagnosis::evidence::{Cause, End, Evidence, contains};
+use crate::diagnosis::{cause_framed, show};
 
 /// The cause, if the bytes show one.
 pub fn find(e: &Evidence) -> Option<Cause> {
@@ -105,7 +92,7 @@ fn round_size(e: &Evidence) -> Option<Cause> {
 
 /// A byte that a text library takes for an end or for space.
 fn stripped(e: &Evidence) -> Option<Cause> {
-    let at = crate::diagnosis::show::first_difference(e.expected, e.got)?;
+    let at = show::first_difference(e.expected, e.got)?;
     let meaning = match e.expected.get(at)? {
         0 => "It stops at a zero byte: is the length taken with strlen?",
         b'\n' | b'\r' | b' ' | b'\t' => {
@@ -134,7 +121,7 @@ fn short(e: &Evidence) -> Option<Cause> {
 
 /// Bytes are missing in the middle.
 fn merged(e: &Evidence) -> Option<Cause> {
-    let at = crate::diagnosis::show::first_difference(e.expected, e.got)?;
+    let at = show::first_difference(e.expected, e.got)?;
     let next = e.got.get(at..at + 8)?;
     contains(&e.expected[at..], next).then(|| {
         (
@@ -144,8 +131,4 @@ fn merged(e: &Evidence) -> Option<Cause> {
             "what your write returns: how many bytes it took",
         )
     })
-}
-
-pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
 }

@@ -1,6 +1,7 @@
 //! From step 4 on: what wrong frames usually mean.
 
-use crate::diagnosis::cause::{Cause, Evidence};
+use crate::diagnosis::evidence::{Cause, Evidence};
+use crate::diagnosis::show;
 use crate::wire::{self, ERROR, Head, error_name, head};
 
 /// An ERROR in words, where another frame was due.
@@ -10,8 +11,7 @@ pub fn error_text(got: &[u8], want: &[u8]) -> Option<String> {
     else {
         return None;
     };
-    let text =
-        crate::diagnosis::show::shorten(&text.escape_ascii().to_string(), 30);
+    let text = show::shorten(&text.escape_ascii().to_string(), 30);
     Some(format!("that is ERROR({code}), {}: \"{text}\"", error_name(*code)))
 }
 
@@ -112,7 +112,7 @@ fn header(e: &Evidence, payload: &[u8]) -> Option<Cause> {
 /// The length is right, and what follows is not.
 fn same_length(e: &Evidence, payload: &[u8]) -> Option<&'static str> {
     let kind = |bytes: &[u8]| bytes.get(4).copied();
-    let at = crate::diagnosis::show::first_difference(e.expected, e.got);
+    let at = show::first_difference(e.expected, e.got);
     let cut = e.expected.len().checked_sub(4);
     if payload.len() > 4 && at == cut {
         return Some(
@@ -238,7 +238,7 @@ fn mixed(e: &Evidence) -> Option<Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::peer::End;
+    use crate::diagnosis::evidence::End;
 
     fn meaning(expected: &[u8], got: &[u8]) -> String {
         let found = find(&Evidence {

@@ -2,69 +2,46 @@
 //! is right; close without a word, or reset, works, and is a warning; all
 //! else is a failure.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::case::{Check, Failure};
+use crate::diagnosis::evidence::{End, Got};
 use crate::diagnosis::show;
-use crate::harness::lab::{SLACK, time};
-use crate::harness::peer::{End, Got, Peer};
+use crate::diagnosis::show::time;
+use crate::verdict::Failure;
 use crate::wire::{ECHO_REPLY, ERROR, Head, error_name, head};
 
-/// How long the FIN may take after the ERROR: a server that closes only when
-/// it has thrown away what still comes needs a second.
-const FIN: Duration = Duration::from_secs(2);
+/// A server that had to refuse what it was sent.
+pub struct Refusal<'a> {
+    /// The failure without what was expected and what came.
+    pub base: Failure,
+    /// The code that it had to send.
+    pub code: u8,
+    /// How long the ERROR could take, and how long we waited.
+    pub within: Duration,
+    pub waited: Duration,
+    pub got: &'a Got,
+    /// The first bytes of what was refused.
+    pub sent: &'a [u8],
+    /// What died, if that ended the connection; it is no way to refuse.
+    pub death: Option<Death>,
+}
 
-/// The code of a time limit.
-const TIMEOUT: u8 = 5;
+/// What died of what a client sent.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Death {
+    /// The server.
+    Program,
+    /// The code that served this client: a thread, a task.
+    Code,
+}
 
-/// What is read before the judgement: an ERROR is at most 206 bytes.
-const MOST: usize = 4096;
-
-impl Peer<'_> {
-    /// The server must refuse with this code, `within` from `since`.
-    pub fn expect_fatal(
-        &mut self,
-        code: u8,
-        since: Instant,
-        within: Duration,
-    ) -> Check {
-        let limit = since + within + SLACK;
-        let first = self.read(1, limit);
-        let after = first.end;
-        let mut got = Got { bytes: first.bytes, end: after };
-        if !got.bytes.is_empty() {
-            let rest = self.read(MOST, self.lab.until(FIN));
-            got.bytes.extend(rest.bytes);
-            got.end = rest.end;
-        }
-        let wanted = format!("ERROR({code}) within {}, then FIN", time(within));
-        match self.judge(code, &got, wanted, within) {
-            None => {
-                self.note(&format!("got ERROR({code}) and FIN"));
-                Ok(())
-            }
-            Some((failure, true)) => {
-                self.lab.warn(failure);
-                self.note("closed");
-                Ok(())
-            }
-            Some((failure, false)) => Err(failure.into()),
-        }
-    }
-
+impl Refusal<'_> {
     /// What is wrong, and whether it is no more than a warning.
-    fn judge(
-        &self,
-        code: u8,
-        got: &Got,
-        wanted: String,
-        within: Duration,
-    ) -> Option<(Failure, bool)> {
-        if got.bytes.is_empty() && got.end == End::Open {
-            return Some((self.waiting(wanted, within), false));
-        }
+    pub fn judge(&self) -> Option<(Failure, bool)> {
+        let Refusal { got, code, within, .. } = *self;
+        let wanted = format!("ERROR({code}) within {}, then FIN", time(within));
         if got.bytes.is_empty() {
-            return Some(self.closed(code, got.end, wanted));
+            return Some(self.closed_or_waiting(got.end, wanted));
         }
         if got.bytes.get(4) == Some(&ECHO_REPLY) {
             return Some((self.answered(got, wanted), false));
@@ -83,30 +60,23 @@ impl Peer<'_> {
         }
         match got.end {
             End::Fin => self.bad_text(payload),
-            End::Reset => Some((self.reset_after(wanted), true)),
+            End::Reset => Some((reset_after(&self.base, &wanted), true)),
             End::Open => Some((self.stays_open(wanted), false)),
         }
     }
 
-    fn waiting(&self, wanted: String, within: Duration) -> Failure {
-        let after = time(within + SLACK);
-        let actual =
-            format!("connection still open after {after}, 0 bytes received");
-        let failure = self.fail(wanted, &actual);
-        Failure { by_time: true, ..failure }
-    }
-
-    /// It closed without a word. That is a way to refuse, unless something
-    /// died: the program, or the code that served this client.
-    fn closed(&self, code: u8, end: End, wanted: String) -> (Failure, bool) {
-        let actual = format!("no ERROR; {}", end.text());
-        // At a time limit it is the end that was due, whatever it came from.
-        let has_died = code != TIMEOUT && self.has_killed();
-        let mut failure = self.fail(wanted, &actual);
-        if failure.gone.is_some() {
-            return (failure, false);
+    fn closed_or_waiting(&self, end: End, wanted: String) -> (Failure, bool) {
+        if end == End::Open {
+            let after = time(self.waited);
+            let actual = format!(
+                "connection still open after {after}, 0 bytes received"
+            );
+            let failure = self.base.of(wanted, actual);
+            return (Failure { by_time: true, ..failure }, false);
         }
-        if has_died {
+        let actual = format!("no ERROR; {}", end.text());
+        let mut failure = self.base.of(wanted, actual);
+        if self.death == Some(Death::Code) {
             failure.meaning = "Your server did not refuse: the code that \
                                served this client died of an error, and that \
                                closed the connection."
@@ -114,6 +84,8 @@ impl Peer<'_> {
             failure.look = "whether N is checked before it is used, and the \
                             type in which it is kept"
                 .into();
+        }
+        if self.death.is_some() {
             return (failure, false);
         }
         failure.meaning = "Your server refused, but did not say why: whoever \
@@ -127,7 +99,7 @@ impl Peer<'_> {
 
     fn no_frame(&self, got: &Got, wanted: String) -> Failure {
         let shown = show::bytes(&got.bytes, got.bytes.len());
-        let mut failure = self.fail(wanted, &shown);
+        let mut failure = self.base.of(wanted, shown);
         failure.meaning = if got.bytes.starts_with(b"HTTP/") {
             "It answered like a web server.".into()
         } else {
@@ -140,20 +112,20 @@ impl Peer<'_> {
 
     fn answered(&self, got: &Got, wanted: String) -> Failure {
         let shown = show::bytes(&got.bytes, got.bytes.len());
-        let mut failure = self.fail(wanted, &shown);
+        let mut failure = self.base.of(wanted, shown);
         failure.meaning = "Your server answered what it must refuse.".into();
         failure
     }
 
     fn wrong_code(&self, payload: &[u8], wanted: String) -> Failure {
         let Some(code) = payload.first() else {
-            let mut failure = self.fail(wanted, "an ERROR without a code");
+            let mut failure = self.base.of(wanted, "an ERROR without a code");
             failure.look =
                 "the payload of ERROR: one byte code, then text".into();
             return failure;
         };
         let actual = format!("ERROR({code}), {}", error_name(*code));
-        let mut failure = self.fail(wanted, &actual);
+        let mut failure = self.base.of(wanted, actual);
         failure.meaning = "It refused, and gave another reason: a client \
                            cannot tell what it did wrong."
             .into();
@@ -163,7 +135,7 @@ impl Peer<'_> {
 
     fn went_on(&self, rest: &[u8], wanted: String) -> Failure {
         let shown = show::bytes(rest, rest.len());
-        let mut failure = self.fail(wanted, "ERROR, and after it");
+        let mut failure = self.base.of(wanted, "ERROR, and after it");
         failure.actual.push(shown);
         failure.meaning = "After a bad length nobody knows where a frame \
                            begins; your server went on parsing all the same."
@@ -185,7 +157,7 @@ impl Peer<'_> {
             return None;
         };
         let wanted = "at most 200 bytes of UTF-8, all the server's own";
-        let mut failure = self.fail(wanted, &actual);
+        let mut failure = self.base.of(wanted, actual);
         failure.meaning = "Clients show this text on terminals and in logs, \
                            and count on that."
             .into();
@@ -196,26 +168,15 @@ impl Peer<'_> {
 
     /// Is a piece of what was sent in the text of the ERROR?
     fn has_own_bytes(&self, text: &[u8]) -> bool {
-        let sent = self.sent_bytes().windows(6);
+        let sent = self.sent.windows(6);
         let mut words = sent.filter(|part| part.is_ascii());
         words.any(|part| text.windows(6).any(|window| window == part))
     }
 
-    pub fn reset_after(&self, wanted: String) -> Failure {
-        let mut failure = self.fail(wanted, "ERROR, then a reset (RST)");
-        failure.meaning =
-            "It closed while bytes were still unread: the system \
-                           resets, and the ERROR may be lost with it."
-                .into();
-        failure.look =
-            "how you close, and what is still unread then (step 4, rule 3)"
-                .into();
-        failure
-    }
-
     fn stays_open(&self, wanted: String) -> Failure {
         let mut failure = self
-            .fail(wanted, "ERROR, and 2 s later the connection is still open");
+            .base
+            .of(wanted, "ERROR, and 2 s later the connection is still open");
         failure.meaning = "The error is fatal: after it the server must end \
                            the connection."
             .into();
@@ -223,4 +184,15 @@ impl Peer<'_> {
         failure.by_time = true;
         failure
     }
+}
+
+/// The ERROR came, and then a reset, which can overtake it.
+pub fn reset_after(base: &Failure, wanted: &str) -> Failure {
+    let mut failure = base.of(wanted, "ERROR, then a reset (RST)");
+    failure.meaning = "It closed while bytes were still unread: the system \
+                       resets, and the ERROR may be lost with it."
+        .into();
+    failure.look =
+        "how you close, and what is still unread then (step 4, rule 3)".into();
+    failure
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::case::{Check, Failure, Hint, Side, Tag};
-use crate::diagnosis::cause::{self, Evidence};
-use crate::diagnosis::{cause_framed, show};
-use crate::harness::lab::{PATIENCE, time};
-use crate::harness::peer::{End, Got, Peer};
+use crate::diagnosis::evidence::{End, Evidence, Got};
+use crate::diagnosis::show::time;
+use crate::diagnosis::{cause, cause_framed, show};
+use crate::traits::{Hint, Side, Tag, Traits};
+use crate::verdict::Failure;
 use crate::wire::{ECHO_REPLY, ERROR, error_name};
 
 const CLOSED: Hint = Hint {
@@ -15,17 +15,34 @@ const CLOSED: Hint = Hint {
            connection?",
 };
 
-impl Peer<'_> {
-    /// What came is not what had to come.
-    pub fn mismatch(
+/// On which connection something else came than what had to come.
+pub struct Mismatch<'a> {
+    pub traits: &'a Traits,
+    /// The case about the plainest exchange of this step.
+    pub basic: Option<&'static str>,
+    pub is_framed: bool,
+    /// Does the failure carry the hint that the case itself has?
+    pub has_own_hint: bool,
+    /// Did anything come before that was due?
+    pub has_heard: bool,
+    /// The answer before this one.
+    pub previous: &'a [u8],
+    /// What it means when other bytes came, and nothing better is known.
+    pub other: Hint,
+}
+
+impl Mismatch<'_> {
+    /// Shows what came, and explains it. `base` has the hint of the case.
+    pub fn describe(
         &self,
+        base: &Failure,
         want: &[u8],
         got: &Got,
         within: Duration,
     ) -> Failure {
         let is_short = want.starts_with(&got.bytes);
         let shown = show::difference(want, &got.bytes);
-        let mut failure = self.fail(shown.expected, "");
+        let mut failure = base.of(shown.expected, "");
         failure.by_time = is_short && got.end == End::Open;
         failure.actual = shown.actual;
         if got.bytes.is_empty() {
@@ -45,24 +62,25 @@ impl Peer<'_> {
 
     fn explain(&self, failure: &mut Failure, want: &[u8], got: &Got) {
         // Where the clock is the subject, the case knows best.
-        let is_timed = self.lab.case.has(Tag::Timed);
-        if is_timed && self.lab.case.side() == Side::Server {
+        let is_server = self.traits.side == Side::Server;
+        if self.traits.has(Tag::Timed) && is_server {
             return;
         }
         // A frame too many, or refused for what the case is about.
-        let is_framed = self.lab.is_framed();
         let is_refused = cause_framed::error_text(&got.bytes, want).is_some();
         let is_more = got.bytes.starts_with(want);
-        if is_framed && (is_refused || is_more) && self.lab.case.id != "S4-01" {
+        let is_plain = is_server && self.basic == Some(self.traits.id);
+        if self.is_framed && (is_refused || is_more) && !is_plain {
             return;
         }
-        if got.bytes.is_empty() && got.end != End::Open && self.is_puzzled() {
+        let is_closed = got.bytes.is_empty() && got.end != End::Open;
+        if is_server && is_closed && self.is_puzzled() {
             failure.meaning = CLOSED.meaning.into();
             failure.look = CLOSED.look.into();
         }
         if let Some(basic) = self.basic_case(got) {
             failure.meaning = format!(
-                "Already the first message was not answered. Mend that first: \
+                "Already the first message was not answered. Fix that first: \
                  try {basic}."
             );
             failure.look = format!("what check says of {basic}");
@@ -74,17 +92,17 @@ impl Peer<'_> {
     /// What the bytes that came tell.
     fn explain_bytes(&self, failure: &mut Failure, want: &[u8], got: &Got) {
         let found = cause::find(&Evidence {
-            is_framed: self.lab.is_framed(),
+            is_framed: self.is_framed,
             expected: want,
             got: &got.bytes,
-            previous: &self.previous,
+            previous: self.previous,
             end: got.end,
         });
         let is_short = want.starts_with(&got.bytes);
         // Where slices are the subject, a cut frame is what the case says.
-        let slices = ["S4-08", "S4-09", "S4-10", "S4-14"];
-        let is_sliced = slices.contains(&self.lab.case.id);
-        let other = self.lab.other().filter(|_| !is_short && !is_sliced);
+        let knows = is_short || self.traits.has(Tag::Slices);
+        let Hint { meaning, look } = self.other;
+        let other = (!knows).then(|| (meaning.to_owned(), look));
         if let Some((meaning, look)) = found.or(other) {
             failure.meaning = self.of_side(&meaning);
             failure.look = self.of_side(look);
@@ -94,35 +112,20 @@ impl Peer<'_> {
     /// The case that is about the plainest message there is, when this one is
     /// about something else and did not even get that far.
     fn basic_case(&self, got: &Got) -> Option<&'static str> {
-        let step = self.lab.setup.step;
-        let basic = match (self.lab.case.side(), step) {
-            (Side::Client, _) => return None,
-            (Side::Server, 1) => "S1-01",
-            (Side::Server, 2 | 3) => "S2-01",
-            (Side::Server, _) => "S4-01",
-        };
-        let about_the_first = [
-            basic, "S1-01", "S2-01", "S2-02", "S2-03", "S2-05", "S3-01",
-            "S3-02", "S3-04", "S4-02", "S4-03", "S4-08", "S4-09", "S4-10",
-            "S4-11", "S4-14", "S4-15", "S4-21",
-        ];
-        let is_plain = !about_the_first.contains(&self.lab.case.id);
         let is_silent = got.bytes.is_empty() && got.end == End::Open;
-        (is_plain && is_silent && !self.lab.has_heard.get()).then_some(basic)
+        let is_first = is_silent && !self.has_heard && self.has_own_hint;
+        let is_plain = self.traits.has(Tag::PlainStart);
+        self.basic.filter(|_| is_first && is_plain)
     }
 
-    /// Is this a case whose hint speaks of waiting, and not of closing?
+    /// Does the hint speak of waiting, and not of a closed connection?
     fn is_puzzled(&self) -> bool {
-        let waits = [
-            "S2-01", "S3-01", "S3-02", "S3-04", "S4-01", "S4-02", "S4-03",
-            "S4-08", "S4-09", "S4-10", "S4-14",
-        ];
-        waits.contains(&self.lab.case.id)
+        self.has_own_hint && !self.traits.has(Tag::Closing)
     }
 
     /// A client makes the same mistakes on the other side.
     fn of_side(&self, text: &str) -> String {
-        if self.lab.case.side() == Side::Server {
+        if self.traits.side == Side::Server {
             return text.to_owned();
         }
         text.replace("reply", "request")
@@ -132,29 +135,13 @@ impl Peer<'_> {
     }
 }
 
-/// An ERROR that ends nothing.
-pub fn expect_error(client: &mut Peer, code: u8) -> Check {
-    let want = format!("ERROR({code}); the connection stays open");
-    let head = client.read(6, client.lab.until(PATIENCE));
-    let is_error = head.bytes.get(4..) == Some(&[ERROR, code]);
-    let length = head.bytes.first_chunk().map_or(0, |n| u32::from_be_bytes(*n));
-    if is_error && (2..=202).contains(&length) {
-        let text = client.read(length as usize - 2, client.lab.until(PATIENCE));
-        if text.bytes.len() == length as usize - 2 {
-            client.note(&format!("got ERROR({code})"));
-            return Ok(());
-        }
-    }
-    Err(no_error(client, want, &head, code).into())
-}
-
-/// What came in place of that ERROR.
-fn no_error(client: &Peer, want: String, head: &Got, code: u8) -> Failure {
+/// What came instead of an ERROR that ends nothing.
+pub fn no_error(base: &Failure, want: &str, head: &Got, code: u8) -> Failure {
     let actual = match head.bytes.is_empty() {
         true => format!("0 bytes; {}", head.end.text()),
         false => show::bytes(&head.bytes, head.bytes.len()),
     };
-    let mut failure = client.fail(want, &actual);
+    let mut failure = base.of(want, actual);
     failure.by_time = head.end == End::Open && head.bytes.is_empty();
     if failure.by_time {
         failure.meaning = "An unknown kind was ignored: the client waits for \

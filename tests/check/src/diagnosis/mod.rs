@@ -2,6 +2,7 @@
 
 pub mod cause;
 pub mod cause_framed;
+pub mod evidence;
 pub mod fatal;
 pub mod mismatch;
 pub mod said;

@@ -1,5 +1,7 @@
 //! Bytes for a person to read: in hex and as text, a few of them.
 
+use std::time::Duration;
+
 /// How many bytes one line shows: in both forms, after a label, they fit into
 /// 80 columns.
 pub const WINDOW: usize = 12;
@@ -20,6 +22,14 @@ pub fn number(n: usize) -> String {
 /// `1 byte`, `2 bytes`.
 pub fn size(n: usize) -> String {
     format!("{} byte{}", number(n), if n == 1 { "" } else { "s" })
+}
+
+/// `1 s`, `600 ms`.
+pub fn time(limit: Duration) -> String {
+    match limit.as_millis() {
+        ms if ms % 1000 == 0 => format!("{} s", ms / 1000),
+        ms => format!("{ms} ms"),
+    }
 }
 
 pub fn hex(bytes: &[u8]) -> String {

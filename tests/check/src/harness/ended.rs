@@ -2,11 +2,12 @@
 
 use std::process::ExitStatus;
 
-use crate::case::Check;
 use crate::diagnosis::show;
 use crate::harness::lab::Lab;
 use crate::harness::words::trace;
 use crate::program::running::describe;
+use crate::traits::Tag;
+use crate::verdict::Check;
 
 /// How a client ended, and what it said.
 pub struct Ended {
@@ -24,11 +25,12 @@ impl Ended {
         let expected = format!("exit code {code} ({})", meaning_of(code));
         let actual = describe(self.status);
         let mut failure = lab.fail(expected, actual);
-        let is_about_codes =
-            ["C5-01", "C5-06", "C5-12", "C5-13"].contains(&lab.case.id);
         if self.status.code() == Some(101) {
             failure.meaning = "Your client panicked.".into();
-        } else if code >= 3 && !self.status.success() && !is_about_codes {
+        } else if code >= 3
+            && !self.status.success()
+            && !lab.traits.has(Tag::ExitCodes)
+        {
             failure.meaning = "It gave up as it should, but with another exit \
                                code; a script reads nothing else."
                 .into();

@@ -5,16 +5,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Failure, Hint, Tag};
 use crate::harness::late::Ticker;
 use crate::harness::random::Random;
 use crate::harness::words::{ALL_MOMENTS, Seen};
 use crate::program::proc;
 use crate::program::running::{Program, Template};
+use crate::traits::{Hint, Tag, Traits};
+use crate::verdict::Failure;
 use crate::wire;
 
 /// How long we wait for what must come "soon".
 pub const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is meant by "at once".
+pub const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What a time limit may be missed by.
 pub const SLACK: Duration = Duration::from_millis(250);
@@ -39,6 +43,8 @@ pub enum Target {
 #[derive(Clone)]
 pub struct Setup {
     pub step: u8,
+    /// The case about the plainest exchange of the step.
+    pub basic: Option<&'static str>,
     pub seed: u64,
     pub target: Target,
     pub ticker: Ticker,
@@ -47,12 +53,13 @@ pub struct Setup {
 /// One case that runs.
 pub struct Lab<'a> {
     pub setup: &'a Setup,
-    pub case: &'a Case,
+    pub traits: Traits,
     random: RefCell<Random>,
     pub(crate) env: RefCell<Vec<(&'static str, String)>>,
     pub(crate) programs: RefCell<Vec<Program>>,
     notes: RefCell<Vec<String>>,
-    hint: Cell<Hint>,
+    /// What a failure means from here on, if it is not the case's own hint.
+    hint: Cell<Option<Hint>>,
     other: Cell<Hint>,
     warning: RefCell<Option<Failure>>,
     /// Since when lateness counts.
@@ -79,15 +86,15 @@ pub fn any_port() -> SocketAddr {
 }
 
 impl<'a> Lab<'a> {
-    pub fn new(setup: &'a Setup, case: &'a Case) -> Lab<'a> {
+    pub fn new(setup: &'a Setup, traits: Traits) -> Lab<'a> {
         Lab {
             setup,
-            case,
-            random: RefCell::new(Random::new(setup.seed, case.id)),
+            traits,
+            random: RefCell::new(Random::new(setup.seed, traits.id)),
             env: RefCell::default(),
             programs: RefCell::default(),
             notes: RefCell::default(),
-            hint: Cell::new(case.hint),
+            hint: Cell::new(None),
             other: Cell::new(OTHER),
             warning: RefCell::default(),
             window: RefCell::new(Window {
@@ -125,7 +132,16 @@ impl<'a> Lab<'a> {
 
     /// From here on a failure usually means this.
     pub fn hint(&self, meaning: &'static str, look: &'static str) {
-        self.hint.set(Hint { meaning, look });
+        self.hint.set(Some(Hint { meaning, look }));
+    }
+
+    /// From here on a failure means what the case itself says.
+    pub fn own_hint(&self) {
+        self.hint.set(None);
+    }
+
+    pub fn has_own_hint(&self) -> bool {
+        self.hint.get().is_none()
     }
 
     /// What it means when other bytes come than those that are due.
@@ -133,9 +149,8 @@ impl<'a> Lab<'a> {
         self.other.set(Hint { meaning, look });
     }
 
-    pub fn other(&self) -> Option<(String, &'static str)> {
-        let Hint { meaning, look } = self.other.get();
-        Some((meaning.to_owned(), look))
+    pub fn other(&self) -> Hint {
+        self.other.get()
     }
 
     pub fn fail(
@@ -143,19 +158,26 @@ impl<'a> Lab<'a> {
         expected: impl Into<String>,
         actual: impl Into<String>,
     ) -> Failure {
-        let hint = self.hint.get();
-        let expected = expected.into();
-        let Seen { gone, printed } = self.look(&expected);
+        self.witness(self.base().of(expected, actual))
+    }
+
+    /// A failure with the hint of this moment, and without anything that was
+    /// expected or seen.
+    pub fn base(&self) -> Failure {
+        let hint = self.hint.get().unwrap_or(self.traits.hint);
         Failure {
-            expected,
-            actual: vec![actual.into()],
             so_far: self.notes.borrow().clone(),
-            printed,
             meaning: hint.meaning.into(),
             look: hint.look.into(),
-            gone,
             ..Failure::default()
         }
+    }
+
+    /// Adds to a failure what can be seen of the program now. What it does
+    /// later is its answer to our own end of the case, such as a reset.
+    pub fn witness(&self, failure: Failure) -> Failure {
+        let Seen { gone, printed } = self.look(&failure.expected);
+        Failure { gone, printed, ..failure }
     }
 
     /// Says it, and goes on; the first one is kept.
@@ -234,7 +256,7 @@ impl<'a> Lab<'a> {
     /// timed case our own, too: who looks too late sees too much.
     fn waits(&self) -> proc::Waits {
         let mut pids = self.pids();
-        if self.case.has(Tag::Timed) {
+        if self.traits.has(Tag::Timed) {
             pids.push(std::process::id() as i32);
         }
         proc::waits(&pids)
@@ -266,12 +288,4 @@ struct Window {
     start: Instant,
     waits: proc::Waits,
     used: Duration,
-}
-
-/// `1 s`, `600 ms`.
-pub fn time(limit: Duration) -> String {
-    match limit.as_millis() {
-        ms if ms % 1000 == 0 => format!("{} s", ms / 1000),
-        ms => format!("{ms} ms"),
-    }
 }

@@ -2,10 +2,13 @@
 //! connections, a stage where it plays the server.
 
 pub mod ended;
+pub mod expect;
 pub mod lab;
 pub mod late;
 pub mod peer;
 pub mod programs;
 pub mod random;
+pub mod resources;
 pub mod stage;
+pub mod visit;
 pub mod words;

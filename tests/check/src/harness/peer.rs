@@ -6,34 +6,12 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::case::{Check, Failure, Side};
-use crate::diagnosis::{cause, said, show};
+use crate::diagnosis::evidence::{End, Got};
+use crate::diagnosis::{said, show};
 use crate::harness::lab::{Lab, PATIENCE};
 use crate::harness::programs::LIVES;
-
-/// How a stream goes on after the last byte that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    Open,
-    Fin,
-    Reset,
-}
-
-impl End {
-    pub fn text(self) -> &'static str {
-        match self {
-            End::Open => "the connection is still open",
-            End::Fin => "the connection was closed (FIN)",
-            End::Reset => "the connection was reset (RST)",
-        }
-    }
-}
-
-/// What was read.
-pub struct Got {
-    pub bytes: Vec<u8>,
-    pub end: End,
-}
+use crate::traits::Side;
+use crate::verdict::{Check, Failure};
 
 /// How long after the end of a connection its cause may be printed.
 const MOMENT: Duration = Duration::from_millis(200);
@@ -158,21 +136,6 @@ impl<'a> Peer<'a> {
         self.note(&format!("sent {}", show::size(bytes.len())));
     }
 
-    /// Sends a message as the step does.
-    pub fn say(&mut self, payload: &[u8]) -> Check {
-        self.send(&self.lab.request(payload))
-    }
-
-    /// The echo of a message must come.
-    pub fn hear(&mut self, payload: &[u8]) -> Check {
-        self.expect(&self.lab.answer(payload), PATIENCE)
-    }
-
-    pub fn exchange(&mut self, payload: &[u8]) -> Check {
-        self.say(payload)?;
-        self.hear(payload)
-    }
-
     /// Ends our direction.
     pub fn fin(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
@@ -243,78 +206,14 @@ impl<'a> Peer<'a> {
         !is_silent && Instant::now() < moment
     }
 
-    /// Exactly these bytes must come within the limit.
-    pub fn expect(&mut self, want: &[u8], within: Duration) -> Check {
-        let mut got = self.read(want.len(), self.lab.until(within));
-        if got.bytes == want {
-            self.note(&format!("got {}", show::size(want.len())));
-            self.lab.has_heard.set(true);
-            self.previous = want[..want.len().min(64)].to_vec();
-            return Ok(());
-        }
-        if got.end == End::Open && !want.starts_with(&got.bytes) {
-            // What is wrong may be longer; all of it shows the cause better.
-            let more = self.lab.until(Duration::from_millis(50));
-            let rest = self.read(64, more);
-            got.bytes.extend(rest.bytes);
-            got.end = rest.end;
-        }
-        Err(self.mismatch(want, &got, within).into())
-    }
-
-    /// Reads to the end: exactly these bytes must come, and then FIN.
-    pub fn expect_all(&mut self, want: &[u8]) -> Check {
-        let got = self.read(want.len() + 64, self.lab.until(PATIENCE));
-        if got.bytes == want && got.end == End::Fin {
-            self.note("got all of it and FIN");
-            self.lab.has_heard.set(true);
-            return Ok(());
-        }
-        if got.bytes != want {
-            return Err(self.mismatch(want, &got, PATIENCE).into());
-        }
-        let mut failure = self.fail("FIN after it", got.end.text());
-        failure.by_time = got.end == End::Open;
-        if got.end == End::Open {
-            failure.meaning = "All bytes that were due have come, but not the \
-                               end: the connection was not closed."
-                .into();
-            failure.look = "what closes the connection, on each way out".into();
-        }
-        if got.end == End::Reset {
-            failure.meaning = "It closed with bytes unread, or before it had \
-                               sent all: that resets the connection."
-                .into();
-        }
-        Err(failure.into())
-    }
-
-    /// Nothing may come now.
-    pub fn expect_nothing(&mut self, why: &str) -> Check {
-        let got = self.read(64, self.lab.until(Duration::from_millis(30)));
-        if got.bytes.is_empty() && got.end == End::Open {
-            return Ok(());
-        }
-        let actual = match got.bytes.is_empty() {
-            true => got.end.text().to_owned(),
-            false => show::bytes(&got.bytes, got.bytes.len()),
-        };
-        let mut failure = self.fail(format!("nothing {why}"), &actual);
-        let (meaning, look) = match got.bytes.is_empty() {
-            false => cause::surplus(&got.bytes),
-            true => (
-                "Your server closed the connection, although the client has \
-                 not ended: it may have more to ask.",
-                "the loop around read and write: what ends it?",
-            ),
-        };
-        (failure.meaning, failure.look) = (meaning.into(), look.into());
-        Err(failure.into())
-    }
-
     pub fn fail(&self, expected: impl Into<String>, actual: &str) -> Failure {
-        let failure = self.lab.fail(expected, actual);
-        let is_client = self.lab.case.side() == Side::Client;
+        self.lab.witness(self.base().of(expected, actual))
+    }
+
+    /// A failure without what was expected and seen: see [`Lab::base`].
+    pub fn base(&self) -> Failure {
+        let failure = self.lab.base();
+        let is_client = self.lab.traits.side == Side::Client;
         match self.last.1 {
             0 if is_client => failure, // it is its turn
             _ => Failure { sent: self.sent(), ..failure },

@@ -5,14 +5,15 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::case::{Check, Stop};
-use crate::diagnosis::show;
+use crate::diagnosis::evidence::End;
+use crate::diagnosis::show::{self, time};
 use crate::harness::ended::Ended;
-use crate::harness::lab::{Lab, SLACK, any_port, time};
-use crate::harness::peer::{End, Peer};
+use crate::harness::lab::{AT_ONCE, Lab, SLACK, any_port};
+use crate::harness::peer::Peer;
 use crate::program::running::describe;
+use crate::verdict::{Check, Stop};
 use crate::wire;
 
 /// How long a client may take from its start to its first connect: some
@@ -30,9 +31,6 @@ pub fn forget_who_never_came() {
 
 /// A limit so long is far more than what it limits takes.
 const COARSE: Duration = Duration::from_secs(3);
-
-/// What is meant by "at once".
-pub const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A listening socket of ours.
 pub struct Stage<'a> {
@@ -204,4 +202,43 @@ pub fn reply_to(lab: &Lab, text: &str) -> Vec<u8> {
         true => wire::reply(text.as_bytes()),
         false => text.as_bytes().to_vec(),
     }
+}
+
+/// The client ends its direction when it has sent all.
+pub fn expect_fin(lab: &Lab, client: &mut Peer) -> Check {
+    let got = client.read(64, lab.until(AT_ONCE));
+    if got.bytes.is_empty() && got.end == End::Fin {
+        lab.note("and ended its direction");
+        return Ok(());
+    }
+    let actual = match got.bytes.is_empty() {
+        true => got.end.text().to_owned(),
+        false => show::bytes(&got.bytes, got.bytes.len()),
+    };
+    let mut failure = lab.fail("FIN after the request", actual);
+    failure.meaning = "A server that reads to the end of the request waits \
+                       for it for ever."
+        .into();
+    failure.look =
+        "what you do after the last write: end that direction".into();
+    if got.bytes.is_empty() {
+        return Err(failure.into());
+    }
+    failure.meaning = "It sends more than it was given: a newline?".into();
+    lab.warn(failure);
+    Ok(())
+}
+
+/// A port that is bound and not listening: refused for sure, and nobody else
+/// can take it.
+pub fn closed_port() -> Check<(Socket, SocketAddr)> {
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|s| {
+        s.bind(&any_port().into())?;
+        let addr = s.local_addr()?.as_socket();
+        Ok(addr.map(|addr| (s, addr)))
+    });
+    bound
+        .ok()
+        .flatten()
+        .ok_or_else(|| Box::new(Stop::Unknown("no port could be bound".into())))
 }

@@ -3,11 +3,12 @@
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use crate::case::{Failure, Side};
 use crate::diagnosis::said;
 use crate::harness::lab::Lab;
 use crate::harness::programs::LIVES;
 use crate::program::running::{Program, describe};
+use crate::traits::{Side, Tag};
+use crate::verdict::Failure;
 
 /// A connection ends a moment before its program has; and a port closes when
 /// its program is about to end.
@@ -24,14 +25,13 @@ pub struct Seen {
 }
 
 impl Lab<'_> {
-    /// Looks at the program now. What it does later is the answer to our own
-    /// end of the case, such as a reset, and no cause of what went wrong.
+    /// Looks at the program now.
     pub fn look(&self, expected: &str) -> Seen {
         let mut programs = self.programs.borrow_mut();
         let Some(program) = programs.last_mut() else {
             return Seen::default();
         };
-        if self.case.side() == Side::Client {
+        if self.traits.side == Side::Client {
             // Soon our side closes, and what it says then is an echo of that.
             if program.ended().is_some() {
                 program.wait_output();
@@ -74,9 +74,8 @@ impl Lab<'_> {
             failure.look = excess.look.into();
             failure.by_time = false;
         } else if let Some(status) = failure.gone {
-            let is_own = ["S3-05", "S3-06"].contains(&self.case.id);
-            say_gone(failure, status, is_own);
-        } else if self.case.side() == Side::Server
+            say_gone(failure, status, self.traits.has(Tag::Ending));
+        } else if self.traits.side == Side::Server
             && failure.printed.iter().any(|line| said::is_error(line))
         {
             // Of a thread: the program lives on, and only this client waits.

@@ -41,7 +41,6 @@ static IS_RUDE: AtomicBool = AtomicBool::new(false);
 /// Another submission may behave better.
 pub fn forget_rudeness() {
     IS_RUDE.store(false, Ordering::Relaxed);
-    crate::cases::forget_who_never_came();
 }
 
 static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -5,9 +5,10 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 
-use crate::case::{Case, Verdict};
+use crate::case::Case;
 use crate::report::{Obstacle, Report};
 use crate::run::Result;
+use crate::verdict::Verdict;
 
 type Xml = Writer<Vec<u8>>;
 

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::case::{Case, Verdict};
+use crate::case::Case;
 use crate::report::{Obstacle, Report};
 use crate::run::Result;
+use crate::verdict::Verdict;
 
 /// One object. Times are left out: the same seed, the same report.
 pub fn json(report: &Report) -> String {

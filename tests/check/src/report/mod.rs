@@ -8,8 +8,10 @@ mod text;
 pub use obstacle::Obstacle;
 pub use text::Style;
 
-use crate::case::{Case, Side, Verdict};
+use crate::case::Case;
 use crate::run::Result;
+use crate::traits::Side;
+use crate::verdict::Verdict;
 
 /// A form of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -1,9 +1,9 @@
 //! The report for people: a line for what is good, a dozen for what is not.
 
-use crate::case::{Failure, Verdict};
 use crate::diagnosis::show;
 use crate::report::Report;
 use crate::run::Result;
+use crate::verdict::{Failure, Verdict};
 
 /// The widest line.
 const WIDTH: usize = 80;

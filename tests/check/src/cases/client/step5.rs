@@ -1,24 +1,46 @@
 //! C5: a client's time limits, and what it makes of half an answer.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::case::{Check, Failure, Stop};
-use crate::cases::client_retry::drip;
-use crate::harness::lab::{Lab, SLACK, any_port};
-use crate::harness::peer::{End, Peer};
-use crate::harness::stage::{AT_ONCE, START, Stage, quick, reply_to, words};
+use crate::case::{Case, Proof};
+use crate::diagnosis::evidence::End;
+use crate::harness::lab::{AT_ONCE, Lab, SLACK, any_port};
+use crate::harness::peer::Peer;
+use crate::harness::stage::{START, Stage, quick, reply_to, words};
+use crate::steps::from;
+use crate::traits::{Hint, Tag};
+use crate::verdict::{Check, Failure, Stop};
 use crate::wire::{ECHO, ERROR, frame};
-
-mod table;
-
-pub use table::CASES;
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
+
+const C5_02: Case = Case {
+    id: "C5-02",
+    title: "gives up on a connect that is never answered",
+    does: "The client's connect gets no answer at all: once with \
+           TCP_CONNECT_MS=500 and TCP_ATTEMPTS=2, once with \
+           TCP_CONNECT_MS=30000 and TCP_DEADLINE_MS=800. Expects exit \
+           code 3 within 4 s, and nothing on stdout.",
+    steps: from(5),
+    rule: (5, 4),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
+    why: "A firewall that drops packets, a machine that is off: nothing \
+          comes back, not even a refusal. Left alone, the system tries for \
+          about two minutes.",
+    hint: Hint {
+        meaning: "The connect is left to the system, which tries for about \
+                  two minutes.",
+        look: "the limit of a connect: TCP_CONNECT_MS",
+    },
+    proof: Proof::Defects(&["no-connect-limit"]),
+    script: c5_02,
+};
 
 fn c5_02(lab: &Lab) -> Check {
     quick(lab, 2);
@@ -68,6 +90,31 @@ impl BlackHole {
         Err(Box::new(Stop::Unknown(why.into())))
     }
 }
+
+const C5_03: Case = Case {
+    id: "C5-03",
+    title: "gives up on a server that never answers",
+    does: "TCP_REQUEST_MS=400, TCP_ATTEMPTS=2. Reads each request and \
+           never answers. Expects that the client closes each connection \
+           after 300 to 400 ms (its clock starts a little before ours) \
+           and makes no third attempt; then exit code 4 within 1 s, and \
+           nothing on stdout.",
+    steps: from(5),
+    rule: (5, 4),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "Connected, asked, and then nothing: the server may have done the \
+          work, or not. So the outcome is unknown. And the connection is \
+          of no more use: a late reply on it would be taken for the reply \
+          to the next request.",
+    hint: Hint {
+        meaning: "The wait for a reply has no limit, or a connection that \
+                  timed out is kept.",
+        look: "the limit of an attempt, TCP_REQUEST_MS, and what is closed \
+               after it",
+    },
+    proof: Proof::Defects(&["no-request-limit", "keeps-connection"]),
+    script: c5_03,
+};
 
 /// The limit of an attempt that these cases set, in ms.
 const REQUEST: u64 = 400;
@@ -133,6 +180,25 @@ fn gave_up_early(lab: &Lab) -> Failure {
     lab.fail(expected, "it gave up before that")
 }
 
+const C5_07: Case = Case {
+    id: "C5-07",
+    title: "takes a reply that comes byte by byte",
+    does: "Answers the request with the right reply, one byte every 3 ms, \
+           then FIN. Expects its text on stdout and exit code 0 within 1 \
+           s, and no second connection.",
+    steps: from(5),
+    rule: (4, 1),
+    tags: &[Tag::Timed, Tag::Starts],
+    why: "Slow is not broken. The limit is for the whole reply, and this \
+          one comes well within it, one byte in each packet.",
+    hint: Hint {
+        meaning: "Your client takes one read for one reply.",
+        look: "what you do when a read brings only a part of a reply",
+    },
+    proof: Proof::Defects(&["reply-in-one-read"]),
+    script: c5_07,
+};
+
 fn c5_07(lab: &Lab) -> Check {
     quick(lab, 2);
     let stage = Stage::open(lab)?;
@@ -146,6 +212,41 @@ fn c5_07(lab: &Lab) -> Check {
     ended.code(lab, 0)?;
     ended.printed_lines(lab, &[&text])
 }
+
+/// Sends slowly, byte by byte.
+pub fn drip(stream: &mut TcpStream, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = stream.write_all(&[*byte]);
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+const C5_08: Case = Case {
+    id: "C5-08",
+    title: "a server that breaks the rules: exit code 5 at once",
+    does: "TCP_ATTEMPTS=5. Answers the request with `ff ff ff ff`, and in \
+           further runs with a length of 0, an ERROR without a code, and \
+           a frame of kind 01. Expects each time exit code 5 within 1 s, \
+           no second connection, and nothing on stdout. An ECHO that \
+           returns another text of the same length should give 5, too: \
+           exit code 0 is a warning.",
+    steps: from(5),
+    rule: (5, 6),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "The server broke the protocol. You cannot know what it did with \
+          the request, and asking again would only get more of the same. \
+          So this is reported, and not repeated.",
+    hint: Hint {
+        meaning: "The length was believed, or the request repeated.",
+        look: "the check of a reply's length, and where its error goes",
+    },
+    proof: Proof::Defects(&[
+        "retries-broken-protocol",
+        "believes-length",
+        "believes-any-text",
+    ]),
+    script: c5_08,
+};
 
 /// Makes bytes from a request's text, and says what they are.
 type Answer = fn(&str) -> (Vec<u8>, &'static str);
@@ -194,6 +295,27 @@ fn another_text(lab: &Lab) -> Check {
     Ok(())
 }
 
+const C5_09: Case = Case {
+    id: "C5-09",
+    title: "prints nothing of a reply that was cut short",
+    does: "TCP_ATTEMPTS=2. Answers both attempts with the reply without \
+           its last 2 bytes, then FIN. Expects the second attempt within 1 \
+           s, then exit code 4 within 1 s, and nothing on stdout.",
+    steps: from(5),
+    rule: (5, 8),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "Half an answer looks like an answer, and a script that reads \
+          stdout cannot tell. So nothing is printed until the frame is \
+          whole; and since the outcome is unknown, the exit code is 4.",
+    hint: Hint {
+        meaning: "A part of a reply was taken for a reply, or its end for \
+                  a normal end.",
+        look: "what you do at EOF inside a frame",
+    },
+    proof: Proof::Defects(&["prints-half", "cut-is-success"]),
+    script: c5_09,
+};
+
 fn c5_09(lab: &Lab) -> Check {
     quick(lab, 2);
     let stage = Stage::open(lab)?;
@@ -213,6 +335,28 @@ fn c5_09(lab: &Lab) -> Check {
     ended.silent(lab)?;
     ended.code(lab, 4)
 }
+
+const C5_10: Case = Case {
+    id: "C5-10",
+    title: "keeps its deadline, whatever the attempts",
+    does: "TCP_DEADLINE_MS=1200, TCP_ATTEMPTS=50, waits of at most 20 ms; \
+           never answers. Expects exit code 4 within 1.2 s of the first \
+           request, and nothing on stdout: once with TCP_REQUEST_MS=200, \
+           and once with 5000.",
+    steps: from(5),
+    rule: (5, 4),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "Fifty attempts of 200 ms are ten seconds. The caller wants an \
+          answer or a no by the deadline. It counts everything, waits and \
+          attempts, and cuts the attempt that is under way.",
+    hint: Hint {
+        meaning: "The deadline is not checked, or not inside an attempt.",
+        look: "where TCP_DEADLINE_MS is checked: in attempts, and in \
+               waits?",
+    },
+    proof: Proof::Defects(&["no-deadline", "deadline-between-attempts"]),
+    script: c5_10,
+};
 
 const DEADLINE: u64 = 1200;
 
@@ -239,3 +383,6 @@ fn c5_10(lab: &Lab) -> Check {
     }
     Ok(())
 }
+
+/// All of them.
+pub const CASES: &[Case] = &[C5_02, C5_03, C5_07, C5_08, C5_09, C5_10];

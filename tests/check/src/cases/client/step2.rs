@@ -1,4 +1,4 @@
-//! C2-01: more than all buffers between the two ends hold.
+//! C2: more than all buffers between the two ends hold.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,12 +8,38 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::case::{Check, Stop};
+use crate::case::{Case, Proof};
 use crate::diagnosis::show;
 use crate::harness::ended::Ended;
 use crate::harness::lab::{CASE, Lab, PATIENCE};
 use crate::harness::stage::{START, Stage};
+use crate::traits::Hint;
+use crate::verdict::{Check, Stop};
 use crate::wire::{self, Head, head};
+
+const C2_01: Case = Case {
+    id: "C2-01",
+    title: "sends and receives 16 MB at the same time",
+    does: "Writes 16 000 000 bytes to the client's stdin, and echoes what \
+           it sends. Expects the same bytes on stdout, and exit code 0; \
+           and that never more than 3 s pass in which nothing moves. In \
+           step 4 these are lines of 60 000 bytes, and each line is a \
+           frame.",
+    steps: 2..=4,
+    rule: (2, 4),
+    tags: &[],
+    why: "A client that sends everything before it reads works until all \
+          buffers between the two ends are full. Then it waits for the \
+          server to read, and the server waits for it to read: for ever.",
+    hint: Hint {
+        meaning: "Your client sends everything before it reads: both ends \
+                  wait for the other one to read.",
+        look: "how you do both at the same time: can it read while a write \
+               waits?",
+    },
+    proof: Proof::Defects(&["sends-then-receives", "output-as-text"]),
+    script: c2_01,
+};
 
 const TOTAL: usize = 16_000_000;
 
@@ -167,3 +193,6 @@ fn replies(input: &mut Vec<u8>) -> Vec<u8> {
     input.drain(..used);
     output
 }
+
+/// All of them.
+pub const CASES: &[Case] = &[C2_01];

@@ -1,0 +1,18 @@
+//! The cases of a client.
+
+mod step1;
+mod step2;
+mod step4;
+mod step5;
+mod step5_again;
+
+use crate::case::Case;
+
+/// A file each.
+pub const CASES: &[&[Case]] = &[
+    step1::CASES,
+    step2::CASES,
+    step4::CASES,
+    step5::CASES,
+    step5_again::CASES,
+];

@@ -1,0 +1,465 @@
+//! C5: when a client asks again, when it must not, and what it says then.
+
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::case::{Case, Proof};
+use crate::diagnosis::evidence::End;
+use crate::harness::ended::Ended;
+use crate::harness::lab::{AT_ONCE, Lab, SLACK, any_port};
+use crate::harness::peer::Peer;
+use crate::harness::stage::{
+    START, Stage, closed_port, no_port, quick, reply_to, words,
+};
+use crate::steps::from;
+use crate::traits::{Hint, Tag};
+use crate::verdict::{Check, Stop};
+use crate::wire::{ERROR, frame};
+
+const C5_01: Case = Case {
+    id: "C5-01",
+    title: "refused each time: exit code 3",
+    does: "TCP_ATTEMPTS=3, waits of at most 40 ms; nobody listens at the \
+           address that the client is given. Expects exit code 3 within 4 \
+           s, a message on stderr, and nothing on stdout.",
+    steps: from(5),
+    rule: (5, 8),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
+    why: "Nobody listened, so the request was certainly not executed. That \
+          is worth an exit code of its own: a caller that gets a 3 may \
+          safely ask again, or ask another server.",
+    hint: Hint {
+        meaning: "The outcome is known here: your client never connected, \
+                  so nothing was executed.",
+        look: "which of your exit codes a failed connect leads to",
+    },
+    proof: Proof::Defects(&["refused-is-1"]),
+    script: c5_01,
+};
+
+fn c5_01(lab: &Lab) -> Check {
+    quick(lab, 3);
+    let (_socket, addr) = closed_port()?;
+    let client = lab.start(addr, &["hi".to_owned()], None)?;
+    lab.keep(client);
+    lab.note("nobody listens at its {addr}");
+    let ended = lab.finish_within(Duration::from_secs(4))?;
+    ended.code(lab, 3)?;
+    ended.said_why(lab)?;
+    ended.silent(lab)
+}
+
+const C5_04: Case = Case {
+    id: "C5-04",
+    title: "asks again when the connection is lost",
+    does: "TCP_ATTEMPTS=5, waits of at most 40 ms. After the request it \
+           closes the first connection, resets the second one (RST), and \
+           answers on the third. Expects the 2nd and 3rd attempt within 1 \
+           s each, exit code 0 within 1 s of the reply, and its text on \
+           stdout.",
+    steps: from(5),
+    rule: (5, 6),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "The server dropped two connections after it had read the \
+          request. An ECHO does no harm when it is done twice, so the \
+          client may ask again. The third attempt is answered.",
+    hint: Hint {
+        meaning: "Your client gave up, although an ECHO may be repeated \
+                  and attempts were left.",
+        look: "which errors lead back to a new connection",
+    },
+    proof: Proof::Defects(&["gives-up-early"]),
+    script: c5_04,
+};
+
+fn c5_04(lab: &Lab) -> Check {
+    quick(lab, 5);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    drop(stage.first(&text)?);
+    lab.note("dropped it");
+    stage.next(&text, AT_ONCE)?.reset();
+    let mut third = stage.next(&text, AT_ONCE)?;
+    third.send_anyway(&reply_to(lab, &text));
+    third.fin();
+    let ended = lab.finish_within(AT_ONCE)?;
+    ended.code(lab, 0)?;
+    ended.printed_lines(lab, &[&text])
+}
+
+const C5_05: Case = Case {
+    id: "C5-05",
+    title: "5 attempts, with waits that grow up to a cap",
+    does: "Closes each connection after its request. Expects 5 attempts at \
+           the default settings, with waits of at most 100, 200, 400 and \
+           800 ms (25 % and 250 ms more are granted), together at least 30 \
+           ms. With TCP_ATTEMPTS=10, TCP_BACKOFF_BASE_MS=20 and \
+           TCP_BACKOFF_CAP_MS=40 it expects 10, with waits of at most 20 \
+           and then 40 ms. Each time exit code 4 within 2 s of the last \
+           one, and nothing on stdout.",
+    steps: from(5),
+    rule: (5, 5),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "Without a wait, a client asks a server in trouble ten thousand \
+          times a second. Without a cap, it may wait for hours. Without an \
+          end, it never tells anyone that it did not work.",
+    hint: Hint {
+        meaning: "The attempts or the waits between them are not those of \
+                  the contract.",
+        look: "where attempts are counted, and how long each wait may be \
+               (rule 5)",
+    },
+    proof: Proof::Defects(&[
+        "retries-forever",
+        "one-attempt-more",
+        "no-wait",
+        "no-cap",
+    ]),
+    script: c5_05,
+};
+
+fn c5_05(lab: &Lab) -> Check {
+    // The defaults: 5 attempts, ceilings of 100, 200, 400 and 800 ms.
+    let waits = drop_all(lab, 5, &[100, 200, 400, 800])?;
+    // All of the 4 random waits together: below 30 ms once in 200 000 runs.
+    if waits.iter().sum::<Duration>() < Duration::from_millis(30) {
+        let expected = "random waits of up to 100, 200, 400 and 800 ms";
+        let mut failure = lab.fail(expected, "no wait at all");
+        failure.meaning =
+            "Your client asks again at once, as fast as it can.".into();
+        failure.look = "what is between two attempts".into();
+        return Err(failure.into());
+    }
+    lab.note("now with TCP_BACKOFF_CAP_MS=40");
+    quick(lab, 10);
+    let ceilings = [20, 40, 40, 40, 40, 40, 40, 40, 40];
+    let waits = drop_all(lab, 10, &ceilings)?;
+    let most = Duration::from_millis(ceilings.iter().sum::<u64>() * 5 / 4);
+    if waits.iter().sum::<Duration>() > most + SLACK {
+        let expected = format!("waits of {} ms at most, all together", 340);
+        let mut failure = lab.fail(expected, "longer, by 25 % and more");
+        failure.by_time = true;
+        return Err(failure.into());
+    }
+    Ok(())
+}
+
+/// Drops each attempt after its request. Returns the waits in between.
+fn drop_all(lab: &Lab, n: usize, ceilings: &[u64]) -> Check<Vec<Duration>> {
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    drop(stage.first(&text)?);
+    let mut waits = Vec::new();
+    for (k, ceiling) in ceilings.iter().enumerate() {
+        let most = Duration::from_millis(ceiling * 5 / 4);
+        let dropped = Instant::now();
+        lab.note(format!("dropped attempt {}", k + 1));
+        let limit = most + SLACK;
+        let mut next = stage
+            .accept(limit)
+            .map_err(|stop| explain_gap(lab, *stop, k + 1, n, *ceiling))?;
+        waits.push(dropped.elapsed());
+        next.request(&text)?;
+    }
+    lab.note(format!("dropped attempt {n}"));
+    let ended = stage_is_over(&stage, n)?;
+    ended.code(lab, 4)?;
+    ended.silent(lab)?;
+    Ok(waits)
+}
+
+fn explain_gap(
+    lab: &Lab,
+    stop: Stop,
+    k: usize,
+    n: usize,
+    ceiling: u64,
+) -> Box<Stop> {
+    let Stop::Fail(mut failure) = stop else {
+        return Box::new(stop);
+    };
+    if lab.client_ended().is_some() {
+        failure.expected = format!("{n} attempts");
+        failure.actual[0] = format!("{k}, then {}", failure.actual[0]);
+    } else {
+        failure.expected =
+            format!("attempt {} after at most {ceiling} ms", k + 1);
+        failure.meaning = format!(
+            "The wait is longer than its ceiling of {ceiling} ms, even with \
+             25 % more."
+        );
+    }
+    failure.into()
+}
+
+/// No attempt more than there should be.
+fn stage_is_over<'a>(stage: &Stage<'a>, n: usize) -> Check<Ended> {
+    // One wait more, of at most 1600 ms, and it would ask again.
+    let ended = stage.finish_alone(AT_ONCE * 2);
+    ended.map_err(|stop| match *stop {
+        Stop::Fail(mut failure) if !failure.by_time => {
+            failure.expected = format!("{n} attempts, and no more");
+            failure.meaning =
+                "Your client does not count its attempts, or counts the \
+                 retries only."
+                    .into();
+            failure.into()
+        }
+        other => Box::new(other),
+    })
+}
+
+const C5_06: Case = Case {
+    id: "C5-06",
+    title: "does not ask again after a definite error",
+    does: "TCP_ATTEMPTS=5. Answers the request with ERROR 4, and in \
+           further runs with ERROR 1, 2, 3, 7 and 9. Expects each time \
+           exit code 6 within 1 s, no second connection, and nothing on \
+           stdout.",
+    steps: from(5),
+    rule: (5, 6),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
+    why: "ERROR 4 says: not executed, and the same request will get the \
+          same answer. Asking again only adds load.",
+    hint: Hint {
+        meaning: "ERROR 4 is final: asking again will not help.",
+        look: "the table of error codes: which may be retried?",
+    },
+    proof: Proof::Defects(&["retries-definite"]),
+    script: c5_06,
+};
+
+fn c5_06(lab: &Lab) -> Check {
+    quick(lab, 5);
+    for code in [4, 1, 2, 3, 7, 9] {
+        let stage = Stage::open(lab)?;
+        let [text] = words(lab);
+        stage.start(&[&text])?;
+        let mut client = stage.first(&text)?;
+        client.send_anyway(&frame(ERROR, &[code, b'n', b'o']));
+        lab.note_instead(&format!("answered ERROR({code})"));
+        let ended = stage.finish_alone(AT_ONCE)?;
+        ended.code(lab, 6)?;
+        ended.silent(lab)?;
+    }
+    Ok(())
+}
+
+const C5_11: Case = Case {
+    id: "C5-11",
+    title: "8 clients that lose the server do not return together",
+    does: "8 clients at the default settings: closes their first \
+           connections all together, when the 8 requests are there, and \
+           later ones as soon as the request has come. Expects at least 5 \
+           attempts of each, and that the 3rd or the 4th waits of the 8 \
+           are spread over more than 60 ms.",
+    steps: from(5),
+    rule: (5, 5),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "When a server comes back, all clients that lost it are there at \
+          once, and then again together after each wait. The load that \
+          stopped it stops it again. A random wait spreads them.",
+    hint: Hint {
+        meaning: "All clients wait equally long: there is no randomness in \
+                  the wait.",
+        look: "how the length of a wait is chosen",
+    },
+    proof: Proof::Defects(&["no-jitter"]),
+    script: c5_11,
+};
+
+const CLIENTS: usize = 8;
+
+/// With randomness the waits differ by 300 ms and more, without it by 7.
+const SPREAD: Duration = Duration::from_millis(60);
+
+pub fn c5_11(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let texts: [String; CLIENTS] = words(lab);
+    for text in &texts {
+        stage.start(&[text])?;
+    }
+    let (mut dropped, mut waits) = ([None; CLIENTS], vec![vec![]; CLIENTS]);
+    // All of them are there before the first connection is dropped.
+    let mut held: Vec<(usize, TcpStream)> = Vec::new();
+    while waits.iter().any(|waits| waits.len() < 4) {
+        let limit = START.min(lab.left());
+        let Some(stream) = stage.accept_within(limit) else {
+            return too_few(lab);
+        };
+        let came = Instant::now();
+        let who = which(lab, stream, &texts)?;
+        if let Some(dropped) = dropped[who.0] {
+            waits[who.0].push(came - dropped);
+        }
+        held.push(who);
+        if held.len() == CLIENTS && dropped.iter().all(Option::is_none) {
+            lab.open_window(); // their start does not count
+        }
+        if held.len() == CLIENTS || dropped.iter().all(Option::is_some) {
+            lab.note("dropped");
+            for (i, stream) in held.drain(..) {
+                drop(stream);
+                dropped[i] = Some(Instant::now());
+            }
+        }
+    }
+    is_spread(lab, &waits)
+}
+
+/// Whose connection is it? Their texts differ.
+fn which(
+    lab: &Lab,
+    stream: TcpStream,
+    texts: &[String],
+) -> Check<(usize, TcpStream)> {
+    let mut peer = Peer::new(lab, stream, "");
+    let want = lab.request(texts[0].as_bytes());
+    let got = peer.read(want.len(), lab.until(AT_ONCE * 3));
+    let is_of = |text: &String| lab.request(text.as_bytes()) == got.bytes;
+    match texts.iter().position(is_of) {
+        Some(who) => Ok((who, peer.stream)),
+        None => {
+            let mut failure = peer.mismatch(&want, &got, AT_ONCE * 3);
+            failure.by_time = got.end == End::Open;
+            Err(failure.into())
+        }
+    }
+}
+
+fn too_few(lab: &Lab) -> Check {
+    let mut failure = lab.fail("5 attempts of each of 8 clients", "fewer");
+    failure.by_time = true;
+    failure.is_sure = true;
+    failure.meaning = "Some client gave up before its fifth attempt.".into();
+    Err(failure.into())
+}
+
+fn is_spread(lab: &Lab, waits: &[Vec<Duration>]) -> Check {
+    let spread = |k: usize| {
+        let waits = waits.iter().map(|waits| waits[k]);
+        waits.clone().max().unwrap_or_default()
+            - waits.min().unwrap_or_default()
+    };
+    if spread(2) > SPREAD || spread(3) > SPREAD {
+        return Ok(());
+    }
+    let expected = "their 3rd or 4th waits differ by more than 60 ms";
+    let actual = "all came back within 60 ms of each other, twice";
+    let mut failure = lab.fail(expected, actual);
+    failure.is_sure = true; // lateness would spread them
+    failure.printed.clear(); // of the last one of eight: no news
+    Err(failure.into())
+}
+
+const C5_12: Case = Case {
+    id: "C5-12",
+    title: "unknown once, refused since then: exit code 4",
+    does: "TCP_ATTEMPTS=3, waits of at most 40 ms. Reads the first request \
+           and closes the connection; from then on nobody listens. Expects \
+           exit code 4 within 3 s, and nothing on stdout.",
+    steps: from(5),
+    rule: (5, 8),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux, Tag::ExitCodes],
+    why: "The first attempt was sent, and nobody knows what became of it. \
+          That later ones were refused does not undo it. A caller that \
+          gets a 3 may ask another server, and the request is executed \
+          twice.",
+    hint: Hint {
+        meaning: "Your client judges by its last attempt, and forgets that \
+                  an earlier one may have been executed.",
+        look: "what you remember of an attempt when the next one begins",
+    },
+    proof: Proof::Defects(&["judges-by-last"]),
+    script: c5_12,
+};
+
+fn c5_12(lab: &Lab) -> Check {
+    quick(lab, 3);
+    let (_port, listener) = kept_port()?;
+    let stage = Stage::on(lab, listener)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    let client = stage.first(&text)?;
+    drop(stage); // before the client can come again
+    drop(client);
+    lab.note("dropped it; from now on nobody listens");
+    let ended = lab.finish_within(Duration::from_secs(3))?;
+    ended.code(lab, 4)?;
+    ended.silent(lab)
+}
+
+/// A listener, and a second socket that keeps its port when it is gone: then
+/// the port refuses, and nobody else can take it. Linux allows two sockets
+/// there while one of them does not listen (socket(7), SO_REUSEADDR).
+fn kept_port() -> Check<(Socket, TcpListener)> {
+    let made = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|s| {
+        s.set_reuse_address(true)?;
+        s.bind(&any_port().into())?;
+        let addr = s.local_addr()?.as_socket();
+        let listener = TcpListener::bind(addr.unwrap_or(any_port()))?;
+        Ok((s, listener)) // std sets the option, too
+    });
+    made.map_err(|error| no_port(&error))
+}
+
+const C5_13: Case = Case {
+    id: "C5-13",
+    title: "asks again when the server is too busy",
+    does: "TCP_ATTEMPTS=3, waits of at most 40 ms. Answers ERROR 6, then \
+           ERROR 8, then the reply, and expects its text on stdout and \
+           exit code 0. In a second run it answers ERROR 6, 8 and 8, and \
+           expects nothing on stdout and exit code 3. Each attempt, and \
+           each end, must come within 1 s.",
+    steps: from(5),
+    rule: (5, 6),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
+    why: "ERROR 6 says two things: not executed, and come back later. So \
+          the client may ask again, after its wait. If the server stays \
+          busy, the outcome is known all the same: exit code 3.",
+    hint: Hint {
+        meaning: "After ERROR 6 or 8 a client may ask again; they say for \
+                  certain that nothing was executed.",
+        look: "the table of error codes: which may be retried?",
+    },
+    proof: Proof::Defects(&["gives-up-when-busy", "busy-is-unknown"]),
+    script: c5_13,
+};
+
+fn c5_13(lab: &Lab) -> Check {
+    quick(lab, 3);
+    for busy in [2, 3] {
+        let stage = Stage::open(lab)?;
+        let [text] = words(lab);
+        stage.start(&[&text])?;
+        let mut client = stage.first(&text)?;
+        for attempt in 1..=3 {
+            if attempt > 1 {
+                client = stage.next(&text, AT_ONCE)?;
+            }
+            if attempt > busy {
+                client.send_anyway(&reply_to(lab, &text));
+                lab.note("answered");
+                break;
+            }
+            let code = if attempt == 1 { 6 } else { 8 };
+            client.send_anyway(&frame(ERROR, &[code, b'n', b'o']));
+            client.fin();
+            lab.note(format!("answered ERROR({code})"));
+        }
+        let ended = stage.finish_alone(AT_ONCE)?;
+        ended.code(lab, if busy < 3 { 0 } else { 3 })?;
+        match busy < 3 {
+            true => ended.printed_lines(lab, &[&text])?,
+            false => ended.silent(lab)?,
+        }
+    }
+    Ok(())
+}
+
+/// All of them.
+pub const CASES: &[Case] = &[C5_01, C5_04, C5_05, C5_06, C5_11, C5_12, C5_13];

@@ -1,0 +1,390 @@
+//! S2: every byte comes back.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::thread;
+use std::time::Duration;
+
+use crate::case::{Case, Proof};
+use crate::diagnosis::evidence::{End, Got};
+use crate::diagnosis::{cause_framed, show};
+use crate::harness::lab::{CASE, Lab, PATIENCE};
+use crate::harness::peer::Peer;
+use crate::harness::resources::{nothing_left, stays_calm};
+use crate::harness::visit::{visit, write_until_stalled};
+use crate::program::proc;
+use crate::steps::from;
+use crate::traits::{Hint, Tag};
+use crate::verdict::Check;
+use crate::wire;
+
+const S2_01: Case = Case {
+    id: "S2-01",
+    title: "answers without waiting for a newline or the end",
+    does: "Sends 2 letters, with no newline and no FIN. Expects them back \
+           within 3 s, nothing else in the 30 ms before and after, and a \
+           connection that stays open.",
+    steps: from(2),
+    rule: (2, 1),
+    tags: &[Tag::Basic],
+    why: "TCP knows no lines and no messages. A server that waits for a \
+          newline waits for something that the other side never promised \
+          to send.",
+    hint: Hint {
+        meaning: "Your server waits for more: for a newline, for EOF, or \
+                  for a full buffer.",
+        look: "what your read waits for before it returns",
+    },
+    proof: Proof::Defects(&[
+        "waits-for-newline",
+        "waits-for-eof",
+        "adds-newline",
+    ]),
+    script: s2_01,
+};
+
+fn s2_01(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.expect_nothing("before a request")?;
+    client.exchange(lab.word(2).as_bytes())?;
+    client.expect_nothing("after the answer")
+}
+
+const S2_02: Case = Case {
+    id: "S2-02",
+    title: "returns each byte value unchanged",
+    does: "Sends all 256 byte values 8 times, then a zero byte, space, \
+           tab, CR and LF: 2 053 bytes in all, then FIN. Expects the same \
+           bytes, then FIN, within 3 s. On a second connection it sends a \
+           zero byte, a space, a newline, and ` x` with a zero byte, each \
+           as a message of its own, and expects each back.",
+    steps: from(2),
+    rule: (2, 1),
+    tags: &[Tag::Closing],
+    why: "Text survives many mistakes that other bytes do not: decoding, \
+          trimming, a zero byte taken for the end. A picture or a \
+          compressed file has all 256 values in it.",
+    hint: Hint {
+        meaning: "Your server closed before it had sent back what it owed.",
+        look: "what happens at EOF: is anything still owed?",
+    },
+    proof: Proof::Defects(&[
+        "decodes-utf8",
+        "stops-at-zero-byte",
+        "strips-space",
+        "buffer-of-1024",
+        "drops-at-eof",
+    ]),
+    script: s2_02,
+};
+
+fn s2_02(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let turn = lab.below(256) as u8;
+    let mut all: Vec<u8> =
+        (0..8 * 256).map(|i| turn.wrapping_add(i as u8)).collect();
+    all.extend_from_slice(b"\0 \t\r\n");
+    client.say(&all)?;
+    client.fin();
+    client.expect_all(&lab.answer(&all))?;
+    lab.hint(
+        "A message of a zero byte or of white space is a message, too; here \
+         it was taken for nothing, or stripped.",
+        "what happens between your read and your write",
+    );
+    let mut client = lab.connect(addr)?;
+    for piece in [&b"\0"[..], b" ", b"\n", b" x\0"] {
+        client.exchange(piece)?;
+    }
+    Ok(())
+}
+
+const S2_03: Case = Case {
+    id: "S2-03",
+    title: "loses nothing of 16 MB, even with a slow reader",
+    does: "Sends 16 000 000 random bytes: at first without reading, until \
+           nothing has moved for 300 ms; then it reads while it sends the \
+           rest and FIN. Expects each byte back, in order, then FIN; and that \
+           never more than 3 s pass in which nothing comes. From step 4 on in \
+           payloads of 60 000 bytes.",
+    steps: from(2),
+    rule: (2, 1),
+    tags: &[],
+    why: "A write may take fewer bytes than it was given; small tests never \
+          show it. Here the client sends and does not read until nothing moves \
+          any more. By then all buffers are full: a write of the server waits, \
+          or takes only a part. After that the client reads, and compares each \
+          byte.",
+    hint: Hint {
+        meaning: "A write took only a part of the bytes, and the rest was \
+                  forgotten.",
+        look: "what your write returns, and what you do with it",
+    },
+    proof: Proof::Defects(&["forgets-partial-write"]),
+    script: s2_03,
+};
+
+const TOTAL: usize = 16_000_000;
+
+fn s2_03(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let (requests, want) = traffic(lab);
+    let mut client = lab.connect(addr)?;
+    client.sends(&requests);
+    let sent = write_until_stalled(&mut client.stream, &requests);
+    lab.note("sent until nothing moved");
+    let rest = requests[sent..].to_vec();
+    let got = thread::scope(|scope| {
+        if let Ok(mut writer) = client.stream.try_clone() {
+            let _ = writer.set_write_timeout(Some(CASE));
+            scope.spawn(move || {
+                let _ = writer.write_all(&rest);
+                let _ = writer.shutdown(Shutdown::Write);
+            });
+        }
+        let got = client.read_while_moving(want.len() + 1, PATIENCE);
+        let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
+        got
+    });
+    lab.note("sent the rest and read all");
+    compare(&client, &want, &got)
+}
+
+/// What is sent, and what must come back.
+fn traffic(lab: &Lab) -> (Vec<u8>, Vec<u8>) {
+    let data = lab.bytes(TOTAL);
+    if !lab.is_framed() {
+        return (data.clone(), data);
+    }
+    let messages = data.chunks(60_000);
+    let requests = messages.clone().flat_map(wire::echo).collect();
+    (requests, messages.flat_map(wire::reply).collect())
+}
+
+fn compare(client: &Peer, want: &[u8], got: &Got) -> Check {
+    let differs = show::first_difference(want, &got.bytes);
+    let Some(at) = differs else {
+        return match got.end {
+            End::Fin => Ok(()),
+            end => Err(client.fail("FIN after it", end.text()).into()),
+        };
+    };
+    // Where exactly depends on how full the buffers were.
+    let is_short = at == got.bytes.len();
+    let actual = match (is_short, at < 4096) {
+        (true, _) => format!("only a part came, then {}", got.end.text()),
+        (false, true) => format!("byte {} differs", show::number(at)),
+        (false, false) => "the beginning is right, then bytes differ".into(),
+    };
+    let mut failure = client.fail("each byte, in order, and FIN", &actual);
+    failure.by_time = is_short && got.end == End::Open;
+    if let Some((meaning, look)) = meaning_of(client.lab, want, got, at) {
+        failure.meaning = meaning;
+        failure.look = look.unwrap_or(&failure.look).to_owned();
+    }
+    Err(failure.into())
+}
+
+/// Does what came go on, a while later, as it should have here? Then a part is
+/// missing in the middle. (Random bytes: eight of them are nowhere twice.)
+fn is_gap(want: &[u8], got: &[u8]) -> bool {
+    got.first_chunk::<8>()
+        .is_some_and(|next| want.windows(8).any(|window| window == next))
+}
+
+/// A better explanation than that a write took only a part, if there is one.
+fn meaning_of(
+    lab: &Lab,
+    want: &[u8],
+    got: &Got,
+    at: usize,
+) -> Option<(String, Option<&'static str>)> {
+    let rest = &got.bytes[at..];
+    let found = cause_framed::text_as_length(rest);
+    if let Some((meaning, look)) = found.filter(|_| lab.is_framed()) {
+        return Some((meaning, Some(look)));
+    }
+    if rest.is_empty() && got.end == End::Open && at > 0 {
+        let meaning = "It stopped in the middle: does it wait for us to read \
+                       while we wait for it to read?";
+        return Some((meaning.into(), None));
+    }
+    let is_other = !rest.is_empty() && !is_gap(&want[at..], rest);
+    is_other.then(|| {
+        let meaning = "What came back is not what was sent, and more is \
+                       wrong than that a part is missing.";
+        let look = "what happens between your read and your write";
+        (meaning.into(), Some(look))
+    })
+}
+
+const S2_04: Case = Case {
+    id: "S2-04",
+    title: "ends when the client ends at once",
+    does: "Connects and sends nothing but FIN. Expects no byte, and FIN \
+           within 3 s.",
+    steps: from(2),
+    rule: (2, 2),
+    tags: &[],
+    why: "A read that returns 0 bytes means that the client has ended its \
+          direction. It is not an error, and not an empty message. The \
+          server owes nothing, so it ends its own direction.",
+    hint: Hint {
+        meaning: "Your server does not notice EOF, or does not close after \
+                  it.",
+        look: "what you do when read returns 0 bytes",
+    },
+    proof: Proof::Defects(&["never-closes-at-eof"]),
+    script: s2_04,
+};
+
+fn s2_04(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.fin();
+    client.expect_all(b"")
+}
+
+const S2_05: Case = Case {
+    id: "S2-05",
+    title: "answers each piece as it arrives",
+    does: "Sends s, l, o, w as four messages of 1 byte, each 10 ms after \
+           the answer to the one before; then `quit`, `exit`, `bye` and \
+           newlines, which mean nothing here; then 6 letters, then FIN. \
+           Expects each answer within 3 s, and FIN after the last one.",
+    steps: from(2),
+    rule: (2, 1),
+    tags: &[Tag::Closing],
+    why: "People type slowly, and networks deliver in pieces. A server \
+          that answers only once, or only when enough has come, passes a \
+          test that sends everything in one write, and fails everywhere \
+          else.",
+    hint: Hint {
+        meaning: "Your server answered once and then no more, or it waits \
+                  until enough has come.",
+        look: "the loop around read and write",
+    },
+    proof: Proof::Defects(&["answers-once", "one-behind"]),
+    script: s2_05,
+};
+
+fn s2_05(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    for byte in b"slow" {
+        client.exchange(&[*byte])?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    for command in ["quit", "exit", "bye\n", "\n"] {
+        client.exchange(command.as_bytes())?; // no word is special
+    }
+    let word = lab.word(6);
+    client.exchange(word.as_bytes())?;
+    client.fin();
+    client.expect_all(b"")
+}
+
+const S2_06: Case = Case {
+    id: "S2-06",
+    title: "does not spin after the client's end",
+    does: "Exchanges `hi`, sends FIN and keeps its socket. Expects that \
+           the server then uses less than 15 % of a core (75 ms in 0.5 s). \
+           It is measured up to three times; one good result is enough.",
+    steps: from(2),
+    rule: (2, 2),
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::PlainStart],
+    why: "At EOF a read returns at once, and so does the next one, and the \
+          next. A loop that goes on reading takes a whole processor core \
+          for each client that has left. No error is reported; the machine \
+          only gets slow.",
+    hint: Hint {
+        meaning: "Your server reads at the end of the stream again and \
+                  again.",
+        look: "what you do when read returns 0 bytes",
+    },
+    proof: Proof::Defects(&["spins-at-eof"]),
+    script: s2_06,
+};
+
+fn s2_06(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.exchange(b"hi")?;
+    client.fin();
+    stays_calm(lab, "less than 15 % of a core for a client that has ended")
+}
+
+const S2_07: Case = Case {
+    id: "S2-07",
+    title: "lives on when a client resets in the middle",
+    does: "Five clients, one after another: each exchanges 5 letters, \
+           sends a message of 50 000 bytes without its last 7, and resets \
+           (RST). Expects that the server still runs; the next client must \
+           get its 9 letters back, and FIN when it has sent FIN, within 3 \
+           s each.",
+    steps: from(2),
+    rule: (2, 3),
+    tags: &[Tag::Hostile, Tag::PlainStart, Tag::Closing],
+    why: "Clients crash, or give up in the middle. A write to a client \
+          that is gone fails; in some languages it sends the program a \
+          signal that ends it. The next client must not notice.",
+    hint: Hint {
+        meaning: "The reset of one client ended the server, or blocked it.",
+        look: "where an error of read or write goes",
+    },
+    proof: Proof::Defects(&["dies-on-reset-in-echo"]),
+    script: s2_07,
+};
+
+fn s2_07(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    for _ in 0..5 {
+        let mut client = lab.connect(addr)?;
+        client.exchange(lab.word(5).as_bytes())?;
+        let half = lab.request(&[b'x'; 50_000]);
+        client.send_anyway(&half[..half.len() - 7]);
+        client.reset();
+        lab.lives_on()?;
+    }
+    let mut next = lab.connect(addr)?;
+    next.exchange(lab.word(9).as_bytes())?;
+    next.fin();
+    next.expect_all(b"")
+}
+
+const S2_08: Case = Case {
+    id: "S2-08",
+    title: "1000 short connections leave nothing open",
+    does: "1000 clients, one after another: each sends a number of 1 to 3 \
+           digits, reads the answer, and sends FIN. Expects each answer \
+           and FIN within 3 s, and at the end at most 5 more open \
+           descriptors than before.",
+    steps: from(2),
+    rule: (2, 2),
+    tags: &[Tag::Linux, Tag::Starts, Tag::PlainStart],
+    why: "Each connection costs a descriptor, and a process often may have \
+          no more than 1024. A server that now and then forgets to close \
+          one works all day and fails at night.",
+    hint: Hint {
+        meaning: "Descriptors stay open after their clients have gone.",
+        look: "each way out of the code for a connection: does it close?",
+    },
+    proof: Proof::Defects(&["leaks-descriptors"]),
+    script: s2_08,
+};
+
+fn s2_08(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    visit(lab, addr, "warm")?;
+    let before = proc::descriptors(&lab.pids());
+    for i in 0..1000 {
+        visit(lab, addr, &i.to_string())?;
+    }
+    nothing_left(lab, before)
+}
+
+/// All of them.
+pub const CASES: &[Case] =
+    &[S2_01, S2_02, S2_03, S2_04, S2_05, S2_06, S2_07, S2_08];

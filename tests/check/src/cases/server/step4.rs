@@ -1,0 +1,328 @@
+//! S4: frames, as an honest client sends them.
+
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use crate::case::{Case, Proof};
+use crate::harness::lab::{BULK, Lab, PATIENCE};
+use crate::steps::from;
+use crate::traits::{Hint, Tag};
+use crate::verdict::Check;
+use crate::wire::{echo, reply};
+
+const PARSER: Hint = Hint {
+    meaning: "Your server takes one read for one message.",
+    look: "what you do when a read brings half a frame, or more than one",
+};
+
+const S4_01: Case = Case {
+    id: "S4-01",
+    title: "answers an ECHO",
+    does: "Sends an ECHO of 5 letters (N = 6) and, after its reply, one of \
+           7 (N = 8). Expects each reply within 3 s, nothing else in the \
+           30 ms before and after, and a connection that stays open.",
+    steps: from(4),
+    rule: (4, 1),
+    tags: &[Tag::Basic],
+    why: "A frame is four bytes of length, most significant first, one \
+          byte of kind, then the payload. The length counts the kind and \
+          the payload, but not itself. Every other reading looks just as \
+          natural, but no other program understands it.",
+    hint: Hint {
+        meaning: "Your server waits for more bytes. In little endian a \
+                  length of 6 reads as 100 663 296. And N counts the kind, \
+                  so only N - 1 bytes of payload follow.",
+        look: "how you read the 4 bytes of the length",
+    },
+    proof: Proof::Defects(&[
+        "little-endian",
+        "length-counts-itself",
+        "length-forgets-kind",
+        "reply-without-header",
+        "reply-kind-of-request",
+        "reply-without-kind",
+    ]),
+    script: s4_01,
+};
+
+fn s4_01(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.expect_nothing("before a request")?;
+    client.exchange(lab.word(5).as_bytes())?;
+    client.exchange(lab.word(7).as_bytes())?;
+    client.expect_nothing("after the answers")
+}
+
+const S4_02: Case = Case {
+    id: "S4-02",
+    title: "answers an empty ECHO",
+    does: "Sends `00 00 00 01 01`. Expects `00 00 00 01 81` within 3 s, \
+           and then the reply to an ECHO of 3 letters.",
+    steps: from(4),
+    rule: (4, 2),
+    tags: &[],
+    why: "N = 1 is a frame: a kind and nothing else. A payload of 0 bytes \
+          is easily taken for the end of the stream, or for no message.",
+    hint: Hint {
+        meaning: "A payload of 0 bytes was taken for no message at all.",
+        look: "the smallest frame: N = 1, no payload",
+    },
+    proof: Proof::Defects(&["ignores-empty"]),
+    script: s4_02,
+};
+
+fn s4_02(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.exchange(b"")?;
+    client.exchange(lab.word(3).as_bytes())
+}
+
+const S4_03: Case = Case {
+    id: "S4-03",
+    title: "takes the largest frame: N = 65 536",
+    does: "Sends an ECHO of 65 535 random bytes (N = 65 536). Expects the \
+           whole reply within 3 s, and then the reply to an ECHO of 3 \
+           letters.",
+    steps: from(4),
+    rule: (4, 2),
+    tags: &[],
+    why: "A limit is a number, and the number itself is still allowed. An \
+          honest client that uses all it is given must not be refused.",
+    hint: Hint {
+        meaning: "The largest legal frame was refused or cut.",
+        look: "the comparison with the limit: < or <=? N or payload?",
+    },
+    proof: Proof::Defects(&["limit-one-too-small"]),
+    script: s4_03,
+};
+
+fn s4_03(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.exchange(&lab.bytes(65_535))?;
+    client.exchange(lab.word(3).as_bytes())
+}
+
+const S4_08: Case = Case {
+    id: "S4-08",
+    title: "takes a frame one byte at a time",
+    does: "Sends an ECHO of 8 letters: 13 bytes, each in a write of its \
+           own, 3 ms apart. Expects the reply within 3 s.",
+    steps: from(4),
+    rule: (4, 1),
+    tags: &[Tag::Slices],
+    why: "The network may slice a message anywhere, also inside the \
+          length. On your own machine it almost never does; on a slow line \
+          it does so all the time.",
+    hint: PARSER,
+    proof: Proof::Defects(&["read-is-message"]),
+    script: s4_08,
+};
+
+fn s4_08(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let word = lab.word(8);
+    let bytes = echo(word.as_bytes());
+    for byte in &bytes {
+        client.send(&[*byte])?;
+        thread::sleep(Duration::from_millis(3)); // a packet of its own
+    }
+    client.sends(&bytes);
+    client.hear(word.as_bytes())
+}
+
+const S4_09: Case = Case {
+    id: "S4-09",
+    title: "answers 100 frames that come in one write",
+    does: "Sends 100 ECHOs of 1 to 9 letters in one write. Expects 100 \
+           replies in the same order within 3 s.",
+    steps: from(4),
+    rule: (4, 1),
+    tags: &[Tag::Slices],
+    why: "What was sent in many writes may arrive in one read. A server \
+          that looks at the first frame of each read and drops the rest \
+          loses messages exactly when there is much to do.",
+    hint: PARSER,
+    proof: Proof::Defects(&["first-frame-only", "reorders"]),
+    script: s4_09,
+};
+
+fn s4_09(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let words: Vec<String> = (0..100).map(|i| lab.word(1 + i % 9)).collect();
+    let mut client = lab.connect(addr)?;
+    client.send(&join(&words, echo))?;
+    client.expect(&join(&words, reply), PATIENCE)
+}
+
+fn join(words: &[String], make: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    words.iter().flat_map(|word| make(word.as_bytes())).collect()
+}
+
+const S4_10: Case = Case {
+    id: "S4-10",
+    title: "takes a frame and a part of the next",
+    does: "Sends in one write an ECHO of 5 letters and the first 7 bytes \
+           of another one, and the other 7 bytes 50 ms after the first \
+           reply. Expects each reply within 3 s.",
+    steps: from(4),
+    rule: (4, 1),
+    tags: &[Tag::Slices],
+    why: "The end of a read has nothing to do with the end of a frame. The \
+          first frame is answered at once; the seven bytes behind it \
+          belong to the next one.",
+    hint: PARSER,
+    proof: Proof::Defects(&["drops-tail"]),
+    script: s4_10,
+};
+
+fn s4_10(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let (first, second) = (lab.word(5), lab.word(9));
+    let bytes = join(&[first.clone(), second.clone()], echo);
+    let (early, late) = bytes.split_at(10 + 7);
+    client.send(early)?;
+    client.hear(first.as_bytes())?;
+    thread::sleep(Duration::from_millis(50));
+    client.send(late)?;
+    client.hear(second.as_bytes())
+}
+
+const S4_11: Case = Case {
+    id: "S4-11",
+    title: "does not answer a frame that was cut",
+    does: "Six times, on a new connection: sends in one write a whole ECHO \
+           and the first 1, 2, 3, 4, 5 or 8 bytes of another one, then \
+           FIN. Expects the reply to the whole one, nothing else, then \
+           FIN, within 3 s.",
+    steps: from(4),
+    rule: (4, 5),
+    tags: &[Tag::Hostile, Tag::Closing],
+    why: "The client ends inside a frame. What is there is not a message, \
+          however much it looks like one: half a number is not a smaller \
+          number. The whole frames before it are answered.",
+    hint: Hint {
+        meaning: "The piece at the end was answered, or the whole frame \
+                  before it was not.",
+        look: "what you do at EOF with bytes that are left",
+    },
+    proof: Proof::Defects(&["answers-cut-frame"]),
+    script: s4_11,
+};
+
+fn s4_11(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let whole = lab.word(5);
+    for cut in [1, 2, 3, 4, 5, 8] {
+        let mut client = lab.connect(addr)?;
+        let piece = &echo(b"never answered")[..cut];
+        client.send(&[&echo(whole.as_bytes()), piece].concat())?;
+        client.fin();
+        client.expect_all(&reply(whole.as_bytes()))?;
+    }
+    Ok(())
+}
+
+const S4_14: Case = Case {
+    id: "S4-14",
+    title: "answers 60 random frames in random slices",
+    does: "Sends 60 ECHOs of random bytes, six of them shorter than 60 000 \
+           bytes, the others shorter than 300, in slices of 1 to 4096 \
+           bytes, 0.5 ms apart. Expects all 60 replies in order within 10 \
+           s.",
+    steps: from(4),
+    rule: (4, 1),
+    tags: &[Tag::Slices],
+    why: "Sizes and slices are random, drawn from the seed. A test by hand \
+          tries a few ways to slice a stream; a network sooner or later \
+          tries them all.",
+    hint: PARSER,
+    proof: Proof::Without(
+        "it tries at random what S4-08, S4-09 and S4-10 try one by one, and \
+         fails of the same defects",
+    ),
+    script: s4_14,
+};
+
+fn s4_14(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let messages: Vec<Vec<u8>> = (0..60)
+        .map(|i| lab.bytes(lab.below(if i % 10 == 0 { 60_000 } else { 300 })))
+        .collect();
+    let bytes: Vec<u8> = messages.iter().flat_map(|m| echo(m)).collect();
+    let want: Vec<u8> = messages.iter().flat_map(|m| reply(m)).collect();
+    let slices = slices(lab, &bytes);
+    let mut client = lab.connect(addr)?;
+    client.sends(&bytes);
+    thread::scope(|scope| {
+        if let Ok(mut writer) = client.stream.try_clone() {
+            scope.spawn(move || {
+                for slice in slices {
+                    if writer.write_all(slice).is_err() {
+                        return;
+                    }
+                    thread::sleep(Duration::from_micros(500));
+                }
+            });
+        }
+        client.expect(&want, BULK)
+    })
+}
+
+/// Slices of 1 to 4096 bytes.
+fn slices<'a>(lab: &Lab, mut bytes: &'a [u8]) -> Vec<&'a [u8]> {
+    let mut slices = Vec::new();
+    while !bytes.is_empty() {
+        let most = if lab.below(2) == 0 { 8 } else { 4096 };
+        let (slice, rest) =
+            bytes.split_at(bytes.len().min(1 + lab.below(most)));
+        slices.push(slice);
+        bytes = rest;
+    }
+    slices
+}
+
+const S4_15: Case = Case {
+    id: "S4-15",
+    title: "answers 50 requests although the client has ended",
+    does: "Sends 50 ECHOs of 6 letters in one write, then FIN; on a \
+           second connection 5 000 empty ECHOs, then FIN. Expects all \
+           replies in order, then FIN, within 3 s.",
+    steps: from(4),
+    rule: (4, 6),
+    tags: &[Tag::Closing],
+    why: "A client may send all it wants, end its direction, and then \
+          read. Its FIN means \"I have nothing more to ask\", and not \"I \
+          do not want your answers\".",
+    hint: Hint {
+        meaning: "At the client's FIN your server closed, and dropped the \
+                  replies that it still owed.",
+        look: "what happens at EOF: is anything still owed?",
+    },
+    proof: Proof::Defects(&["drops-at-half-close"]),
+    script: s4_15,
+};
+
+fn s4_15(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let words: Vec<String> = (0..50).map(|_| lab.word(6)).collect();
+    let mut client = lab.connect(addr)?;
+    client.send(&join(&words, echo))?;
+    client.fin();
+    client.expect_all(&join(&words, reply))?;
+    // And a crowd of the smallest ones: who calls itself for each is too deep.
+    let empty = vec![String::new(); 5000];
+    let mut client = lab.connect(addr)?;
+    client.send(&join(&empty, echo))?;
+    client.fin();
+    client.expect_all(&join(&empty, reply))
+}
+
+/// All of them.
+pub const CASES: &[Case] =
+    &[S4_01, S4_02, S4_03, S4_08, S4_09, S4_10, S4_11, S4_14, S4_15];

@@ -1,0 +1,467 @@
+//! S4: what no honest client sends.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::case::{Case, Proof};
+use crate::diagnosis::fatal::reset_after;
+use crate::harness::lab::{AT_ONCE, Lab};
+use crate::harness::visit::served;
+use crate::steps::from;
+use crate::traits::{Hint, Tag};
+use crate::verdict::{Check, Failure, Stop};
+use crate::wire::{ECHO_REPLY, ERROR, echo, frame};
+
+const BELIEVES: Hint = Hint {
+    meaning: "Your server believed the length, and waits for bytes that will \
+              never come.",
+    look: "the line after you read the 4 length bytes: is N checked before it \
+           is used?",
+};
+
+const STREAM: Hint = Hint {
+    meaning: "An unknown kind is no reason to end: the frame was whole, and \
+              the next one begins right after it.",
+    look: "what you do with a kind that you do not know",
+};
+
+/// Sends `bytes`, which must be refused; then a new client must be served.
+fn refuse(lab: &Lab, bytes: &[u8], code: u8) -> Check {
+    let addr = lab.server()?;
+    refused(lab, addr, bytes, code)?;
+    served(lab, addr)
+}
+
+fn refused(lab: &Lab, addr: SocketAddr, bytes: &[u8], code: u8) -> Check {
+    let mut client = lab.connect(addr)?;
+    let start = Instant::now();
+    client.send_anyway(bytes);
+    client.expect_fatal(code, start, AT_ONCE)
+}
+
+const S4_04: Case = Case {
+    id: "S4-04",
+    title: "refuses a frame that is one byte too large",
+    does: "Sends an ECHO of 65 536 bytes (N = 65 537), all of it. Expects \
+           ERROR 1 within 1 s, then FIN, and that a new client is \
+           answered.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Hostile],
+    why: "65 537 is the first length that is too large. A limit that is \
+          off by one is found by anyone who looks for it, and the buffer \
+          behind it is then one byte too small.",
+    hint: Hint {
+        meaning: "The limit is off by one, or it counts the payload only.",
+        look: "the comparison with the limit: N may be at most 65 536",
+    },
+    proof: Proof::Defects(&["limit-one-too-large", "stays-open-after-error"]),
+    script: s4_04,
+};
+
+fn s4_04(lab: &Lab) -> Check {
+    refuse(lab, &echo(&lab.bytes(65_536)), 1)
+}
+
+const S4_05: Case = Case {
+    id: "S4-05",
+    title: "refuses a length of 4 294 967 295 at once",
+    does: "Sends `ff ff ff ff` and nothing more. Expects ERROR 1 within 1 \
+           s, then FIN, and that a new client is answered.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Hostile],
+    why: "Four bytes cost the sender nothing. A server that believes them \
+          sets memory aside, or waits for 4 GB; a few such clients are \
+          enough to stop it. All that is needed to refuse is there with \
+          the fourth byte.",
+    hint: Hint {
+        meaning: "Your server believed the length, and waits for 4 GB that \
+                  will never come.",
+        look: BELIEVES.look,
+    },
+    proof: Proof::Defects(&[
+        "believes-length",
+        "limit-checked-late",
+        "closes-silently",
+    ]),
+    script: s4_05,
+};
+
+fn s4_05(lab: &Lab) -> Check {
+    refuse(lab, &[0xff; 4], 1)
+}
+
+const S4_06: Case = Case {
+    id: "S4-06",
+    title: "refuses a length that looks negative: 80 00 00 00",
+    does: "Sends `80 00 00 00` and nothing more. Expects ERROR 1 within 1 \
+           s, then FIN, and that a new client is answered.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Hostile],
+    why: "80 00 00 00 is the smallest number of a signed 32-bit type. It \
+          is less than any limit, so a comparison with the limit lets it \
+          through. Many a program has crashed on what it did with such a \
+          length next.",
+    hint: Hint {
+        meaning: "In a signed type this length is negative, and so below \
+                  the limit.",
+        look: "the type in which your program keeps the length",
+    },
+    proof: Proof::Defects(&["signed-length"]),
+    script: s4_06,
+};
+
+fn s4_06(lab: &Lab) -> Check {
+    refuse(lab, &[0x80, 0, 0, 0], 1)
+}
+
+const S4_07: Case = Case {
+    id: "S4-07",
+    title: "refuses a length of 0",
+    does: "Sends `00 00 00 00` and nothing more. Expects ERROR 2 within 1 \
+           s, then FIN, and that a new client is answered.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Hostile],
+    why: "Each frame has a kind, so N = 0 is no frame. A server that looks \
+          for a kind all the same takes a byte of the next frame, or reads \
+          outside of an array. One that skips such frames can be kept busy \
+          for ever.",
+    hint: Hint {
+        meaning: "N = 0 was taken for an empty message.",
+        look: "the check of the length: which values does it let through?",
+    },
+    proof: Proof::Defects(&["zero-ignored", "zero-aborts", "wrong-code"]),
+    script: s4_07,
+};
+
+fn s4_07(lab: &Lab) -> Check {
+    refuse(lab, &[0; 4], 2)
+}
+
+const S4_12: Case = Case {
+    id: "S4-12",
+    title: "refuses HTTP, TLS and plain text",
+    does: "Sends an HTTP request, the first 11 bytes of a TLS handshake, \
+           and `hello` with CR and LF, each on a connection of its own. \
+           Expects for each ERROR 1 within 1 s, then FIN, and at the end \
+           that a new client is answered.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Hostile],
+    why: "Whatever listens gets visitors: browsers, scanners, and people \
+          with a terminal. Their first four bytes, read as a length, are \
+          far too large. So such a visitor gets an error at once, and \
+          nobody waits.",
+    hint: BELIEVES,
+    proof: Proof::Defects(&["dies-on-bad-frame"]),
+    script: s4_12,
+};
+
+fn s4_12(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let word = lab.word(6);
+    let http = format!("GET /{word} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    for bytes in [http.as_bytes(), tls, b"hello\r\n"] {
+        refused(lab, addr, bytes, 1)?;
+    }
+    served(lab, addr)
+}
+
+const S4_13: Case = Case {
+    id: "S4-13",
+    title: "answers an unknown kind with ERROR 3, and goes on",
+    does: "Sends a frame of kind 55 (hex) with a payload of 10 bytes, and \
+           after the answer an ECHO of 5 letters on the same connection. \
+           On a second connection: kinds 00, 06, 80 and ff without a \
+           payload, one of 65 535 bytes, one between two ECHOs in the \
+           same write, and 20 more. Expects each time ERROR 3, in its \
+           place among the replies, within 3 s.",
+    steps: from(4),
+    rule: (4, 4),
+    tags: &[],
+    why: "One day a newer client will use a kind that this server does not \
+          know. The client must learn that, and be able to go on: the \
+          length was right, so the next frame is where it should be.",
+    hint: STREAM,
+    proof: Proof::Defects(&[
+        "unknown-kind-ends",
+        "unknown-kind-ignored",
+        "unknown-kind-desync",
+        "echoes-any-kind",
+        "errors-first",
+    ]),
+    script: s4_13,
+};
+
+fn s4_13(lab: &Lab) -> Check {
+    unknown_kind(lab, 0x55)?;
+    lab.own_hint();
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    for kind in [0x00, 0x06, 0x80, 0xff] {
+        client.send(&frame(kind, b""))?;
+        client.expect_error(3)?;
+    }
+    client.send(&frame(0x55, &[0; 65_535]))?;
+    client.expect_error(3)?;
+    lab.hint(
+        "Replies and ERRORs come in the order of the requests. Here one is \
+         missing, or out of order.",
+        "when a reply is written, and when an ERROR",
+    );
+    let (a, b) = (lab.word(4), lab.word(4));
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    client.send(&[echo(a), frame(0x55, b"?"), echo(b)].concat())?;
+    client.hear(a)?;
+    client.expect_error(3)?;
+    client.hear(b)?;
+    for _ in 0..20 {
+        client.send(&frame(0x55, b"again"))?;
+        client.expect_error(3)?;
+    }
+    client.exchange(b)
+}
+
+fn unknown_kind(lab: &Lab, kind: u8) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.send(&frame(kind, &[b"\x01", lab.word(9).as_bytes()].concat()))?;
+    lab.own_hint();
+    client.expect_error(3)?;
+    lab.hint(
+        "After the unknown kind, the next good frame was not answered.",
+        "the unknown frame has a payload: skip it, and go on",
+    );
+    client.exchange(lab.word(5).as_bytes())
+}
+
+const S4_16: Case = Case {
+    id: "S4-16",
+    title: "one client's mistake does not harm another",
+    does: "B exchanges an ECHO. A sends `ff ff ff ff` and must get ERROR \
+           1 within 1 s, then FIN. Expects that two more ECHOs of B, on \
+           its old connection, and two of a new client C are answered \
+           within 3 s.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Hostile, Tag::PlainStart, Tag::Closing],
+    why: "An error on one connection must end there. If it reaches the \
+          loop that all share, the worst client decides how long the \
+          others are served.",
+    hint: Hint {
+        meaning: "The fatal error of one client reached another one.",
+        look: "where the error of one connection goes",
+    },
+    proof: Proof::Defects(&["one-error-ends-all"]),
+    script: s4_16,
+};
+
+fn s4_16(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut good = lab.connect_as(addr, "B: ")?;
+    good.exchange(lab.word(6).as_bytes())?;
+    let mut bad = lab.connect_as(addr, "A: ")?;
+    let start = Instant::now();
+    bad.send_anyway(&[0xff; 4]);
+    bad.expect_fatal(1, start, AT_ONCE)?;
+    for _ in 0..2 {
+        good.exchange(lab.word(6).as_bytes())?;
+    }
+    let mut next = lab.connect_as(addr, "C: ")?;
+    for _ in 0..2 {
+        next.exchange(lab.word(6).as_bytes())?;
+    }
+    Ok(())
+}
+
+const S4_17: Case = Case {
+    id: "S4-17",
+    title: "does not read frames after a fatal error",
+    does: "Sends a frame of N = 65 539 whose payload is 5 958 small ECHOs, \
+           and on another connection `ff ff ff ff` with 100 of them behind \
+           it. Expects each time ERROR 1 within 1 s, then FIN, and nothing \
+           between them; at the end a new client must be answered.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Hostile],
+    why: "After a bad length nobody knows where the next frame begins. A \
+          server that goes on parsing lets the sender choose: the payload \
+          of the refused frame may look like a valid request.",
+    hint: Hint {
+        meaning: "Your server went on parsing after a fatal error.",
+        look: "what your read loop does after it has sent the ERROR",
+    },
+    proof: Proof::Defects(&["parses-after-fatal"]),
+    script: s4_17,
+};
+
+fn s4_17(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let hidden = echo(b"hidden");
+    // Twice: the limit plus one, and a length whose frame never gets whole.
+    let large = echo(&hidden.repeat(65_537 / hidden.len() + 1));
+    let endless = [&[0xff; 4], &hidden.repeat(100)[..]].concat();
+    refused(lab, addr, &large, 1)?;
+    refused(lab, addr, &endless, 1)?;
+    served(lab, addr)
+}
+
+const S4_18: Case = Case {
+    id: "S4-18",
+    title: "its ERROR arrives although 8 MB are on their way",
+    does: "Sends 8 000 000 bytes of `ff`, and begins to read after 300 ms. \
+           Expects ERROR 1 within 1 s of its start, then FIN (a reset is a \
+           warning), and that a new client is answered.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Hostile],
+    why: "Closing while bytes are unread sends a reset, and a reset throws \
+          away what the other side has not read yet: the ERROR, too. On \
+          one machine the ERROR often arrives all the same; over a real \
+          network it may not.",
+    hint: BELIEVES,
+    proof: Proof::Defects(&["resets-after-error"]),
+    script: s4_18,
+};
+
+fn s4_18(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    client.sends_many(&[0xff; 64], 8_000_000);
+    let start = Instant::now();
+    let is_reset = thread::scope(|scope| {
+        let writer = client.stream.try_clone().map(|mut writer| {
+            scope.spawn(move || {
+                let _ = writer.set_write_timeout(Some(Duration::from_secs(3)));
+                writer.write_all(&vec![0xff; 8_000_000])
+            })
+        });
+        // Late to read: what a reset throws away is thrown away by now.
+        thread::sleep(Duration::from_millis(300));
+        lab.note("sent 8 MB of ff, then reads");
+        client.expect_fatal(1, start, AT_ONCE)?;
+        // The system reports a reset once, and here the writer asked first.
+        let written = writer.ok().and_then(|writer| writer.join().ok());
+        Ok::<_, Box<Stop>>(written.is_some_and(|written| written.is_err()))
+    })?;
+    if is_reset {
+        lab.warn(reset_after(&client.fail("", ""), "ERROR(1), then FIN"));
+    }
+    served(lab, addr)
+}
+
+const S4_19: Case = Case {
+    id: "S4-19",
+    title: "answers a client's reply or ERROR with ERROR 3",
+    does: "Sends a frame of kind 81 (hex) with a payload of 10 bytes, and \
+           after the answer an ECHO of 5 letters; then the same with kind \
+           7f, on a new connection. Expects each time ERROR 3, then the \
+           reply, each within 3 s.",
+    steps: from(4),
+    rule: (4, 4),
+    tags: &[Tag::Hostile],
+    why: "Only servers send replies and ERRORs; from a client they make no \
+          sense. But the frame is whole, so this is no reason to end: the \
+          client is told of its mistake, and its next frame is served.",
+    hint: STREAM,
+    proof: Proof::Defects(&["echoes-server-kinds"]),
+    script: s4_19,
+};
+
+fn s4_19(lab: &Lab) -> Check {
+    unknown_kind(lab, ECHO_REPLY)?;
+    unknown_kind(lab, ERROR)
+}
+
+const S4_21: Case = Case {
+    id: "S4-21",
+    title: "answers what came before a bad length",
+    does: "Two ECHO frames and a length of 4 294 967 295 are sent in one \
+           write; on another connection, two frames and a length of 0. \
+           Expects both replies, in order, and then ERROR 1 or 2 and FIN.",
+    steps: from(4),
+    rule: (4, 1),
+    tags: &[Tag::Hostile, Tag::Closing],
+    why: "Two good frames and a bad length arrive in one read. The good \
+          ones came first, and they are owed an answer: a mistake does \
+          not undo what was right before it.",
+    hint: Hint {
+        meaning: "The replies to the good frames were dropped when the \
+                  bad length was found.",
+        look: "what happens to replies that wait to be written when a \
+               frame is refused",
+    },
+    proof: Proof::Defects(&["drops-before-bad-length"]),
+    script: s4_21,
+};
+
+fn s4_21(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    for (bytes, code) in [([0xff; 4], 1), ([0; 4], 2)] {
+        let (a, b) = (lab.word(5), lab.word(7));
+        let (a, b) = (a.as_bytes(), b.as_bytes());
+        let mut client = lab.connect(addr)?;
+        client.send_anyway(&[echo(a), echo(b), bytes.to_vec()].concat());
+        let start = Instant::now();
+        client.hear(a)?;
+        client.hear(b)?;
+        client.expect_fatal(code, start, AT_ONCE)?;
+    }
+    served(lab, addr)
+}
+
+const S4_22: Case = Case {
+    id: "S4-22",
+    title: "closes soon after a fatal error, whatever still comes",
+    does: "Sends a length of 4 294 967 295, reads ERROR 1 and FIN, and \
+           goes on sending a byte each 50 ms. Expects that the server has \
+           closed 3 s after the bad length, so that a write fails.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Timed, Tag::Hostile],
+    why: "After its ERROR a server reads and throws away, so that the \
+          ERROR can arrive. But only for a second: else a client that \
+          never stops sending keeps the connection for ever.",
+    hint: Hint {
+        meaning: "Your server throws away what still comes for as long \
+                  as the client likes to send.",
+        look: "the second after an ERROR: is it one for all reads, or \
+               one for each?",
+    },
+    proof: Proof::Defects(&["drains-for-ever"]),
+    script: s4_22,
+};
+
+/// A server that is slow to close is given twice the time.
+const CLOSED: Duration = Duration::from_secs(3);
+
+fn s4_22(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let start = Instant::now();
+    client.send_anyway(&[0xff; 4]);
+    client.expect_fatal(1, start, AT_ONCE)?;
+    lab.note("goes on sending, a byte each 50 ms");
+    while start.elapsed() < CLOSED {
+        // Who has closed answers with RST, and the next write fails.
+        if client.stream.write_all(b"x").is_err() {
+            return served(lab, addr);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    let expected = "closed 1 s after the ERROR";
+    let failure = client.fail(expected, "it still reads, 3 s after it");
+    Err(Failure { by_time: true, ..failure }.into())
+}
+
+/// All of them.
+pub const CASES: &[Case] = &[
+    S4_04, S4_05, S4_06, S4_07, S4_12, S4_13, S4_16, S4_17, S4_18, S4_19,
+    S4_21, S4_22,
+];

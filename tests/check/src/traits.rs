@@ -1,0 +1,76 @@
+//! The few facts about a case that the engine needs.
+
+/// Which end is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Server,
+    Client,
+}
+
+impl Side {
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Server => "server",
+            Side::Client => "client",
+        }
+    }
+}
+
+/// What is special about a case. Without a tag, a case gets the explanation
+/// that is always true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    // ---- How it runs
+    /// Its limits are times: nothing else runs meanwhile, and a machine that
+    /// is late excuses it soon.
+    Timed,
+    /// Needs what only Linux tells.
+    Linux,
+    /// A hostile peer or a fault; counts twice.
+    Hostile,
+    /// Must start the program itself: to set its limits or to measure it.
+    Starts,
+    /// Must choose the program's address: `{addr}` or `{port}` in `--cmd`.
+    Places,
+
+    // ---- What its explanations may count on
+    /// The plainest exchange of its step. From step 4 on it is tried first,
+    /// and other cases refer to it.
+    Basic,
+    /// It begins with a plain message. If that gets no answer, the basic case
+    /// says more than this one's hint.
+    PlainStart,
+    /// Its hint also explains a connection that was closed with nothing
+    /// answered.
+    Closing,
+    /// Slices are its subject: its hint explains a frame that was cut.
+    Slices,
+    /// Exit codes are its subject: its hint explains a wrong one.
+    ExitCodes,
+    /// Its hint explains why a server has ended; otherwise it is an error of
+    /// one client that must not end it.
+    Ending,
+}
+
+/// What a failure of a case usually means, and where to look.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hint {
+    pub meaning: &'static str,
+    pub look: &'static str,
+}
+
+/// What the engine knows of the case that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Traits {
+    /// Names the case's own sequence of random bytes.
+    pub id: &'static str,
+    pub side: Side,
+    pub hint: Hint,
+    pub tags: &'static [Tag],
+}
+
+impl Traits {
+    pub fn has(&self, tag: Tag) -> bool {
+        self.tags.contains(&tag)
+    }
+}
