@@ -163,7 +163,7 @@ pub fn fold(line: &str, width: usize) -> Vec<&str> {
     let mut rest = line;
     while let Some((end, _)) = rest.char_indices().nth(width) {
         // Between two words, if that leaves no large hole.
-        let gap = rest[..end].rfind(' ').filter(|&gap| gap > end / 2);
+        let gap = rest[..end].rfind(' ').filter(|&gap| gap > end / 3);
         let (part, more) = rest.split_at(gap.unwrap_or(end));
         parts.push(part);
         rest = more.trim_start();
