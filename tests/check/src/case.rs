@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::harness::lab::Lab;
+use crate::steps;
 use crate::traits::{Hint, Side, Tag, Traits};
 use crate::verdict::Check;
 
@@ -64,13 +65,10 @@ impl Case {
 
     /// The chapter of the book that teaches it.
     pub fn chapter(&self) -> &'static str {
-        match self.rule_step() {
-            1 if self.side() == Side::Server => "The server",
-            1 | 2 => "The client",
-            3 => "Many clients",
-            4 => "Frames",
-            _ if self.side() == Side::Server => "Time limits",
-            _ => "Trying again",
+        let [server, client] = steps::chapters(self.rule_step());
+        match self.side() {
+            Side::Server => server,
+            Side::Client => client,
         }
     }
 }

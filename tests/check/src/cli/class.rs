@@ -13,7 +13,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::case::Case;
 use crate::cases;
 use crate::cli::chosen::chosen;
-use crate::cli::options::How;
+use crate::cli::options::{How, step, step_help};
 use crate::cli::pages::list;
 use crate::cli::say::{Unwritten, say};
 use crate::cli::target;
@@ -47,8 +47,7 @@ pub struct Options {
     /// What the submissions are
     #[arg(value_enum)]
     side: End,
-    /// The step whose contract holds: step1 to step5
-    #[arg(value_name = "STEP", value_parser = crate::cli::options::step)]
+    #[arg(value_name = "STEP", value_parser = step, help = step_help())]
     step: u8,
     /// The folder: each folder in it is a submission
     #[arg(value_name = "FOLDER")]

@@ -36,7 +36,7 @@ use crate::traits::Side;
 /// something could not be told, 3 the program could not be started or the
 /// report not be written, 64 the command line is wrong.
 #[derive(Parser)]
-#[command(name = "check", subcommand_required = false)]
+#[command(name = "check", version, subcommand_required = false)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

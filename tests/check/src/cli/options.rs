@@ -3,12 +3,12 @@
 use clap::Args;
 
 use crate::report::Format;
+use crate::steps::{self, LAST_STEP};
 
 /// Which server to try, and how.
 #[derive(Args, Clone)]
 pub struct Options {
-    /// The step whose contract holds: step1 to step5
-    #[arg(value_name = "STEP", value_parser = step)]
+    #[arg(value_name = "STEP", value_parser = step, help = step_help())]
     pub step: u8,
     /// How to start it: 'python3 server.py {addr}'
     ///
@@ -30,8 +30,7 @@ pub struct Options {
 /// Which client to try, and how.
 #[derive(Args, Clone)]
 pub struct ClientOptions {
-    /// The step whose contract holds: step1 to step5
-    #[arg(value_name = "STEP", value_parser = step)]
+    #[arg(value_name = "STEP", value_parser = step, help = step_help())]
     step: u8,
     /// How to start it: 'python3 client.py {addr} {text}'
     ///
@@ -80,10 +79,18 @@ pub struct How {
     pub list: bool,
 }
 
+/// What the help says of the step.
+pub fn step_help() -> String {
+    format!("The step whose contract holds: step1 to step{LAST_STEP}")
+}
+
 pub fn step(text: &str) -> Result<u8, String> {
     let number = text.strip_prefix("step").unwrap_or(text).parse();
     match number {
-        Ok(step @ 1..=5) => Ok(step),
-        _ => Err("one of step1, step2, step3, step4, step5".into()),
+        Ok(step) if steps::all().contains(&step) => Ok(step),
+        _ => {
+            let names = steps::all().map(|step| format!("step{step}"));
+            Err(format!("one of {}", names.collect::<Vec<_>>().join(", ")))
+        }
     }
 }

@@ -3,6 +3,7 @@
 use crate::case::Case;
 use crate::cases;
 use crate::diagnosis::show;
+use crate::steps::{self, FRAMES, LAST_STEP};
 use crate::traits::{Side, Tag};
 
 /// All cases of a list, by step.
@@ -26,7 +27,7 @@ pub fn list(cases: &[&Case]) -> String {
 fn last_step(case: &Case) -> String {
     let (first, last) = (*case.steps.start(), *case.steps.end());
     match last {
-        5 => String::new(),
+        LAST_STEP => String::new(),
         _ if first == last => format!(" (step {last} only)"),
         _ => format!(" (to step {last})"),
     }
@@ -46,10 +47,12 @@ pub fn explain(case: &Case) -> String {
     text += &format!("  chapter   {}\n", case.chapter());
     text += &format!("  steps     {}\n", steps(case));
     text += &format!("  points    {}\n", case.weight());
-    let frames = becomes_frames(case)
-        .then_some("from step 4 on each message is an ECHO frame");
-    for note in notes(case).into_iter().chain(frames) {
+    for note in notes(case) {
         text += &format!("  note      {note}\n");
+    }
+    if becomes_frames(case) {
+        let note = "on each message is an ECHO frame";
+        text += &format!("  note      from step {FRAMES} {note}\n");
     }
     text
 }
@@ -57,8 +60,8 @@ pub fn explain(case: &Case) -> String {
 /// Are its messages plain bytes in the first steps, and frames later?
 fn becomes_frames(case: &Case) -> bool {
     case.side() == Side::Server
-        && *case.steps.start() < 4
-        && *case.steps.end() >= 4
+        && *case.steps.start() < FRAMES
+        && *case.steps.end() >= FRAMES
 }
 
 fn steps(case: &Case) -> String {
@@ -100,7 +103,7 @@ Hostile and fault cases count two points, all others one.
 pub fn page() -> String {
     let mut text = String::from(HEAD);
     for side in [Side::Server, Side::Client] {
-        for step in 1..=5 {
+        for step in steps::all() {
             let cases = cases::all();
             let of =
                 |case: &&&Case| case.side() == side && case.rule_step() == step;

@@ -10,6 +10,7 @@ use crate::harness::random::Random;
 use crate::harness::words::{ALL_MOMENTS, Seen};
 use crate::program::proc;
 use crate::program::running::{Program, Template};
+use crate::steps::FRAMES;
 use crate::traits::{Hint, Tag, Traits};
 use crate::verdict::Failure;
 use crate::wire;
@@ -111,7 +112,7 @@ impl<'a> Lab<'a> {
     }
 
     pub fn is_framed(&self) -> bool {
-        self.setup.step >= 4
+        self.setup.step >= FRAMES
     }
 
     // ---- What is said in a report

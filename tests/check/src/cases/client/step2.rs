@@ -13,6 +13,7 @@ use crate::diagnosis::show;
 use crate::harness::ended::Ended;
 use crate::harness::lab::{CASE, Lab, PATIENCE};
 use crate::harness::stage::{START, Stage};
+use crate::steps::FRAMES;
 use crate::traits::Hint;
 use crate::verdict::{Check, Stop};
 use crate::wire::{self, Head, head};
@@ -161,9 +162,9 @@ fn echo_all(
         };
         moved.fetch_add(n as u64, Ordering::Relaxed);
         input.extend_from_slice(&buffer[..n]);
-        let output = match step {
-            1..=3 => std::mem::take(&mut input),
-            _ => replies(&mut input),
+        let output = match step < FRAMES {
+            true => std::mem::take(&mut input),
+            false => replies(&mut input),
         };
         if stream.write_all(&output).is_err() {
             return;
