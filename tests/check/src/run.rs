@@ -1,14 +1,19 @@
-//! Runs cases: those that no clock judges beside each other, the others one
-//! after another; and again what a busy machine may have spoilt.
+//! Runs cases: the plainest first, then those of the program's own step, then
+//! those of the steps before; of each group those that no clock judges beside
+//! each other, the others one after another; and again what a busy machine may
+//! have spoilt.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::case::Case;
-use crate::harness::lab::{Lab, Setup, Target, any_port};
+use crate::cases;
+use crate::diagnosis::show::time;
+use crate::harness::lab::{CASE, Lab, Setup, Target, any_port};
+use crate::harness::peer::FULL;
 use crate::program::ending;
 use crate::program::running::{Program, Template};
 use crate::program::start::{self, Trouble};
@@ -47,9 +52,8 @@ pub fn run(
     let mut results: Vec<Option<Result>> = Vec::new();
     results.resize_with(plan.cases.len(), || None);
     let mut said = 0;
-    let (timed, untimed): (Vec<_>, Vec<_>) =
-        (0..plan.cases.len()).partition(|&i| plan.cases[i].has(Tag::Timed));
-    for (indexes, jobs) in [(untimed, plan.jobs), (timed, 1)] {
+    let judge = Judge::new(setup);
+    for (indexes, jobs) in groups(setup, plan) {
         let stop = &AtomicUsize::new(usize::MAX);
         let limit = first_failure(&results).filter(|_| !plan.keep_going);
         stop.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
@@ -66,11 +70,28 @@ pub fn run(
                 said += 1;
             }
         };
-        spread(setup, plan, &indexes, jobs, stop, &mut take);
+        spread(&judge, plan, &indexes, jobs, stop, &mut take);
     }
     let end = first_failure(&results).filter(|_| !plan.keep_going);
     results.truncate(end.map_or(usize::MAX, |end| end + 1));
     results.into_iter().flatten().collect()
+}
+
+/// The indexes of cases that run together, and in how many threads.
+fn groups(setup: &Setup, plan: &Plan) -> Vec<(Vec<usize>, usize)> {
+    let nearness = |i: usize| match plan.cases[i] {
+        case if Some(case.id) == setup.basic => 0,
+        case if case.rule_step() == setup.step => 1,
+        _ => 2,
+    };
+    let near =
+        |wanted| (0..plan.cases.len()).filter(move |&i| nearness(i) == wanted);
+    let groups = (0..=2).flat_map(|wanted| {
+        let (timed, untimed) =
+            near(wanted).partition(|&i| plan.cases[i].has(Tag::Timed));
+        [(untimed, plan.jobs), (timed, 1)]
+    });
+    groups.collect()
 }
 
 fn first_failure(results: &[Option<Result>]) -> Option<usize> {
@@ -82,7 +103,7 @@ fn first_failure(results: &[Option<Result>]) -> Option<usize> {
 
 /// Runs these cases in `jobs` threads, up to the index where to stop.
 fn spread(
-    setup: &Setup,
+    judge: &Judge,
     plan: &Plan,
     indexes: &[usize],
     jobs: usize,
@@ -102,7 +123,7 @@ fn spread(
                         continue;
                     }
                     let case = plan.cases[i];
-                    let verdict = judge(setup, case);
+                    let verdict = judge.judge(case);
                     let _ = sender.send((i, Result { case, verdict }));
                 }
             });
@@ -114,16 +135,70 @@ fn spread(
     });
 }
 
-/// Runs one case, again if the machine was late.
+/// Runs cases of one submission.
+struct Judge<'a> {
+    setup: &'a Setup,
+    /// The plainest case there is, and whether it got no answer at all.
+    basic: Option<&'static Case>,
+    is_silent: OnceLock<bool>,
+}
+
+impl Judge<'_> {
+    fn new(setup: &Setup) -> Judge<'_> {
+        let basic = setup.basic.and_then(cases::find);
+        Judge { setup, basic, is_silent: OnceLock::new() }
+    }
+
+    fn judge(&self, case: &'static Case) -> Verdict {
+        let is_basic = self.basic.is_some_and(|basic| basic.id == case.id);
+        let mut verdict = judge(self.setup, case);
+        if is_basic {
+            self.is_silent.get_or_init(|| is_silent(&verdict));
+        } else if is_silent(&verdict) {
+            self.refer(&mut verdict);
+        }
+        verdict
+    }
+
+    /// A server that does not answer the plainest message explains why it does
+    /// not answer any other. If that is not known yet, it is tried now.
+    fn refer(&self, verdict: &mut Verdict) {
+        let Some(basic) = self.basic else { return };
+        let try_it = || is_silent(&judge(self.setup, basic));
+        let is_mute = *self.is_silent.get_or_init(try_it);
+        if let (true, Verdict::Fail(failure)) = (is_mute, verdict) {
+            failure.meaning = format!(
+                "Your server does not answer the plainest message either: {} \
+                 fails. Repair that first.",
+                basic.id
+            );
+            failure.look = format!("what check says of {}", basic.id);
+        }
+    }
+}
+
+fn is_silent(verdict: &Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Fail(Failure { is_silent: true, gone: None, .. })
+    )
+}
+
+/// Runs one case, again if the machine was late and there is time for it.
 fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     if let Some(why) = cannot_run(setup, case) {
         return Verdict::Skip(why);
     }
+    let end = Instant::now() + CASE;
     for _ in 0..TRIES {
-        let (verdict, is_excused) = try_once(setup, case);
+        let start = Instant::now();
+        let (verdict, is_excused) = try_once(setup, case, end);
         ending::wait_if_over();
         if !is_excused {
             return verdict;
+        }
+        if Instant::now() + start.elapsed() > end {
+            break;
         }
     }
     let why = "this machine is too busy to tell; try again when it is not";
@@ -146,8 +221,13 @@ fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
     }
 }
 
-fn try_once(setup: &Setup, case: &'static Case) -> (Verdict, bool) {
-    let lab = Lab::new(setup, case.traits());
+/// The verdict, and whether a late machine excuses it.
+fn try_once(
+    setup: &Setup,
+    case: &'static Case,
+    end: Instant,
+) -> (Verdict, bool) {
+    let lab = Lab::new(setup, case.traits(), end);
     let is_server = case.side() == Side::Server;
     let done = (case.script)(&lab).and_then(|()| match is_server {
         true => lab.lives_on(),
@@ -173,8 +253,8 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
     let late = lab.lateness();
     lab.complete(&mut failure);
     if failure.by_time && lab.is_cut() {
-        let why = "nothing was wrong, but it took longer than 15 s";
-        return (Verdict::Unknown(why.into()), false);
+        let is_excused = lab.was_held_up();
+        return (took_too_long(lab, failure), is_excused);
     }
     let is_timed = lab.traits.has(Tag::Timed);
     let is_late = match failure.by_time {
@@ -183,6 +263,30 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
         _ => is_timed && late > LATE_TIMED,
     };
     (Verdict::Fail(failure), is_late && !lab.is_own_fault())
+}
+
+/// Nothing was wrong when the time of the case was over.
+fn took_too_long(lab: &Lab, failure: Failure) -> Verdict {
+    let all = time(CASE);
+    let mut failure = failure.of(
+        format!("all of it within {all}"),
+        "its time was over, and nothing was wrong so far",
+    );
+    failure.sent.clear();
+    if lab.had_to_knock.get() {
+        failure.meaning = FULL.meaning.into();
+        failure.look = FULL.look.into();
+        return Verdict::Fail(failure);
+    }
+    let side = lab.traits.side.name();
+    failure.meaning = format!(
+        "Your {side} is slow: others need a small part of these {all}, and \
+         this machine was not too busy."
+    );
+    failure.look = "what it does for each client or message: does it pause, \
+                    wait for a time, or take one byte after another?"
+        .into();
+    Verdict::Warn(failure)
 }
 
 /// Starts a server before any case: what goes wrong here goes wrong in each

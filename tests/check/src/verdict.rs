@@ -31,6 +31,8 @@ pub struct Failure {
     pub by_time: bool,
     /// Only a machine that was very late excuses it.
     pub is_sure: bool,
+    /// A message got no answer at all, by a server that lives.
+    pub is_silent: bool,
 }
 
 impl Failure {

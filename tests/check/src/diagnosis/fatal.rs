@@ -72,7 +72,8 @@ impl Refusal<'_> {
                 "connection still open after {after}, 0 bytes received"
             );
             let failure = self.base.of(wanted, actual);
-            return (Failure { by_time: true, ..failure }, false);
+            let (by_time, is_silent) = (true, true);
+            return (Failure { by_time, is_silent, ..failure }, false);
         }
         let actual = format!("no ERROR; {}", end.text());
         let mut failure = self.base.of(wanted, actual);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::diagnosis::evidence::{End, Got};
 use crate::diagnosis::fatal::{Death, Refusal};
-use crate::diagnosis::mismatch::{Mismatch, no_error};
+use crate::diagnosis::mismatch::{Mismatch, QUEUED, no_error};
 use crate::diagnosis::{cause, show};
 use crate::harness::lab::{PATIENCE, SLACK};
 use crate::harness::peer::Peer;
@@ -42,7 +42,6 @@ impl Peer<'_> {
         let mut got = self.read(want.len(), self.lab.until(within));
         if got.bytes == want {
             self.note(&format!("got {}", show::size(want.len())));
-            self.lab.has_heard.set(true);
             self.previous = want[..want.len().min(64)].to_vec();
             return Ok(());
         }
@@ -61,15 +60,19 @@ impl Peer<'_> {
         let got = self.read(want.len() + 64, self.lab.until(PATIENCE));
         if got.bytes == want && got.end == End::Fin {
             self.note("got all of it and FIN");
-            self.lab.has_heard.set(true);
             return Ok(());
         }
         if got.bytes != want {
             return Err(self.mismatch(want, &got, PATIENCE).into());
         }
-        let mut failure = self.fail("FIN after it", got.end.text());
+        let expected = if want.is_empty() { "FIN" } else { "FIN after it" };
+        let mut failure = self.fail(expected, got.end.text());
         failure.by_time = got.end == End::Open;
-        if got.end == End::Open {
+        failure.is_silent = got.end == End::Open && got.bytes.is_empty();
+        if self.is_queued(got.end) {
+            failure.meaning = QUEUED.meaning.into();
+            failure.look = QUEUED.look.into();
+        } else if got.end == End::Open && !want.is_empty() {
             failure.meaning = "All bytes that were due have come, but not the \
                                end: the connection was not closed."
                 .into();
@@ -119,7 +122,7 @@ impl Peer<'_> {
             basic: lab.setup.basic,
             is_framed: lab.is_framed(),
             has_own_hint: lab.has_own_hint(),
-            has_heard: lab.has_heard.get(),
+            is_queued: got.bytes.is_empty() && self.is_queued(got.end),
             previous: &self.previous,
             other: lab.other(),
         };

@@ -67,8 +67,8 @@ pub struct Lab<'a> {
     window: RefCell<Window>,
     end: Instant,
     is_cut: Cell<bool>,
-    /// Did anything come back that was due?
-    pub has_heard: Cell<bool>,
+    /// Did a connect find the queue of the server full?
+    pub had_to_knock: Cell<bool>,
     /// Was the connection open when it was last read from?
     pub is_open: Cell<bool>,
     /// How long we may still wait for the end of the program.
@@ -87,7 +87,8 @@ pub fn any_port() -> SocketAddr {
 }
 
 impl<'a> Lab<'a> {
-    pub fn new(setup: &'a Setup, traits: Traits) -> Lab<'a> {
+    /// A case that must be over at `end`.
+    pub fn new(setup: &'a Setup, traits: Traits, end: Instant) -> Lab<'a> {
         Lab {
             setup,
             traits,
@@ -103,9 +104,9 @@ impl<'a> Lab<'a> {
                 waits: proc::Waits::new(),
                 used: Duration::ZERO,
             }),
-            end: Instant::now() + CASE,
+            end,
             is_cut: Cell::new(false),
-            has_heard: Cell::new(false),
+            had_to_knock: Cell::new(false),
             is_open: Cell::new(false),
             moments: Cell::new(ALL_MOMENTS),
         }
@@ -261,6 +262,17 @@ impl<'a> Lab<'a> {
             pids.push(std::process::id() as i32);
         }
         proc::waits(&pids)
+    }
+
+    /// How late the checker was since then.
+    pub fn late_since(&self, start: Instant) -> Duration {
+        self.setup.ticker.late_since(start)
+    }
+
+    /// Was the machine to blame for much of the time that the program took?
+    pub fn was_held_up(&self) -> bool {
+        let took = self.window.borrow().start.elapsed();
+        self.lateness() > took / 4 && !self.is_own_fault()
     }
 
     /// How late the checker or the program was in the window.

@@ -10,7 +10,8 @@ use crate::diagnosis::evidence::{End, Got};
 use crate::diagnosis::{said, show};
 use crate::harness::lab::{Lab, PATIENCE};
 use crate::harness::programs::LIVES;
-use crate::traits::Side;
+use crate::program::proc;
+use crate::traits::{Hint, Side};
 use crate::verdict::{Check, Failure};
 
 /// How long after the end of a connection its cause may be printed.
@@ -43,20 +44,47 @@ impl<'a> Lab<'a> {
         addr: SocketAddr,
         name: &'static str,
     ) -> Check<Peer<'a>> {
-        match TcpStream::connect_timeout(&addr, PATIENCE) {
+        let start = Instant::now();
+        let limit = self.within(PATIENCE).max(Duration::from_millis(1));
+        let connected = TcpStream::connect_timeout(&addr, limit);
+        // The system answers for the server at once, as long as there is room
+        // in the queue; if there is none, we knock again a second later.
+        let took =
+            start.elapsed() - self.late_since(start).min(start.elapsed());
+        self.had_to_knock.set(self.had_to_knock.get() || took > KNOCK);
+        match connected {
             Ok(stream) => Ok(Peer::new(self, stream, name)),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let actual = "nobody answers: the queue of its socket is full";
+                let mut failure = self.fail("a connection", actual);
+                failure.meaning = FULL.meaning.into();
+                failure.look = FULL.look.into();
+                failure.by_time = true;
+                Err(failure.into())
+            }
             Err(error) => {
                 let actual = format!("cannot connect: {}", plain(&error));
                 let mut failure = self.fail(LIVES, actual);
                 failure.meaning =
                     "Nobody accepts connections there any more.".into();
                 failure.look = "what ends your accept loop".into();
-                failure.by_time = error.kind() == ErrorKind::TimedOut;
                 Err(failure.into())
             }
         }
     }
 }
+
+/// A connect that takes so long was not answered at first.
+const KNOCK: Duration = Duration::from_millis(900);
+
+/// The queue of a listening socket was full.
+pub const FULL: Hint = Hint {
+    meaning: "The queue of your listening socket is full: clients come faster \
+              than your server accepts them, and have to knock again, a \
+              second later.",
+    look: "what runs between two accepts, and the backlog, the number that \
+           listen is given",
+};
 
 /// An error of the system without its number.
 pub fn plain(error: &std::io::Error) -> String {
@@ -84,6 +112,14 @@ impl<'a> Peer<'a> {
 
     pub fn sent(&self) -> String {
         show::bytes(&self.last.0, self.last.1)
+    }
+
+    /// Does the connection still wait for the server to accept it?
+    pub fn is_queued(&self, end: End) -> bool {
+        let addr = self.stream.peer_addr();
+        end == End::Open
+            && self.lab.traits.side == Side::Server
+            && addr.is_ok_and(|addr| proc::queued(addr.port()) > 0)
     }
 
     /// Did code of the program die since we connected? It says so a moment

@@ -162,6 +162,26 @@ fn listeners(table: &str) -> Vec<(u16, String)> {
     table.lines().skip(1).filter_map(row).collect()
 }
 
+/// How many connections wait at this port until somebody accepts them: of a
+/// socket that listens, the table shows that where others have bytes to read.
+pub fn queued(port: u16) -> u32 {
+    let rows = ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(|table| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        let rows = table.lines().skip(1).filter_map(|line| queue(line, port));
+        rows.collect::<Vec<u32>>()
+    });
+    rows.sum()
+}
+
+fn queue(row: &str, port: u16) -> Option<u32> {
+    let columns: Vec<&str> = row.split_whitespace().collect();
+    let own = columns.get(1)?.rsplit_once(':')?.1;
+    let is_it = u16::from_str_radix(own, 16).ok()? == port;
+    let waiting = columns.get(4)?.rsplit_once(':')?.1;
+    let waiting = u32::from_str_radix(waiting, 16).ok()?;
+    (is_it && *columns.get(3)? == "0A").then_some(waiting)
+}
+
 /// A program that dies leaves no copy of its memory on the disk.
 pub fn forbid_core(pid: i32) {
     #[cfg(target_os = "linux")]

@@ -62,7 +62,7 @@ const S1_02: Case = Case {
            Expects for each `Hello, client!` and FIN within 3 s.",
     steps: only(1),
     rule: (1, 1),
-    tags: &[Tag::PlainStart, Tag::Closing],
+    tags: &[Tag::Closing],
     why: "A server is a loop around accept. The first client is the one \
           you tried by hand; the second one shows whether the loop is \
           there.",
@@ -224,7 +224,7 @@ const S1_05: Case = Case {
            at once. Expects that it listens again and serves a new client.",
     steps: from(1),
     rule: (1, 3),
-    tags: &[Tag::Starts, Tag::Places, Tag::PlainStart],
+    tags: &[Tag::Starts, Tag::Places],
     why: "The side that closes first remembers the connection for about a \
           minute (TIME_WAIT). In that time bind may say that the address \
           is in use, though no program is there.",

@@ -294,7 +294,7 @@ const S2_06: Case = Case {
            It is measured up to three times; one good result is enough.",
     steps: from(2),
     rule: (2, 2),
-    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::PlainStart],
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
     why: "At EOF a read returns at once, and so does the next one, and the \
           next. A loop that goes on reading takes a whole processor core \
           for each client that has left. No error is reported; the machine \
@@ -326,7 +326,7 @@ const S2_07: Case = Case {
            s each.",
     steps: from(2),
     rule: (2, 3),
-    tags: &[Tag::Hostile, Tag::PlainStart, Tag::Closing],
+    tags: &[Tag::Hostile, Tag::Closing],
     why: "Clients crash, or give up in the middle. A write to a client \
           that is gone fails; in some languages it sends the program a \
           signal that ends it. The next client must not notice.",
@@ -363,7 +363,7 @@ const S2_08: Case = Case {
            descriptors than before.",
     steps: from(2),
     rule: (2, 2),
-    tags: &[Tag::Linux, Tag::Starts, Tag::PlainStart],
+    tags: &[Tag::Linux, Tag::Starts],
     why: "Each connection costs a descriptor, and a process often may have \
           no more than 1024. A server that now and then forgets to close \
           one works all day and fails at night.",

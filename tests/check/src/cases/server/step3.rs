@@ -100,7 +100,7 @@ const S3_03: Case = Case {
            within 3 s.",
     steps: from(3),
     rule: (3, 3),
-    tags: &[Tag::Linux, Tag::Starts, Tag::PlainStart],
+    tags: &[Tag::Linux, Tag::Starts],
     why: "Half of these clients leave with a reset. The way out after an \
           error is the one on which a close is easily forgotten.",
     hint: Hint {
@@ -177,13 +177,7 @@ const S3_05: Case = Case {
            for all 100, that is a warning.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[
-        Tag::Linux,
-        Tag::Starts,
-        Tag::Hostile,
-        Tag::PlainStart,
-        Tag::Ending,
-    ],
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::Ending],
     why: "A server that is held up for a moment finds many clients \
           waiting. The system keeps them in a queue, whose length the \
           server chose when it called listen. A client that finds the \
@@ -283,14 +277,7 @@ const S3_06: Case = Case {
            one, each within 3 s.",
     steps: from(3),
     rule: (3, 4),
-    tags: &[
-        Tag::Linux,
-        Tag::Starts,
-        Tag::Hostile,
-        Tag::PlainStart,
-        Tag::Closing,
-        Tag::Ending,
-    ],
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::Closing, Tag::Ending],
     why: "Each connection costs a descriptor, and their number is limited. \
           At the limit accept fails, and the client stays in the queue; so \
           the next call fails at once, too. A server that dies of it has \

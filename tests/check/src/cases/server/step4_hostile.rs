@@ -250,7 +250,7 @@ const S4_16: Case = Case {
            within 3 s.",
     steps: from(4),
     rule: (4, 3),
-    tags: &[Tag::Hostile, Tag::PlainStart, Tag::Closing],
+    tags: &[Tag::Hostile, Tag::Closing],
     why: "An error on one connection must end there. If it reaches the \
           loop that all share, the worst client decides how long the \
           others are served.",
