@@ -23,7 +23,7 @@ use crate::verdict::{Failure, Stop, Verdict};
 /// A timed case is excused when something was later than this, any other one
 /// when it was later than that. With 40 ms for all, real failures were excused.
 const LATE_TIMED: Duration = Duration::from_millis(40);
-const LATE: Duration = Duration::from_millis(500);
+const LATE: Duration = Duration::from_millis(800);
 const LATE_SURE: Duration = Duration::from_secs(2);
 
 /// How often a case is tried on a machine that is late.

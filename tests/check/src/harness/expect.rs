@@ -65,25 +65,31 @@ impl Peer<'_> {
         if got.bytes != want {
             return Err(self.mismatch(want, &got, PATIENCE).into());
         }
-        let expected = if want.is_empty() { "FIN" } else { "FIN after it" };
-        let mut failure = self.fail(expected, got.end.text());
-        failure.by_time = got.end == End::Open;
-        failure.is_silent = got.end == End::Open && got.bytes.is_empty();
-        if self.is_queued(got.end) {
-            failure.meaning = QUEUED.meaning.into();
-            failure.look = QUEUED.look.into();
-        } else if got.end == End::Open && !want.is_empty() {
-            failure.meaning = "All bytes that were due have come, but not the \
-                               end: the connection was not closed."
-                .into();
-            failure.look = "what closes the connection, on each way out".into();
-        }
-        if got.end == End::Reset {
-            failure.meaning = "It closed with bytes unread, or before it had \
-                               sent all: that resets the connection."
-                .into();
-        }
-        Err(failure.into())
+        Err(self.no_fin(got.end, !want.is_empty()).into())
+    }
+
+    /// All came that was due, if anything was, but not the end.
+    pub fn no_fin(&self, end: End, has_come: bool) -> Failure {
+        let expected = if has_come { "FIN after it" } else { "FIN" };
+        let mut failure = self.fail(expected, end.text());
+        failure.by_time = end == End::Open;
+        failure.is_silent = end == End::Open && !has_come;
+        let (meaning, look) = match end {
+            _ if self.is_queued(end) => (QUEUED.meaning, QUEUED.look),
+            End::Open if has_come => (
+                "All bytes that were due have come, but not the end: the \
+                 connection was not closed.",
+                "what closes the connection, on each way out",
+            ),
+            End::Reset => (
+                "It closed with bytes unread, or before it had sent all: that \
+                 resets the connection.",
+                "how you close, and what is still unread then",
+            ),
+            _ => return failure,
+        };
+        (failure.meaning, failure.look) = (meaning.into(), look.into());
+        failure
     }
 
     /// Nothing may come now.
@@ -155,18 +161,23 @@ impl Peer<'_> {
             sent: self.sent_bytes(),
             death: is_closed.then(|| self.death(code)).flatten(),
         };
-        match refusal.judge() {
-            None => {
-                self.note(&format!("got ERROR({code}) and FIN"));
-                Ok(())
-            }
-            Some((failure, true)) => {
-                self.lab.warn(self.lab.witness(failure));
-                self.note("closed");
-                Ok(())
-            }
-            Some((failure, false)) => Err(self.lab.witness(failure).into()),
+        let judgement = refusal.judge();
+        self.settle(code, judgement)
+    }
+
+    /// A failure, a warning, or neither.
+    fn settle(&self, code: u8, judgement: Option<(Failure, bool)>) -> Check {
+        let Some((failure, is_warning)) = judgement else {
+            self.note(&format!("got ERROR({code}) and FIN"));
+            return Ok(());
+        };
+        let failure = self.lab.witness(failure);
+        if !is_warning {
+            return Err(failure.into());
         }
+        self.lab.warn(failure);
+        self.note("closed");
+        Ok(())
     }
 
     /// Did the connection end because something died?

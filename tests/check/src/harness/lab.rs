@@ -65,6 +65,7 @@ pub struct Lab<'a> {
     warning: RefCell<Option<Failure>>,
     /// Since when lateness counts.
     window: RefCell<Window>,
+    since_progress: RefCell<Option<Window>>,
     end: Instant,
     is_cut: Cell<bool>,
     /// Did a connect find the queue of the server full?
@@ -104,6 +105,7 @@ impl<'a> Lab<'a> {
                 waits: proc::Waits::new(),
                 used: Duration::ZERO,
             }),
+            since_progress: RefCell::default(),
             end,
             is_cut: Cell::new(false),
             had_to_knock: Cell::new(false),
@@ -249,9 +251,23 @@ impl<'a> Lab<'a> {
 
     /// From here on lateness counts.
     pub fn open_window(&self) {
+        *self.window.borrow_mut() = self.window_from_now();
+        *self.since_progress.borrow_mut() = None;
+    }
+
+    fn window_from_now(&self) -> Window {
         let used = proc::cpu_time(&self.pids());
-        let (start, waits) = (Instant::now(), self.waits());
-        *self.window.borrow_mut() = Window { start, waits, used };
+        Window { start: Instant::now(), waits: self.waits(), used }
+    }
+
+    /// Something came in a long exchange: it is not late for what follows
+    /// because it was late before. To look costs a moment, so not each time.
+    pub fn note_progress(&self) {
+        let mut last = self.since_progress.borrow_mut();
+        let is_old = |window: &Window| window.start.elapsed() > OFTEN;
+        if last.as_ref().is_none_or(is_old) {
+            *last = Some(self.window_from_now());
+        }
     }
 
     /// How long the threads of the program have waited for a processor; in a
@@ -271,15 +287,22 @@ impl<'a> Lab<'a> {
 
     /// Was the machine to blame for much of the time that the program took?
     pub fn was_held_up(&self) -> bool {
-        let took = self.window.borrow().start.elapsed();
-        self.lateness() > took / 4 && !self.is_own_fault()
+        let window = self.window.borrow();
+        let late = self.lateness_in(&window);
+        late > window.start.elapsed() / 4 && !self.is_own_fault()
     }
 
     /// How late the checker or the program was in the window.
     pub fn lateness(&self) -> Duration {
-        let window = self.window.borrow();
+        match &*self.since_progress.borrow() {
+            Some(window) => self.lateness_in(window),
+            None => self.lateness_in(&self.window.borrow()),
+        }
+    }
+
+    fn lateness_in(&self, window: &Window) -> Duration {
         let waited = proc::waited(&window.waits, &self.waits());
-        self.setup.ticker.late_since(window.start).max(waited)
+        self.late_since(window.start).max(waited)
     }
 
     /// Is the machine late because the program itself keeps it busy?
@@ -290,6 +313,9 @@ impl<'a> Lab<'a> {
         used > window.start.elapsed().mul_f64(MUCH * all as f64)
     }
 }
+
+/// How often a long exchange looks how late the machine is.
+const OFTEN: Duration = Duration::from_millis(300);
 
 /// The part of all processors that a program takes when it is itself to blame
 /// for the lateness. One that only starts, or one of many, takes less.

@@ -227,6 +227,7 @@ impl<'a> Peer<'a> {
             if is_over || !has_moved || self.lab.left().is_zero() {
                 return Got { bytes: all, end: part.end };
             }
+            self.lab.note_progress();
         }
     }
 

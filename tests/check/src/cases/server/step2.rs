@@ -1,12 +1,14 @@
 //! S2: every byte comes back.
 
 use std::io::Write;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::case::{Case, Proof};
-use crate::diagnosis::evidence::{End, Got};
+use crate::diagnosis::evidence::{Cause, End, Evidence, Got};
+use crate::diagnosis::mismatch::QUEUED;
 use crate::diagnosis::{cause_framed, show};
 use crate::harness::lab::{CASE, Lab, PATIENCE};
 use crate::harness::peer::Peer;
@@ -135,21 +137,66 @@ fn s2_03(lab: &Lab) -> Check {
     client.sends(&requests);
     let sent = write_until_stalled(&mut client.stream, &requests);
     lab.note("sent until nothing moved");
-    let rest = requests[sent..].to_vec();
-    let got = thread::scope(|scope| {
-        if let Ok(mut writer) = client.stream.try_clone() {
+    let rest = &requests[sent..];
+    let taken = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        if let Ok(writer) = client.stream.try_clone() {
             let _ = writer.set_write_timeout(Some(CASE));
-            scope.spawn(move || {
-                let _ = writer.write_all(&rest);
-                let _ = writer.shutdown(Shutdown::Write);
-            });
+            let taken = &taken;
+            scope.spawn(move || write_counted(writer, rest, taken));
         }
         let got = client.read_while_moving(want.len() + 1, PATIENCE);
+        lab.note("sent the rest and read all");
+        let progress = Progress::of(lab, &taken, rest.len());
+        // Before we close: what the program does then is no cause.
+        let result = compare(&client, &want, &got, progress);
         let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
-        got
-    });
-    lab.note("sent the rest and read all");
-    compare(&client, &want, &got)
+        result
+    })
+}
+
+/// Writes all of it and FIN, and counts what was taken; the FIN counts one.
+fn write_counted(mut stream: TcpStream, bytes: &[u8], taken: &AtomicUsize) {
+    for part in bytes.chunks(64 * 1024) {
+        if stream.write_all(part).is_err() {
+            return;
+        }
+        taken.fetch_add(part.len(), Ordering::Relaxed);
+    }
+    if stream.shutdown(Shutdown::Write).is_ok() {
+        taken.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What became of our bytes when no more came back.
+#[derive(Clone, Copy, PartialEq)]
+enum Progress {
+    /// All are sent, and FIN.
+    All,
+    /// The server goes on taking them.
+    Taken,
+    /// It takes none that we could see, but it works.
+    Busy,
+    /// It waits.
+    Stuck,
+}
+
+impl Progress {
+    fn of(lab: &Lab, taken: &AtomicUsize, all: usize) -> Progress {
+        let (before, pids) = (taken.load(Ordering::Relaxed), lab.pids());
+        if before > all {
+            return Progress::All;
+        }
+        let (used, moment) =
+            (proc::cpu_time(&pids), Duration::from_millis(300));
+        thread::sleep(moment);
+        let used = proc::cpu_time(&pids).saturating_sub(used);
+        match taken.load(Ordering::Relaxed) {
+            now if now > before => Progress::Taken,
+            _ if used > moment / 2 => Progress::Busy,
+            _ => Progress::Stuck,
+        }
+    }
 }
 
 /// What is sent, and what must come back.
@@ -163,28 +210,83 @@ fn traffic(lab: &Lab) -> (Vec<u8>, Vec<u8>) {
     (requests, messages.flat_map(wire::reply).collect())
 }
 
-fn compare(client: &Peer, want: &[u8], got: &Got) -> Check {
+fn compare(client: &Peer, want: &[u8], got: &Got, progress: Progress) -> Check {
     let differs = show::first_difference(want, &got.bytes);
     let Some(at) = differs else {
         return match got.end {
             End::Fin => Ok(()),
-            end => Err(client.fail("FIN after it", end.text()).into()),
+            end => Err(client.no_fin(end, true).into()),
         };
     };
-    // Where exactly depends on how full the buffers were.
     let is_short = at == got.bytes.len();
-    let actual = match (is_short, at < 4096) {
-        (true, _) => format!("only a part came, then {}", got.end.text()),
-        (false, true) => format!("byte {} differs", show::number(at)),
-        (false, false) => "the beginning is right, then bytes differ".into(),
-    };
+    let actual = what_came(at, is_short, got.end);
     let mut failure = client.fail("each byte, in order, and FIN", &actual);
     failure.by_time = is_short && got.end == End::Open;
-    if let Some((meaning, look)) = meaning_of(client.lab, want, got, at) {
-        failure.meaning = meaning;
-        failure.look = look.unwrap_or(&failure.look).to_owned();
+    failure.is_silent = is_short && at == 0;
+    let cause = match is_short {
+        true if client.is_queued(got.end) => Some(as_cause(QUEUED)),
+        true => Some(as_cause(meaning_of_end(got.end, progress))),
+        false => meaning_of_bytes(client, want, got, at),
+    };
+    if let Some((meaning, look)) = cause {
+        (failure.meaning, failure.look) = (meaning, look.into());
     }
     Err(failure.into())
+}
+
+/// Where exactly it goes wrong depends on how full the buffers were.
+fn what_came(at: usize, is_short: bool, end: End) -> String {
+    let end = end.text();
+    match at {
+        0 if is_short => format!("nothing came, and {end}"),
+        _ if is_short => format!("only a part came, then {end}"),
+        0..4096 => format!("byte {} differs", show::number(at)),
+        _ => "the beginning is right, then bytes differ".into(),
+    }
+}
+
+fn as_cause(hint: Hint) -> Cause {
+    (hint.meaning.to_owned(), hint.look)
+}
+
+/// All that came is right, but there should be more.
+fn meaning_of_end(end: End, progress: Progress) -> Hint {
+    let (meaning, look) = match (end, progress) {
+        (End::Open, Progress::All) => (
+            "Your server has been sent everything, and FIN, and still owes a \
+             part of it: it waits for something that will not come.",
+            "what ends the loop that reads, and what is sent after it",
+        ),
+        (End::Open, Progress::Taken) => (
+            "Your server goes on reading, and sends nothing meanwhile: it \
+             collects before it answers.",
+            "what ends the loop that reads: must a read bring less than the \
+             buffer holds?",
+        ),
+        (End::Open, Progress::Busy) => (
+            "Your server keeps a core busy and sends nothing meanwhile: it \
+             collects before it answers, or it is in a loop that does not end.",
+            "what ends the loop that reads: must a read bring less than the \
+             buffer holds?",
+        ),
+        (End::Open, Progress::Stuck) => (
+            "Your server stopped in the middle: it neither reads nor writes, \
+             although we do both.",
+            "what it waits for: a lock, a pause, room in a buffer?",
+        ),
+        (_, Progress::All) => (
+            "The client's FIN came, and your server closed, although it had \
+             not sent back everything yet.",
+            "what happens at EOF: is anything still owed?",
+        ),
+        (_, _) => (
+            "Your server closed in the middle, after we had not read for a \
+             while. A write that has to wait (EAGAIN, a time limit) does not \
+             mean that the client has gone.",
+            "what your server does when a write fails or takes nothing",
+        ),
+    };
+    Hint { meaning, look }
 }
 
 /// Does what came go on, a while later, as it should have here? Then a part is
@@ -194,29 +296,33 @@ fn is_gap(want: &[u8], got: &[u8]) -> bool {
         .is_some_and(|next| want.windows(8).any(|window| window == next))
 }
 
-/// A better explanation than that a write took only a part, if there is one.
-fn meaning_of(
-    lab: &Lab,
+/// A better explanation of wrong bytes than that a write took only a part, if
+/// there is one.
+fn meaning_of_bytes(
+    client: &Peer,
     want: &[u8],
     got: &Got,
     at: usize,
-) -> Option<(String, Option<&'static str>)> {
+) -> Option<Cause> {
     let rest = &got.bytes[at..];
-    let found = cause_framed::text_as_length(rest);
-    if let Some((meaning, look)) = found.filter(|_| lab.is_framed()) {
-        return Some((meaning, Some(look)));
+    if client.lab.is_framed() {
+        let found = cause_framed::find(&Evidence {
+            is_framed: true,
+            expected: want,
+            got: &got.bytes,
+            previous: b"",
+            end: got.end,
+        });
+        if let Some(found) =
+            found.or_else(|| cause_framed::text_as_length(rest))
+        {
+            return Some(found);
+        }
     }
-    if rest.is_empty() && got.end == End::Open && at > 0 {
-        let meaning = "It stopped in the middle: does it wait for us to read \
-                       while we wait for it to read?";
-        return Some((meaning.into(), None));
-    }
-    let is_other = !rest.is_empty() && !is_gap(&want[at..], rest);
-    is_other.then(|| {
+    (!is_gap(&want[at..], rest)).then(|| {
         let meaning = "What came back is not what was sent, and more is \
                        wrong than that a part is missing.";
-        let look = "what happens between your read and your write";
-        (meaning.into(), Some(look))
+        (meaning.into(), "what happens between your read and your write")
     })
 }
 

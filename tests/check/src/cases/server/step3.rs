@@ -30,7 +30,7 @@ const S3_01: Case = Case {
            Expects that B gets it back within 3 s.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[],
+    tags: &[Tag::Queueing],
     why: "One client that connects and says nothing is enough to stop a \
           server that serves clients one after another. No malice is \
           needed: a laptop that fell asleep does it.",
@@ -55,7 +55,7 @@ const S3_02: Case = Case {
            Expects that each gets its own letters, within 3 s.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[],
+    tags: &[Tag::Queueing],
     why: "A pool of four threads, or a buffer that connections share, \
           passes every test with three clients. Here 150 are connected, all \
           have asked, and the last one is read first.",
@@ -133,7 +133,7 @@ const S3_04: Case = Case {
            on, a server that takes all 30 MB gets a warning.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[Tag::Hostile],
+    tags: &[Tag::Hostile, Tag::Queueing],
     why: "When a client does not read, the write to it blocks. If \
           something that others need is held meanwhile, such as a lock or \
           the only thread, one such client stops them all.",
@@ -212,17 +212,37 @@ fn s3_05(lab: &Lab) -> Check {
         .filter(|is_answered| *is_answered)
         .count();
     if answered < WAITING {
-        let actual = match answered {
-            0 => "none was answered within 10 s",
-            _ => "not all were answered within 10 s",
-        };
-        let failure = lab.fail("all 100 are answered", actual);
-        return Err(Failure { by_time: true, ..failure }.into());
+        return Err(not_all(lab, addr, answered).into());
     }
     if queued < WAITING {
         lab.warn(short_queue(lab, queued));
     }
     Ok(())
+}
+
+fn not_all(lab: &Lab, addr: SocketAddr, answered: usize) -> Failure {
+    let actual = match answered {
+        0 => "none was answered within 10 s",
+        _ => "not all were answered within 10 s",
+    };
+    let mut failure = lab.fail("all 100 are answered", actual);
+    failure.by_time = true;
+    failure.is_silent = answered == 0;
+    if failure.gone.is_none() {
+        let is_queued = proc::queued(addr.port()) > 0;
+        failure.look = match is_queued {
+            true => {
+                "how many clients you accept when you are told that some \
+                     wait: all of them?"
+            }
+            false => "what your server does when 100 clients come at once",
+        }
+        .into();
+        if is_queued {
+            failure.actual.push("some have not been accepted yet".into());
+        }
+    }
+    failure
 }
 
 fn short_queue(lab: &Lab, queued: usize) -> Failure {

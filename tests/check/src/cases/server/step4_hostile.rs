@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Proof};
 use crate::diagnosis::fatal::reset_after;
-use crate::harness::lab::{AT_ONCE, Lab};
+use crate::harness::lab::{AT_ONCE, Lab, PATIENCE};
 use crate::harness::visit::served;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Failure, Stop};
-use crate::wire::{ECHO_REPLY, ERROR, echo, frame};
+use crate::wire::{ECHO_REPLY, ERROR, echo, frame, reply};
 
 const BELIEVES: Hint = Hint {
     meaning: "Your server believed the length, and waits for bytes that will \
@@ -210,11 +210,11 @@ fn s4_13(lab: &Lab) -> Check {
     }
     client.send(&frame(0x55, &[0; 65_535]))?;
     client.expect_error(3)?;
-    lab.hint(
-        "Replies and ERRORs come in the order of the requests. Here one is \
-         missing, or out of order.",
-        "when a reply is written, and when an ERROR",
-    );
+    let meaning = "Replies and ERRORs come in the order of the requests. Here \
+                   one is missing, or out of order.";
+    let look = "when a reply is written, and when an ERROR";
+    lab.hint(meaning, look);
+    lab.other_means(meaning, look);
     let (a, b) = (lab.word(4), lab.word(4));
     let (a, b) = (a.as_bytes(), b.as_bytes());
     client.send(&[echo(a), frame(0x55, b"?"), echo(b)].concat())?;
@@ -409,8 +409,7 @@ fn s4_21(lab: &Lab) -> Check {
         let mut client = lab.connect(addr)?;
         client.send_anyway(&[echo(a), echo(b), bytes.to_vec()].concat());
         let start = Instant::now();
-        client.hear(a)?;
-        client.hear(b)?;
+        client.expect(&[reply(a), reply(b)].concat(), PATIENCE)?;
         client.expect_fatal(code, start, AT_ONCE)?;
     }
     served(lab, addr)
