@@ -18,7 +18,9 @@ pub enum Proof {
 
 /// One thing to try.
 pub struct Case {
+    /// `S4-05`: the side, the step in whose chapter it stands, a number.
     pub id: &'static str,
+    /// What a good program does, in a few words.
     pub title: &'static str,
     /// What it sends and what must come back, in a few sentences.
     pub does: &'static str,
@@ -26,25 +28,31 @@ pub struct Case {
     pub steps: RangeInclusive<u8>,
     /// The rule of the contract: `(4, 3)` is step 4, rule 3.
     pub rule: (u8, u8),
+    /// What is special about it.
     pub tags: &'static [Tag],
     /// Why it matters; never how to solve it.
     pub why: &'static str,
+    /// What its failure usually means.
     pub hint: Hint,
+    /// What shows that it can fail.
     pub proof: Proof,
-    pub script: fn(&Lab) -> Check,
+    /// What it does; the checks that every server must pass follow.
+    pub(crate) script: fn(&Lab) -> Check,
 }
 
 impl Case {
+    /// Which end it tries.
     pub fn side(&self) -> Side {
         if self.id.starts_with('S') { Side::Server } else { Side::Client }
     }
 
     /// What the engine knows of it.
-    pub fn traits(&self) -> Traits {
+    pub(crate) fn traits(&self) -> Traits {
         let (side, hint) = (self.side(), self.hint);
         Traits { id: self.id, side, hint, tags: self.tags }
     }
 
+    /// Does it have this tag?
     pub fn has(&self, tag: Tag) -> bool {
         self.tags.contains(&tag)
     }
@@ -59,6 +67,7 @@ impl Case {
         self.id.as_bytes()[1] - b'0'
     }
 
+    /// `step 4, rule 3`.
     pub fn rule_text(&self) -> String {
         format!("step {}, rule {}", self.rule.0, self.rule.1)
     }

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{OnceLock, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::cases;
 use crate::diagnosis::show::time;
 use crate::harness::lab::{CASE, Lab, Setup, Target, any_port};
 use crate::harness::peer::FULL;
-use crate::program::ending;
+use crate::os;
 use crate::program::running::{Program, Template};
 use crate::program::start::{self, Trouble};
 use crate::traits::{Side, Tag};
@@ -52,7 +52,6 @@ pub fn run(
     let mut results: Vec<Option<Result>> = Vec::new();
     results.resize_with(plan.cases.len(), || None);
     let mut said = 0;
-    let judge = Judge::new(setup);
     for (indexes, jobs) in groups(setup, plan) {
         let stop = &AtomicUsize::new(usize::MAX);
         let limit = first_failure(&results).filter(|_| !plan.keep_going);
@@ -70,7 +69,7 @@ pub fn run(
                 said += 1;
             }
         };
-        spread(&judge, plan, &indexes, jobs, stop, &mut take);
+        spread(setup, plan, &indexes, jobs, stop, &mut take);
     }
     let end = first_failure(&results).filter(|_| !plan.keep_going);
     results.truncate(end.map_or(usize::MAX, |end| end + 1));
@@ -103,7 +102,7 @@ fn first_failure(results: &[Option<Result>]) -> Option<usize> {
 
 /// Runs these cases in `jobs` threads, up to the index where to stop.
 fn spread(
-    judge: &Judge,
+    setup: &Setup,
     plan: &Plan,
     indexes: &[usize],
     jobs: usize,
@@ -123,7 +122,7 @@ fn spread(
                         continue;
                     }
                     let case = plan.cases[i];
-                    let verdict = judge.judge(case);
+                    let verdict = judge(setup, case);
                     let _ = sender.send((i, Result { case, verdict }));
                 }
             });
@@ -135,57 +134,34 @@ fn spread(
     });
 }
 
-/// Runs cases of one submission.
-struct Judge<'a> {
-    setup: &'a Setup,
-    /// The plainest case there is, and whether it got no answer at all.
-    basic: Option<&'static Case>,
-    is_silent: OnceLock<bool>,
-}
-
-impl Judge<'_> {
-    fn new(setup: &Setup) -> Judge<'_> {
-        let basic = setup.basic.and_then(cases::find);
-        Judge { setup, basic, is_silent: OnceLock::new() }
+/// Runs one case. A server that does not answer the plainest message explains
+/// why it does not answer any other; if that is not known yet, it is tried.
+pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
+    let mut verdict = judge_alone(setup, case);
+    let Some(basic) = setup.basic.and_then(cases::find) else { return verdict };
+    if basic.id == case.id {
+        setup.is_mute.get_or_init(|| is_silent(&verdict));
+        return verdict;
     }
-
-    fn judge(&self, case: &'static Case) -> Verdict {
-        let is_basic = self.basic.is_some_and(|basic| basic.id == case.id);
-        let mut verdict = judge(self.setup, case);
-        if is_basic {
-            self.is_silent.get_or_init(|| is_silent(&verdict));
-        } else if is_silent(&verdict) {
-            self.refer(&mut verdict);
-        }
-        verdict
+    let Verdict::Fail(failure) = &mut verdict else { return verdict };
+    let is_mute = || is_silent(&judge_alone(setup, basic));
+    if failure.is_silence() && *setup.is_mute.get_or_init(is_mute) {
+        failure.meaning = format!(
+            "Your server does not answer the plainest message either: {} \
+             fails. Repair that first.",
+            basic.id
+        );
+        failure.look = format!("what check says of {}", basic.id);
     }
-
-    /// A server that does not answer the plainest message explains why it does
-    /// not answer any other. If that is not known yet, it is tried now.
-    fn refer(&self, verdict: &mut Verdict) {
-        let Some(basic) = self.basic else { return };
-        let try_it = || is_silent(&judge(self.setup, basic));
-        let is_mute = *self.is_silent.get_or_init(try_it);
-        if let (true, Verdict::Fail(failure)) = (is_mute, verdict) {
-            failure.meaning = format!(
-                "Your server does not answer the plainest message either: {} \
-                 fails. Repair that first.",
-                basic.id
-            );
-            failure.look = format!("what check says of {}", basic.id);
-        }
-    }
+    verdict
 }
 
 fn is_silent(verdict: &Verdict) -> bool {
-    matches!(
-        verdict,
-        Verdict::Fail(Failure { is_silent: true, gone: None, .. })
-    )
+    matches!(verdict, Verdict::Fail(failure) if failure.is_silence())
 }
 
 /// Runs one case, again if the machine was late and there is time for it.
-fn judge(setup: &Setup, case: &'static Case) -> Verdict {
+fn judge_alone(setup: &Setup, case: &'static Case) -> Verdict {
     if let Some(why) = cannot_run(setup, case) {
         return Verdict::Skip(why);
     }
@@ -193,7 +169,9 @@ fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     for _ in 0..TRIES {
         let start = Instant::now();
         let (verdict, is_excused) = try_once(setup, case, end);
-        ending::wait_if_over();
+        if let Target::Command(template) = &setup.target {
+            template.processes.wait_if_over();
+        }
         if !is_excused {
             return verdict;
         }
@@ -206,9 +184,10 @@ fn judge(setup: &Setup, case: &'static Case) -> Verdict {
 }
 
 fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
-    let is_linux = cfg!(target_os = "linux");
     match &setup.target {
-        _ if case.has(Tag::Linux) && !is_linux => Some("needs Linux".into()),
+        _ if case.has(Tag::Linux) && !os::IS_LINUX => {
+            Some("needs Linux".into())
+        }
         Target::Address(_) if case.has(Tag::Starts) => {
             Some("needs to start the program itself: --cmd".into())
         }

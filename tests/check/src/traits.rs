@@ -3,11 +3,14 @@
 /// Which end is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
+    /// The program listens, and we are its clients.
     Server,
+    /// The program connects, and we are the server.
     Client,
 }
 
 impl Side {
+    /// `server` or `client`.
     pub fn name(self) -> &'static str {
         match self {
             Side::Server => "server",
@@ -54,7 +57,9 @@ pub enum Tag {
 /// What a failure of a case usually means, and where to look.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hint {
+    /// What a failure usually means.
     pub meaning: &'static str,
+    /// Where to look.
     pub look: &'static str,
 }
 

@@ -16,8 +16,11 @@ pub enum Stop {
 /// What went wrong, for a person to read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Failure {
+    /// What was sent last.
     pub sent: String,
+    /// What had to come.
     pub expected: String,
+    /// What came, a line each.
     pub actual: Vec<String>,
     /// What was done before.
     pub so_far: Vec<String>,
@@ -25,7 +28,9 @@ pub struct Failure {
     pub printed: Vec<String>,
     /// How the server ended, where that is the cause.
     pub gone: Option<ExitStatus>,
+    /// What that usually means.
     pub meaning: String,
+    /// Where to look.
     pub look: String,
     /// Nothing was wrong but the time: a late machine excuses that.
     pub by_time: bool,
@@ -47,6 +52,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Did a server that lives not answer at all?
+    pub(crate) fn is_silence(&self) -> bool {
+        self.is_silent && self.gone.is_none()
+    }
+}
+
 impl From<Failure> for Box<Stop> {
     fn from(failure: Failure) -> Box<Stop> {
         Box::new(Stop::Fail(failure))
@@ -56,16 +68,20 @@ impl From<Failure> for Box<Stop> {
 /// What is said about a case.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
+    /// All is as the contract says.
     Pass,
     /// Works here; a stricter peer or another system will suffer.
     Warn(Failure),
+    /// A rule of the contract is broken.
     Fail(Failure),
     /// The machine was too busy, or something that is needed is missing.
     Unknown(String),
+    /// It was not tried, for this reason.
     Skip(String),
 }
 
 impl Verdict {
+    /// The word for it: `pass`, `FAIL`.
     pub fn name(&self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
@@ -76,6 +92,7 @@ impl Verdict {
         }
     }
 
+    /// The sign for it: `✓`, `✗`.
     pub fn mark(&self) -> &'static str {
         match self {
             Verdict::Pass => "✓",
@@ -86,6 +103,7 @@ impl Verdict {
         }
     }
 
+    /// What went wrong, if anything did.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Verdict::Warn(failure) | Verdict::Fail(failure) => Some(failure),

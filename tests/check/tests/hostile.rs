@@ -6,13 +6,12 @@
 
 mod support;
 
-use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{GALLERY, Said, alone, check, gallery};
+use support::{GALLERY, Said, alone, check, gallery, running};
 
 /// Tries a server that is a shell script; `$0` is the gallery.
 fn script(script: &str, more: &[&str]) -> Said {
@@ -22,16 +21,6 @@ fn script(script: &str, more: &[&str]) -> Said {
 }
 
 const SERVE: &str = r#"exec "$0" server --step 4 --addr "$1""#;
-
-/// Processes whose command line contains this.
-fn running(part: &str) -> usize {
-    let command = |entry: fs::DirEntry| {
-        let bytes = fs::read(entry.path().join("cmdline")).ok()?;
-        let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
-        (text.contains(part) && !text.contains("--cmd")).then_some(())
-    };
-    fs::read_dir("/proc").unwrap().flatten().filter_map(command).count()
-}
 
 #[test]
 fn dies_at_once() {

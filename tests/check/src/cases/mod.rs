@@ -42,6 +42,7 @@ pub fn basic(side: Side, step: u8) -> Option<&'static str> {
     basic.max_by_key(|case| case.rule_step()).map(|case| case.id)
 }
 
+/// The case with this name, in capitals or not.
 pub fn find(id: &str) -> Option<&'static Case> {
     all().into_iter().find(|case| case.id.eq_ignore_ascii_case(id))
 }

@@ -11,20 +11,17 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use crate::case::Case;
-use crate::cases;
 use crate::cli::chosen::chosen;
 use crate::cli::options::{How, step, step_help};
 use crate::cli::pages::list;
-use crate::cli::say::{Unwritten, say};
+use crate::cli::say::{Unwritten, Voice};
 use crate::cli::target;
 use crate::diagnosis::show;
-use crate::harness::lab::Setup;
 use crate::harness::late::Ticker;
 use crate::harness::random;
-use crate::harness::stage::forget_who_never_came;
-use crate::program::running::forget_rudeness;
+use crate::program::ending::Processes;
 use crate::report::{Format, Obstacle, Report};
-use crate::run::{self, Plan};
+use crate::session::Session;
 use crate::traits::Side;
 
 /// Which end the submissions are.
@@ -82,14 +79,15 @@ impl Row {
 ///
 /// # Errors
 /// The folder cannot be read, or a report not be written.
-pub fn run(options: &Options) -> Result<u8> {
+pub fn run(options: &Options, processes: &Processes) -> Result<u8> {
+    let voice = Voice(processes);
     let side = match options.side {
         End::Server => Side::Server,
         End::Client => Side::Client,
     };
     let cases = chosen(side, options.step, &options.how)?;
     if options.how.list {
-        say(&list(&cases))?;
+        voice.say(&list(&cases))?;
         return Ok(0);
     }
     let folders = prepare(options)?;
@@ -97,20 +95,18 @@ pub fn run(options: &Options) -> Result<u8> {
     let (mut rows, mut written) = (Vec::new(), Ok(()));
     let ticker = Ticker::start();
     for folder in folders {
-        let memory = options.how.memory;
-        let dir = Some(inner(&folder));
-        let target = target::command(side, &options.cmd, dir, memory)?;
-        let (step, ticker) = (options.step, ticker.clone());
-        let basic = cases::basic(side, step);
-        let setup = Setup { step, basic, seed, target, ticker };
-        let row = try_one(side, &setup, &folder, &cases, options);
+        let session = Session::new(side, options.step, &options.cmd)?;
+        let session = target::set(session, &options.how, processes);
+        let session = session.folder(inner(&folder)).seed(seed);
+        let session = session.watched_by(&ticker);
+        let row = try_one(session, &folder, &cases, &options.how);
         if let Some(out) = &options.out {
             // The others are tried all the same, and the table is printed.
             written = written.and(write_report(out, &row, options.how.format));
         }
         rows.push(row);
     }
-    say(&match options.how.format {
+    voice.say(&match options.how.format {
         Format::Json => values(&rows),
         _ => table(&rows, seed),
     })?;
@@ -177,23 +173,15 @@ fn inner(folder: &Path) -> PathBuf {
 }
 
 fn try_one(
-    side: Side,
-    setup: &Setup,
+    mut session: Session,
     folder: &Path,
     cases: &[&'static Case],
-    options: &Options,
+    how: &How,
 ) -> Row {
-    let how = &options.how;
     let name = folder.file_name().unwrap_or_default().to_owned();
-    let mut report = Report::new(side, setup.step, setup.seed, how.strict);
-    forget_rudeness();
-    forget_who_never_came();
-    match target::try_start(side, setup, how, &options.cmd) {
-        Ok(jobs) => {
-            let cases = cases.to_vec();
-            let plan = Plan { cases, jobs, keep_going: true };
-            report.results = run::run(setup, &plan, |_| {});
-        }
+    let mut report = session.new_report(how.strict);
+    match target::try_start(&mut session) {
+        Ok(()) => report.results = session.run(cases, true, |_| {}),
         Err(obstacle) => {
             report.obstacle = Some(obstacle);
             report.left_out = cases.to_vec();

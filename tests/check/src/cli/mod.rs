@@ -21,13 +21,11 @@ use crate::cli::chosen::chosen;
 use crate::cli::options::{ClientOptions, How, Options};
 use crate::cli::pages::{explain, list, page};
 use crate::cli::progress::Progress;
-use crate::cli::say::{Unwritten, say};
-use crate::harness::lab::Setup;
-use crate::harness::late::Ticker;
-use crate::harness::random;
-use crate::program::ending;
+use crate::cli::say::{Unwritten, Voice};
+use crate::cli::terminal::Terminal;
+use crate::program::ending::Processes;
 use crate::report::{Format, Report, Style};
-use crate::run::{self, Plan};
+use crate::session::Session;
 use crate::traits::Side;
 
 /// Tries your TCP server or client as a hostile network would
@@ -70,11 +68,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    ending::adopt_orphans();
-    end_with_us();
-    terminal::remember();
-    let done = dispatch(cli);
-    terminal::restore();
+    let (processes, terminal) = (Processes::adopting(), Terminal::found());
+    end_with_us(processes.clone(), terminal.clone());
+    let done = dispatch(cli, &processes);
+    terminal.restore();
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -85,70 +82,74 @@ pub fn main() -> ExitCode {
 }
 
 /// Ctrl-C ends the program under test, too: it is not in our group.
-fn end_with_us() {
+fn end_with_us(processes: Processes, terminal: Terminal) {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let signals = [SIGINT, SIGTERM, SIGHUP];
     if let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) {
         std::thread::spawn(move || {
             if let Some(signal) = signals.forever().next() {
-                ending::end_all();
-                terminal::restore();
+                processes.end_all();
+                terminal.restore();
                 std::process::exit(128 + signal);
             }
         });
     }
 }
 
-fn dispatch(cli: Cli) -> Result<u8> {
+fn dispatch(cli: Cli, processes: &Processes) -> Result<u8> {
+    let voice = Voice(processes);
     if let Some(id) = cli.explain {
         let case = cases::find(&id);
         let case = case.with_context(|| format!("no case is called {id}"))?;
-        say(&explain(case))?;
+        voice.say(&explain(case))?;
         return Ok(0);
     }
     match cli.command {
-        _ if cli.list => say(&list(&cases::all()))?,
-        Some(Command::Server(options)) => return check(Side::Server, &options),
-        Some(Command::Client(options)) => {
-            return check(Side::Client, &options.into());
+        _ if cli.list => voice.say(&list(&cases::all()))?,
+        Some(Command::Server(options)) => {
+            return check(Side::Server, &options, processes);
         }
-        Some(Command::Class(options)) => return class::run(&options),
-        Some(Command::Page) => say(&page())?,
+        Some(Command::Client(options)) => {
+            return check(Side::Client, &options.into(), processes);
+        }
+        Some(Command::Class(options)) => {
+            return class::run(&options, processes);
+        }
+        Some(Command::Page) => voice.say(&page())?,
         None => bail!("nothing to do; try --help or --list"),
     }
     Ok(0)
 }
 
-fn check(side: Side, options: &Options) -> Result<u8> {
-    let how = &options.how;
+fn check(side: Side, options: &Options, processes: &Processes) -> Result<u8> {
+    let (how, voice) = (&options.how, Voice(processes));
     let cases = chosen(side, options.step, how)?;
     if how.list {
-        say(&list(&cases))?;
+        voice.say(&list(&cases))?;
         return Ok(0);
     }
-    let target = target::named(side, options)?;
-    let seed = how.seed.unwrap_or_else(random::any_seed);
-    let ticker = Ticker::start();
-    let (step, basic) = (options.step, cases::basic(side, options.step));
-    let setup = Setup { step, basic, seed, target, ticker };
-    let mut report = Report::new(side, options.step, seed, how.strict);
-    let cmd = options.cmd.as_deref().unwrap_or_default();
-    match target::try_start(side, &setup, how, cmd) {
-        Ok(jobs) => try_all(&setup, cases, how, jobs, &mut report)?,
+    let session = target::named(side, options)?;
+    let mut session = target::set(session, how, processes);
+    if let Some(seed) = how.seed {
+        session = session.seed(seed);
+    }
+    let mut report = session.new_report(how.strict);
+    match target::try_start(&mut session) {
+        Ok(()) => try_all(&session, cases, how, &voice, &mut report)?,
         Err(obstacle) => {
             report.obstacle = Some(obstacle);
             report.left_out = cases;
-            say(&report.render(how.format))?;
+            voice.say(&report.render(how.format))?;
         }
     }
     Ok(report.exit_code())
 }
 
 fn try_all(
-    setup: &Setup,
+    session: &Session,
     cases: Vec<&'static Case>,
     how: &How,
-    jobs: usize,
+    voice: &Voice,
     report: &mut Report,
 ) -> Result<()> {
     let is_text = how.format == Format::Text;
@@ -157,21 +158,21 @@ fn try_all(
             && std::io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     };
-    let plan = Plan { jobs, keep_going: how.keep_going || !is_text, cases };
-    let progress = Progress::new(plan.cases.len());
+    let keep_going = how.keep_going || !is_text;
+    let progress = Progress::new(cases.len());
     let mut said = Ok(());
-    let results = run::run(setup, &plan, |result| {
+    let results = session.run(&cases, keep_going, |result| {
         progress.clear();
         if is_text && said.is_ok() {
-            said = say(&report.line(result, style));
+            said = voice.say(&report.line(result, style));
         }
         progress.advance(result.case);
     });
     progress.clear();
     said?;
-    report.left_out = plan.cases[results.len()..].to_vec();
+    report.left_out = cases[results.len()..].to_vec();
     report.results = results;
-    say(&match is_text {
+    voice.say(&match is_text {
         true => report.summary(style),
         false => report.render(how.format),
     })

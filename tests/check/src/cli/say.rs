@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
 
-use crate::program::ending;
+use crate::program::ending::Processes;
 
 /// Marks an error: there is a result, but it cannot be written.
 #[derive(Debug)]
@@ -17,17 +17,22 @@ impl fmt::Display for Unwritten {
     }
 }
 
-/// Prints. A reader that has gone is no error of ours.
-///
-/// # Errors
-/// The disk is full, for example: see [`Unwritten`].
-pub fn say(text: &str) -> Result<()> {
-    ending::wait_if_over();
-    let mut out = io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(error).context(Unwritten("the report".into()))
+/// Prints to stdout, until Ctrl-C.
+pub struct Voice<'a>(pub &'a Processes);
+
+impl Voice<'_> {
+    /// Prints. A reader that has gone is no error of ours.
+    ///
+    /// # Errors
+    /// The disk is full, for example: see [`Unwritten`].
+    pub fn say(&self, text: &str) -> Result<()> {
+        self.0.wait_if_over();
+        let mut out = io::stdout();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(error).context(Unwritten("the report".into()))
+            }
+            _ => Ok(()),
         }
-        _ => Ok(()),
     }
 }

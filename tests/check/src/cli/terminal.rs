@@ -3,22 +3,23 @@
 //! as it was found.
 
 use std::io::stderr;
-use std::sync::OnceLock;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-static FOUND: OnceLock<Termios> = OnceLock::new();
+/// How the terminal was set, if stderr is one.
+#[derive(Clone)]
+pub struct Terminal(Option<Termios>);
 
-/// Remembers how the terminal is set, if stderr is one.
-pub fn remember() {
-    if let Ok(found) = tcgetattr(stderr()) {
-        let _ = FOUND.set(found);
+impl Terminal {
+    /// Remembers how it is set now.
+    pub fn found() -> Terminal {
+        Terminal(tcgetattr(stderr()).ok())
     }
-}
 
-/// Sets it as it was.
-pub fn restore() {
-    if let Some(found) = FOUND.get() {
-        let _ = tcsetattr(stderr(), OptionalActions::Now, found);
+    /// Sets it as it was.
+    pub fn restore(&self) {
+        if let Some(found) = &self.0 {
+            let _ = tcsetattr(stderr(), OptionalActions::Now, found);
+        }
     }
 }

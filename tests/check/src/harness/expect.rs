@@ -142,15 +142,7 @@ impl Peer<'_> {
         since: Instant,
         within: Duration,
     ) -> Check {
-        let limit = since + within + SLACK;
-        let first = self.read(1, limit);
-        let after = first.end;
-        let mut got = Got { bytes: first.bytes, end: after };
-        if !got.bytes.is_empty() {
-            let rest = self.read(MOST, self.lab.until(FIN));
-            got.bytes.extend(rest.bytes);
-            got.end = rest.end;
-        }
+        let got = self.read_refusal(since + within + SLACK);
         let is_closed = got.bytes.is_empty() && got.end != End::Open;
         let refusal = Refusal {
             base: self.base(),
@@ -187,6 +179,17 @@ impl Peer<'_> {
         }
         // At a time limit it is the end that was due, whatever it came from.
         (code != TIMEOUT && self.has_killed()).then_some(Death::Code)
+    }
+
+    /// What comes until that moment, and what follows after it.
+    fn read_refusal(&mut self, until: Instant) -> Got {
+        let mut got = self.read(1, until);
+        if !got.bytes.is_empty() {
+            let rest = self.read(MOST, self.lab.until(FIN));
+            got.bytes.extend(rest.bytes);
+            got.end = rest.end;
+        }
+        got
     }
 
     /// An ERROR that ends nothing must come.

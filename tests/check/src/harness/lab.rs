@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,8 @@ pub struct Setup {
     pub step: u8,
     /// The case about the plainest exchange of the step.
     pub basic: Option<&'static str>,
+    /// Does it get no answer at all? Known when it has been tried.
+    pub is_mute: OnceLock<bool>,
     pub seed: u64,
     pub target: Target,
     pub ticker: Ticker,

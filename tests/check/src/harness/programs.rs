@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::lab::{Lab, Target, any_port};
-use crate::program::running::{Program, Template};
+use crate::program::running::{Habits, Program, Template};
 use crate::program::start;
 use crate::verdict::{Check, Stop};
 
@@ -32,6 +32,11 @@ impl Lab<'_> {
                 Err(Box::new(Stop::Skip(why)))
             }
         }
+    }
+
+    /// What earlier cases have taught us of the program.
+    pub fn habits(&self) -> Check<&Habits> {
+        Ok(&self.template()?.habits)
     }
 
     /// A fresh server, or the one that runs already.

@@ -2,34 +2,29 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::diagnosis::evidence::End;
 use crate::diagnosis::show::{self, time};
 use crate::harness::ended::Ended;
 use crate::harness::lab::{AT_ONCE, Lab, SLACK, any_port};
 use crate::harness::peer::Peer;
+use crate::os;
 use crate::program::running::describe;
-use crate::verdict::{Check, Stop};
+use crate::verdict::{Check, Failure, Stop};
 use crate::wire;
 
 /// How long a client may take from its start to its first connect: some
 /// languages need a second, on a busy machine several.
 pub const START: Duration = Duration::from_secs(8);
 
-/// Did a client not come at all? Then the next ones are not waited for as long.
-static NEVER_CAME: AtomicBool = AtomicBool::new(false);
+/// The same for a client that has once not come at all.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// Another submission may come.
-pub fn forget_who_never_came() {
-    NEVER_CAME.store(false, Ordering::Relaxed);
-}
-
-/// A limit so long is far more than what it limits takes.
+/// A limit as long as this is far more than what it limits takes.
 const COARSE: Duration = Duration::from_secs(3);
 
 /// A listening socket of ours.
@@ -65,17 +60,15 @@ impl<'a> Stage<'a> {
 
     /// The next connection, if one comes in time.
     pub fn accept_within(&self, limit: Duration) -> Option<TcpStream> {
-        let limit = limit.max(Duration::from_millis(1));
-        let socket = SockRef::from(&self.listener);
-        let _ = socket.set_read_timeout(Some(limit)); // also of accept
-        self.listener.accept().ok().map(|(stream, _)| stream)
+        os::accept_within(&self.listener, limit)
     }
 
     /// The next connection must come.
     pub fn accept(&self, limit: Duration) -> Check<Peer<'a>> {
         let is_first = limit == START;
-        let has_failed = NEVER_CAME.load(Ordering::Relaxed);
-        let limit = if is_first && has_failed { SHORT } else { limit };
+        let never_came = &self.lab.habits()?.never_came;
+        let has_failed = is_first && never_came.load(Ordering::Relaxed);
+        let limit = if has_failed { SHORT } else { limit };
         let until = self.lab.until(limit);
         loop {
             let slice = Duration::from_millis(50);
@@ -87,14 +80,9 @@ impl<'a> Stage<'a> {
             if ended.is_none() && Instant::now() < until {
                 continue;
             }
-            let actual = match ended {
-                Some(status) => format!("it ended: {}", describe(status)),
-                None => format!("no connection within {}", time(limit)),
-            };
-            let mut failure = self.lab.fail("it connects", actual);
-            failure.by_time = ended.is_none();
+            let mut failure = self.nobody_came(limit, ended);
             if is_first {
-                NEVER_CAME.store(ended.is_none(), Ordering::Relaxed);
+                never_came.store(ended.is_none(), Ordering::Relaxed);
                 failure.is_sure = true;
                 failure.meaning = "Your client never came: does it take the \
                                    address that {addr} stands for?"
@@ -103,6 +91,19 @@ impl<'a> Stage<'a> {
             }
             return Err(failure.into());
         }
+    }
+
+    fn nobody_came(
+        &self,
+        limit: Duration,
+        ended: Option<ExitStatus>,
+    ) -> Failure {
+        let actual = match ended {
+            Some(status) => format!("it ended: {}", describe(status)),
+            None => format!("no connection within {}", time(limit)),
+        };
+        let by_time = ended.is_none();
+        Failure { by_time, ..self.lab.fail("it connects", actual) }
     }
 
     /// The first connection, with its request read.

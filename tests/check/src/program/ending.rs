@@ -1,16 +1,18 @@
 //! How a program is ended, with all that it started.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::process::{kill_process, kill_process_group, waitpid};
 
+use crate::os;
 use crate::program::proc;
 
 /// How long a program may take to end after SIGTERM.
@@ -20,71 +22,148 @@ const GRACE: Duration = Duration::from_secs(2);
 /// than we end them is stopped by its group, all at once.
 const ROUNDS: usize = 100;
 
-/// The programs that run now: first process, and mark in the environment.
-static LIVE: Mutex<Option<Programs>> = Mutex::new(None);
+/// The programs that run now, by their first process, each with its mark in
+/// the environment. All copies of this value are about the same programs.
+#[derive(Clone)]
+pub struct Processes(Arc<Shared>);
 
-fn live() -> MutexGuard<'static, Option<Programs>> {
-    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+struct Shared {
+    live: Mutex<Programs>,
+    /// Is everything over? Then nothing is started or said any more.
+    is_over: AtomicBool,
+    /// Is each child of this process one of the programs, or an orphan of one?
+    adopts: bool,
+    /// Makes the marks differ from those of others in this process.
+    name: u64,
+    count: AtomicU64,
 }
 
-/// Is everything over? Then nothing is started or said any more.
-static IS_OVER: AtomicBool = AtomicBool::new(false);
-
-/// After Ctrl-C, whoever asks waits here for the end of the checker.
-pub fn wait_if_over() {
-    while IS_OVER.load(Ordering::Relaxed) {
-        thread::park();
+impl Processes {
+    /// For a process that has other children, too: an orphan that has lost
+    /// its mark is left alone.
+    pub fn new() -> Processes {
+        Processes::made(false)
     }
-}
 
-/// Starts a program. Nobody looks for orphans meanwhile: one that is not yet
-/// in the list would be taken for one.
-pub fn spawn(command: &mut Command, mark: &str) -> io::Result<Child> {
-    let mut live = live();
-    if IS_OVER.load(Ordering::Relaxed) {
-        drop(live);
-        wait_if_over();
-        return Err(io::Error::other("interrupted"));
+    /// For a process that starts nothing else: orphans become ours, and are
+    /// ended.
+    pub fn adopting() -> Processes {
+        os::adopt_orphans();
+        Processes::made(true)
     }
-    let child = command.spawn()?;
-    let programs = live.get_or_insert_default();
-    programs.insert(child.id() as i32, mark.to_owned());
-    Ok(child)
-}
 
-/// Processes that lose their parent become ours, so that we find and end
-/// them: also those which made a session of their own (prctl(2),
-/// PR_SET_CHILD_SUBREAPER). Elsewhere the group must do.
-pub fn adopt_orphans() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_child_subreaper(Pid::from_raw(1));
-}
+    fn made(adopts: bool) -> Processes {
+        let (live, is_over, count) = Default::default();
+        let name = RandomState::new().hash_one(std::process::id());
+        Processes(Arc::new(Shared { live, is_over, adopts, name, count }))
+    }
 
-/// Ends all programs: for Ctrl-C.
-pub fn end_all() {
-    let programs = {
-        let live = live();
-        IS_OVER.store(true, Ordering::Relaxed);
-        live.clone().unwrap_or_default()
-    };
-    for &pid in programs.keys() {
+    fn live(&self) -> MutexGuard<'_, Programs> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A value that no other program has in its environment.
+    pub fn new_mark(&self) -> String {
+        let count = self.0.count.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}-{count}", self.0.name)
+    }
+
+    /// After Ctrl-C, whoever asks waits here for the end of the checker.
+    pub fn wait_if_over(&self) {
+        while self.0.is_over.load(Ordering::Relaxed) {
+            thread::park();
+        }
+    }
+
+    /// Starts a program. Nobody looks for orphans meanwhile: one that is not
+    /// yet in the list would be taken for one.
+    pub fn spawn(
+        &self,
+        command: &mut Command,
+        mark: &str,
+    ) -> io::Result<Child> {
+        let mut live = self.live();
+        if self.0.is_over.load(Ordering::Relaxed) {
+            drop(live);
+            self.wait_if_over();
+            return Err(io::Error::other("interrupted"));
+        }
+        let child = command.spawn()?;
+        live.insert(child.id() as i32, mark.to_owned());
+        Ok(child)
+    }
+
+    /// Ends all programs, for ever: for Ctrl-C.
+    pub fn end_all(&self) {
+        let programs = {
+            let live = self.live();
+            self.0.is_over.store(true, Ordering::Relaxed);
+            live.clone()
+        };
+        for &pid in programs.keys() {
+            kill_group(pid, Signal::KILL);
+        }
+        for (pid, mark) in programs {
+            self.end_stragglers(pid, &mark);
+        }
+    }
+
+    /// All processes of a program: its tree, and those that left it. What has
+    /// left it and ended is nobody's any more: only its own parent's children
+    /// count until that waits for them.
+    pub fn all_of(&self, first: i32, mark: &str) -> Vec<i32> {
+        let mut pids = proc::tree(first);
+        let others = stragglers(first, mark, &self.live(), self.0.adopts);
+        pids.extend(others.into_iter().filter(|&pid| proc::is_alive(pid)));
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// Ends a program: it may tidy up, then it must go. Returns how it ended
+    /// and whether it obeyed SIGTERM.
+    pub fn end(
+        &self,
+        child: &mut Child,
+        mark: &str,
+        is_polite: bool,
+    ) -> (Option<ExitStatus>, bool) {
+        let pid = child.id() as i32;
+        let mut obeyed = true;
+        let mut status = child.try_wait().ok().flatten();
+        if status.is_none() && is_polite {
+            kill_group(pid, Signal::TERM);
+            status = wait(child, GRACE);
+            obeyed = status.is_some();
+        }
+        // Even when the first process is gone: others may be left in its
+        // group.
         kill_group(pid, Signal::KILL);
+        if status.is_none() {
+            status = wait(child, GRACE);
+        }
+        self.end_stragglers(pid, mark);
+        self.live().remove(&pid);
+        (status, obeyed)
     }
-    for (pid, mark) in programs {
-        end_stragglers(pid, &mark);
-    }
-}
 
-/// All processes of a program: its tree, and those that left it. What has
-/// left it and ended is nobody's any more: only its own parent's children
-/// count until that waits for them.
-pub fn all_of(first: i32, mark: &str) -> Vec<i32> {
-    let mut pids = proc::tree(first);
-    let others = stragglers(first, mark, live().as_ref());
-    pids.extend(others.into_iter().filter(|&pid| proc::is_alive(pid)));
-    pids.sort_unstable();
-    pids.dedup();
-    pids
+    /// Ends what left the group of the program: processes with its mark, and
+    /// orphans that nobody else owns.
+    fn end_stragglers(&self, first: i32, mark: &str) {
+        for _ in 0..ROUNDS {
+            let live = self.live();
+            let left = stragglers(first, mark, &live, self.0.adopts);
+            if left.is_empty() {
+                return;
+            }
+            for pid in left.iter().filter_map(|&pid| Pid::from_raw(pid)) {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+            }
+            drop(live);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// Ends these processes of a program at once.
@@ -101,32 +180,7 @@ fn kill_group(pid: i32, signal: Signal) {
     }
 }
 
-/// Ends a program: it may tidy up, then it must go. Returns how it ended and
-/// whether it obeyed SIGTERM.
-pub fn end(
-    child: &mut Child,
-    mark: &str,
-    is_polite: bool,
-) -> (Option<ExitStatus>, bool) {
-    let pid = child.id() as i32;
-    let mut obeyed = true;
-    let mut status = child.try_wait().ok().flatten();
-    if status.is_none() && is_polite {
-        kill_group(pid, Signal::TERM);
-        status = wait(child, GRACE);
-        obeyed = status.is_some();
-    }
-    // Also when the first process is gone: others may be left in its group.
-    kill_group(pid, Signal::KILL);
-    if status.is_none() {
-        status = wait(child, GRACE);
-    }
-    end_stragglers(pid, mark);
-    live().get_or_insert_default().remove(&pid);
-    (status, obeyed)
-}
-
-/// Waits for the end of a program, at most so long.
+/// Waits for the end of a program, for at most this time.
 pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let end = Instant::now() + limit;
     let mut pause = Duration::from_micros(200);
@@ -142,39 +196,25 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// Ends what left the group of the program: processes with its mark, and
-/// orphans that nobody else owns.
-fn end_stragglers(first: i32, mark: &str) {
-    for _ in 0..ROUNDS {
-        let live = live();
-        let left = stragglers(first, mark, live.as_ref());
-        if left.is_empty() {
-            return;
-        }
-        for pid in left.iter().filter_map(|&pid| Pid::from_raw(pid)) {
-            let _ = kill_process(pid, Signal::KILL);
-            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
-        }
-        drop(live);
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 type Programs = HashMap<i32, String>;
 
 /// What left the tree of a program, dead or alive.
-fn stragglers(first: i32, mark: &str, live: Option<&Programs>) -> Vec<i32> {
+fn stragglers(
+    first: i32,
+    mark: &str,
+    live: &Programs,
+    adopts: bool,
+) -> Vec<i32> {
     let own = std::process::id() as i32;
-    let none = Programs::new();
-    let others = live.unwrap_or(&none);
     let is_left = |&pid: &i32| {
-        if pid == own || (pid != first && others.contains_key(&pid)) {
+        if pid == own || (pid != first && live.contains_key(&pid)) {
             return false;
         }
         proc::has_mark(pid, mark) && proc::is_alive(pid)
             || pid != first
                 && proc::parent(pid) == Some(own)
-                && (proc::group(pid) == Some(first) || is_orphan(pid, others))
+                && (proc::group(pid) == Some(first)
+                    || adopts && is_orphan(pid, live))
     };
     proc::all().into_iter().filter(is_left).collect()
 }

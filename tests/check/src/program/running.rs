@@ -5,14 +5,17 @@ use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 
 use crate::diagnosis::said;
+use crate::os;
+use crate::program::ending::Processes;
 use crate::program::output::Output;
 use crate::program::{ending, proc};
 
@@ -34,16 +37,15 @@ const WATCH: Duration = Duration::from_millis(50);
 /// some may have left the program's tree.
 const SEARCH: usize = 10;
 
-/// Did a program ignore SIGTERM? Then the next ones are not asked any more:
-/// two seconds for each case would cost minutes.
-static IS_RUDE: AtomicBool = AtomicBool::new(false);
-
-/// Another submission may behave better.
-pub fn forget_rudeness() {
-    IS_RUDE.store(false, Ordering::Relaxed);
+/// What earlier runs of a program have taught us.
+#[derive(Default)]
+pub struct Habits {
+    /// It ignored SIGTERM. Then it is not asked any more: two seconds for
+    /// each case would cost minutes.
+    ignores_sigterm: AtomicBool,
+    /// A client did not come at all. Then it is not waited for as long.
+    pub never_came: AtomicBool,
 }
-
-static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// How to start the program: `--cmd`, split into words, and where.
 #[derive(Clone)]
@@ -51,6 +53,8 @@ pub struct Template {
     words: Vec<String>,
     pub dir: Option<PathBuf>,
     pub most_memory: u64,
+    pub processes: Processes,
+    pub habits: Arc<Habits>,
 }
 
 impl Template {
@@ -60,11 +64,18 @@ impl Template {
         text: &str,
         dir: Option<PathBuf>,
         memory: u64,
+        processes: &Processes,
     ) -> Result<Self> {
         let words = shlex::split(text)
             .with_context(|| format!("an open quotation mark in {text:?}"))?;
         ensure!(!words.is_empty(), "the command is empty");
-        Ok(Template { words, dir, most_memory: memory })
+        Ok(Template {
+            words,
+            dir,
+            most_memory: memory,
+            processes: processes.clone(),
+            habits: Arc::default(),
+        })
     }
 
     /// Can we tell the program where to listen or to connect?
@@ -104,8 +115,7 @@ impl Template {
         input: Option<Vec<u8>>,
     ) -> Result<Program> {
         let words = self.fill(addr, texts);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mark = format!("{}-{count}", std::process::id());
+        let mark = self.processes.new_mark();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).process_group(0);
         for (name, _) in std::env::vars_os() {
@@ -124,10 +134,45 @@ impl Template {
             if input.is_some() { Stdio::piped() } else { Stdio::null() };
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mark = format!("CHECK_MARK={mark}");
-        let child = ending::spawn(&mut command, &mark)
+        let child = self
+            .processes
+            .spawn(&mut command, &mark)
             .with_context(|| format!("cannot run {:?}", words[0]))?;
         let told = Told { addr, has_host: self.has_host() };
-        Ok(Program::watch(child, mark, told, input, self.most_memory))
+        Ok(self.watch(child, mark, told, input))
+    }
+
+    /// Reads what it prints, and sees that it does not take too much.
+    fn watch(
+        &self,
+        mut child: Child,
+        mark: String,
+        told: Told,
+        input: Option<Vec<u8>>,
+    ) -> Program {
+        let pid = child.id() as i32;
+        os::forbid_core(pid);
+        if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
+            // In a thread: a program that does not read keeps nobody waiting.
+            thread::spawn(move || stdin.write_all(&bytes));
+        }
+        let none = || Output::collect(std::io::empty(), 0);
+        let out = child.stdout.take();
+        let err = child.stderr.take();
+        let program = Program {
+            out: out.map_or_else(none, |pipe| Output::collect(pipe, KEPT)),
+            err: err.map_or_else(none, |pipe| Output::collect(pipe, 1 << 16)),
+            child,
+            mark,
+            told,
+            processes: self.processes.clone(),
+            habits: Arc::clone(&self.habits),
+            excess: Arc::default(),
+            is_over: Arc::default(),
+            status: None,
+        };
+        program.start_watch(pid, self.most_memory);
+        program
     }
 }
 
@@ -145,6 +190,8 @@ pub struct Program {
     mark: String,
     /// The address that its command line names.
     pub told: Told,
+    processes: Processes,
+    habits: Arc<Habits>,
     pub out: Arc<Output>,
     pub err: Arc<Output>,
     excess: Arc<Mutex<Option<Excess>>>,
@@ -153,42 +200,13 @@ pub struct Program {
 }
 
 impl Program {
-    fn watch(
-        mut child: Child,
-        mark: String,
-        told: Told,
-        input: Option<Vec<u8>>,
-        memory: u64,
-    ) -> Program {
-        let pid = child.id() as i32;
-        proc::forbid_core(pid);
-        if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
-            // In a thread: a program that does not read keeps nobody waiting.
-            thread::spawn(move || stdin.write_all(&bytes));
-        }
-        let none = || Output::collect(std::io::empty(), 0);
-        let out = child.stdout.take();
-        let err = child.stderr.take();
-        let program = Program {
-            out: out.map_or_else(none, |pipe| Output::collect(pipe, KEPT)),
-            err: err.map_or_else(none, |pipe| Output::collect(pipe, 1 << 16)),
-            child,
-            mark,
-            told,
-            excess: Arc::default(),
-            is_over: Arc::default(),
-            status: None,
-        };
-        program.start_watch(pid, memory);
-        program
-    }
-
     /// A thread that ends the program when it takes too much of anything.
     fn start_watch(&self, pid: i32, memory: u64) {
         let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
         let excess = Arc::clone(&self.excess);
         let is_over = Arc::clone(&self.is_over);
         let mark = self.mark.clone();
+        let processes = self.processes.clone();
         thread::spawn(move || {
             for round in 0.. {
                 if is_over.load(Ordering::Relaxed) {
@@ -196,7 +214,7 @@ impl Program {
                 }
                 let printed = out.total() + err.total();
                 let pids = match round % SEARCH {
-                    0 => ending::all_of(pid, &mark),
+                    0 => processes.all_of(pid, &mark),
                     _ => proc::tree(pid),
                 };
                 if let Some(what) = excess_of(&pids, memory, printed) {
@@ -212,7 +230,7 @@ impl Program {
 
     /// All processes of the program, also those that left it.
     pub fn pids(&self) -> Vec<i32> {
-        ending::all_of(self.child.id() as i32, &self.mark)
+        self.processes.all_of(self.child.id() as i32, &self.mark)
     }
 
     /// What it took too much of, if it was ended for that.
@@ -256,12 +274,13 @@ impl Program {
     /// Ends it, and all that it started.
     pub fn end(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let is_polite = !IS_RUDE.load(Ordering::Relaxed);
-        let ended = ending::end(&mut self.child, &self.mark, is_polite);
-        let (status, obeyed) = ended;
+        let ignores_sigterm = &self.habits.ignores_sigterm;
+        let is_polite = !ignores_sigterm.load(Ordering::Relaxed);
+        let (status, obeyed) =
+            self.processes.end(&mut self.child, &self.mark, is_polite);
         self.status = self.status.or(status);
         if !obeyed {
-            IS_RUDE.store(true, Ordering::Relaxed);
+            ignores_sigterm.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -332,7 +351,7 @@ fn signal_name(signal: i32) -> &'static str {
     match signal {
         4 => "SIGILL",
         6 => "SIGABRT: it aborted",
-        7 => "SIGBUS",
+        _ if signal == Signal::BUS.as_raw() => "SIGBUS", // 7, or 10 on macOS
         8 => "SIGFPE: a division by zero?",
         9 => "SIGKILL",
         11 => "SIGSEGV: a bad pointer",

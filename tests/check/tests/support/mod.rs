@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test file uses a part of this
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -59,4 +60,14 @@ pub fn snapshot(name: &str, text: &str) {
     ));
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// Processes whose command line contains this.
+pub fn running(part: &str) -> usize {
+    let command = |entry: fs::DirEntry| {
+        let bytes = fs::read(entry.path().join("cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        (text.contains(part) && !text.contains("--cmd")).then_some(())
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter_map(command).count()
 }

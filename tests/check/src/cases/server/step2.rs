@@ -251,43 +251,46 @@ fn as_cause(hint: Hint) -> Cause {
 
 /// All that came is right, but there should be more.
 fn meaning_of_end(end: End, progress: Progress) -> Hint {
-    let (meaning, look) = match (end, progress) {
-        (End::Open, Progress::All) => (
-            "Your server has been sent everything, and FIN, and still owes a \
-             part of it: it waits for something that will not come.",
-            "what ends the loop that reads, and what is sent after it",
-        ),
-        (End::Open, Progress::Taken) => (
-            "Your server goes on reading, and sends nothing meanwhile: it \
-             collects before it answers.",
-            "what ends the loop that reads: must a read bring less than the \
-             buffer holds?",
-        ),
-        (End::Open, Progress::Busy) => (
-            "Your server keeps a core busy and sends nothing meanwhile: it \
-             collects before it answers, or it is in a loop that does not end.",
-            "what ends the loop that reads: must a read bring less than the \
-             buffer holds?",
-        ),
-        (End::Open, Progress::Stuck) => (
-            "Your server stopped in the middle: it neither reads nor writes, \
-             although we do both.",
-            "what it waits for: a lock, a pause, room in a buffer?",
-        ),
-        (_, Progress::All) => (
-            "The client's FIN came, and your server closed, although it had \
-             not sent back everything yet.",
-            "what happens at EOF: is anything still owed?",
-        ),
-        (_, _) => (
-            "Your server closed in the middle, after we had not read for a \
-             while. A write that has to wait (EAGAIN, a time limit) does not \
-             mean that the client has gone.",
-            "what your server does when a write fails or takes nothing",
-        ),
-    };
-    Hint { meaning, look }
+    match (end, progress) {
+        (End::Open, Progress::All) => FORGOT,
+        (End::Open, Progress::Taken | Progress::Busy) => COLLECTS,
+        (End::Open, Progress::Stuck) => STOPPED,
+        (_, Progress::All) => CLOSED_AT_FIN,
+        (_, _) => CLOSED_EARLY,
+    }
 }
+
+const FORGOT: Hint = Hint {
+    meaning: "Your server has been sent everything, and FIN, and still owes a \
+              part of it: it waits for something that will not come.",
+    look: "what ends the loop that reads, and what is sent after it",
+};
+
+const COLLECTS: Hint = Hint {
+    meaning: "Your server is at work and sends nothing meanwhile: it collects \
+              before it answers, or it is in a loop that does not end.",
+    look: "what ends the loop that reads: must a read bring less than the \
+           buffer holds?",
+};
+
+const STOPPED: Hint = Hint {
+    meaning: "Your server stopped in the middle: it neither reads nor writes, \
+              although we do both.",
+    look: "what it waits for: a lock, a pause, room in a buffer?",
+};
+
+const CLOSED_AT_FIN: Hint = Hint {
+    meaning: "The client's FIN came, and your server closed, although it had \
+              not sent back everything yet.",
+    look: "what happens at EOF: is anything still owed?",
+};
+
+const CLOSED_EARLY: Hint = Hint {
+    meaning: "Your server closed in the middle, after we had not read for a \
+              while. A write that has to wait (EAGAIN, a time limit) does not \
+              mean that the client has gone.",
+    look: "what your server does when a write fails or takes nothing",
+};
 
 /// Does what came go on, a while later, as it should have here? Then a part is
 /// missing in the middle. (Random bytes: eight of them are nowhere twice.)

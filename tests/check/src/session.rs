@@ -1,0 +1,227 @@
+//! One submission that is tried. What is known of it while it is, this value
+//! holds: two sessions in one process share nothing.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::case::Case;
+use crate::cases;
+use crate::harness::lab::{Setup, Target};
+use crate::harness::late::Ticker;
+use crate::harness::random;
+use crate::program::ending::Processes;
+use crate::program::file;
+use crate::program::running::Template;
+use crate::program::start::Trouble;
+use crate::report::{Obstacle, Report, Style};
+use crate::run::{self, Plan};
+use crate::traits::Side;
+use crate::verdict::Verdict;
+
+/// What a program may use of memory, unless it is told otherwise: 2 GB.
+const MEMORY: u64 = 2048;
+
+/// A program under test, and how to try it.
+///
+/// A session starts the program afresh for each case, and ends it, with all
+/// that it started. It looks at no other child of this process.
+pub struct Session {
+    side: Side,
+    setup: Setup,
+    command: String,
+    jobs: usize,
+}
+
+impl Session {
+    /// A program of this side and step. The command is split as a shell would
+    /// do it, without a shell; `{addr}`, `{host}`, `{port}` and `{text}` in it
+    /// are replaced.
+    ///
+    /// # Errors
+    /// The command is none, or lacks what this side needs.
+    pub fn new(side: Side, step: u8, command: &str) -> Result<Session> {
+        let (bytes, processes) = (MEMORY << 20, Processes::new());
+        let template = Template::parse(command, None, bytes, &processes)?;
+        ensure_complete(side, &template, command)?;
+        let target = Target::Command(template);
+        Ok(Session::of(side, step, target, command))
+    }
+
+    /// A server that runs already. Cases that start it, or measure it, are
+    /// skipped.
+    pub fn attached(step: u8, addr: SocketAddr) -> Session {
+        Session::of(Side::Server, step, Target::Address(addr), "")
+    }
+
+    fn of(side: Side, step: u8, target: Target, command: &str) -> Session {
+        let (seed, basic) = (random::any_seed(), cases::basic(side, step));
+        let ticker = Ticker::start();
+        let is_mute = OnceLock::new();
+        let setup = Setup { step, basic, is_mute, seed, target, ticker };
+        let all = thread::available_parallelism();
+        let jobs = all.map_or(2, |n| n.get().min(8));
+        Session { side, setup, command: command.to_owned(), jobs }
+    }
+
+    // ---- How to try it
+
+    /// The number from which all random bytes come.
+    pub fn seed(mut self, seed: u64) -> Session {
+        self.setup.seed = seed;
+        self
+    }
+
+    /// How many cases may run beside each other; at first, as many as there
+    /// are processors, and at most 8.
+    pub fn jobs(mut self, jobs: usize) -> Session {
+        self.jobs = jobs;
+        self
+    }
+
+    /// The folder in which the program starts.
+    pub fn folder(self, folder: PathBuf) -> Session {
+        self.with(|template| template.dir = Some(folder))
+    }
+
+    /// How many MB of memory it may use before it is ended; at first, 2048.
+    pub fn memory(self, megabytes: u64) -> Session {
+        self.with(|template| template.most_memory = megabytes << 20)
+    }
+
+    /// Whose programs these are: several sessions may have the same.
+    pub(crate) fn among(self, processes: &Processes) -> Session {
+        self.with(|template| template.processes = processes.clone())
+    }
+
+    /// Several sessions may have the same.
+    pub(crate) fn watched_by(mut self, ticker: &Ticker) -> Session {
+        self.setup.ticker = ticker.clone();
+        self
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Template)) -> Session {
+        if let Target::Command(template) = &mut self.setup.target {
+            set(template);
+        }
+        self
+    }
+
+    // ---- Trying it
+
+    /// Starts the program before any case. Returns whether it listens where it
+    /// is told; if it does not, cases run one after another.
+    ///
+    /// # Errors
+    /// It did not come up: each case would say the same.
+    pub fn probe(&mut self) -> std::result::Result<bool, Obstacle> {
+        let template = match &self.setup.target {
+            Target::Command(template) => template,
+            Target::Address(addr) => return knock(*addr).map(|()| true),
+        };
+        let tried = match self.side {
+            Side::Client => run::probe_client(template).map(|()| true),
+            Side::Server => run::probe(template),
+        };
+        let heeds = tried.map_err(|why| self.not_started(template, why))?;
+        if !heeds {
+            self.jobs = 1;
+        }
+        Ok(heeds)
+    }
+
+    fn not_started(&self, template: &Template, mut why: Trouble) -> Obstacle {
+        let command = self.command.clone();
+        why.extend(file::flaw(&command, template.dir.as_deref()));
+        let what = format!("the {} did not start", self.side.name());
+        Obstacle { what, command, why }
+    }
+
+    /// Runs one case; again, if the machine was late. A case with
+    /// [`Tag::Timed`](crate::Tag::Timed) wants the machine for itself.
+    pub fn judge(&self, case: &'static Case) -> Verdict {
+        run::judge(&self.setup, case)
+    }
+
+    /// Runs these cases, as many beside each other as there are jobs, and
+    /// those that a clock judges one after another.
+    pub fn judge_all(
+        &self,
+        cases: &[&'static Case],
+    ) -> Vec<(&'static Case, Verdict)> {
+        let results = self.run(cases, true, |_| {});
+        results.into_iter().map(|r| (r.case, r.verdict)).collect()
+    }
+
+    /// Runs these cases, and says each result.
+    pub(crate) fn run(
+        &self,
+        cases: &[&'static Case],
+        keep_going: bool,
+        say: impl FnMut(&run::Result),
+    ) -> Vec<run::Result> {
+        let (jobs, cases) = (self.most_jobs(), cases.to_vec());
+        run::run(&self.setup, &Plan { cases, jobs, keep_going }, say)
+    }
+
+    /// How many cases run beside each other: one, if the program always takes
+    /// the same port.
+    fn most_jobs(&self) -> usize {
+        match &self.setup.target {
+            Target::Address(_) => 1,
+            Target::Command(template) if !template.has_addr() => 1,
+            Target::Command(_) => self.jobs.max(1),
+        }
+    }
+
+    /// What was said about a case, as text: a line, and a dozen more if there
+    /// is something to explain.
+    pub fn report(&self, case: &'static Case, verdict: &Verdict) -> String {
+        let verdict = verdict.clone();
+        let result = run::Result { case, verdict };
+        self.new_report(false).line(&result, Style::default())
+    }
+
+    /// A report in which nothing has been tried yet.
+    pub(crate) fn new_report(&self, is_strict: bool) -> Report {
+        let Setup { step, seed, .. } = self.setup;
+        Report::new(self.side, step, seed, is_strict)
+    }
+}
+
+/// A client must be told where to connect and what to send.
+fn ensure_complete(
+    side: Side,
+    template: &Template,
+    command: &str,
+) -> Result<()> {
+    let mut missing = Vec::new();
+    if !template.has_addr() {
+        missing.push("{addr} (where it connects to)");
+    }
+    if !command.contains("{text}") {
+        missing.push("{text} (what it sends)");
+    }
+    // A server without {addr} skips the cases that need it.
+    ensure!(
+        side == Side::Server || missing.is_empty(),
+        "the command of a client needs {}; write for example \
+         --cmd 'python3 client.py {{addr}} {{text}}'. A client that takes its \
+         text from stdin only is not supported.",
+        missing.join(" and ")
+    );
+    Ok(())
+}
+
+fn knock(addr: SocketAddr) -> std::result::Result<(), Obstacle> {
+    let tried = TcpStream::connect_timeout(&addr, Duration::from_secs(3));
+    tried.map(drop).map_err(|error| Obstacle {
+        what: format!("nobody answers at {addr}"),
+        command: String::new(),
+        why: vec![format!("{error}. Is the server running?")],
+    })
+}
