@@ -253,6 +253,8 @@ fn took_too_long(lab: &Lab, failure: Failure) -> Verdict {
     );
     failure.sent.clear();
     if lab.had_to_knock.get() {
+        let actual = "when it was over, clients still waited to get in";
+        failure.actual = vec![actual.into()];
         failure.meaning = FULL.meaning.into();
         failure.look = FULL.look.into();
         return Verdict::Fail(failure);

@@ -89,9 +89,14 @@ pub fn telling(text: &[u8]) -> Vec<String> {
     lines[range].iter().map(|line| shown(line)).collect()
 }
 
-/// A line of source, which is indented, is cut; an error is not.
+/// A line of source, which is indented, is cut, and so is one that is no text;
+/// an error is not.
 fn shown(line: &str) -> String {
-    let widest = if line.starts_with(' ') { show::LINE } else { WIDEST };
+    let is_text = !line.contains(|c: char| c.is_control() || c == '\u{fffd}');
+    let widest = match is_text && !line.starts_with(' ') {
+        true => WIDEST,
+        false => show::LINE,
+    };
     show::line_within(line.as_bytes(), widest)
 }
 

@@ -116,6 +116,13 @@ pub fn line(text: &[u8]) -> String {
 /// The same, with at most `widest` characters.
 pub fn line_within(text: &[u8], widest: usize) -> String {
     let text = &text[..text.len().min(400)];
+    // Not in the middle of a letter.
+    let text = match std::str::from_utf8(text) {
+        Err(error) if error.error_len().is_none() => {
+            &text[..error.valid_up_to()]
+        }
+        _ => text,
+    };
     shorten(&hide_ports(&escape(text)), widest)
 }
 
@@ -225,6 +232,13 @@ mod tests {
         assert_eq!(line(b"('127.0.0.1', 4711)"), "('127.0.0.1', …)");
         assert_eq!(line(b"on [::1]:4711"), "on [::1]:…");
         assert_eq!(line(b"\xff\xfe"), "\\xff\\xfe");
+    }
+
+    #[test]
+    fn what_is_empty_is_called_nothing() {
+        let shown = difference(b"", b"x");
+        assert_eq!(shown.expected, "nothing");
+        assert_eq!(shown.actual[1], "^ byte 0: too much");
     }
 
     #[test]

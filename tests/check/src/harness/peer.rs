@@ -49,8 +49,7 @@ impl<'a> Lab<'a> {
         let connected = TcpStream::connect_timeout(&addr, limit);
         // The system answers for the server at once, as long as there is room
         // in the queue; if there is none, we knock again a second later.
-        let took =
-            start.elapsed() - self.late_since(start).min(start.elapsed());
+        let took = start.elapsed().saturating_sub(self.late_since(start));
         self.had_to_knock.set(self.had_to_knock.get() || took > KNOCK);
         match connected {
             Ok(stream) => Ok(Peer::new(self, stream, name)),

@@ -69,8 +69,9 @@ impl Lab<'_> {
         let mut programs = self.programs.borrow_mut();
         let Some(program) = programs.last_mut() else { return };
         if let Some(excess) = program.excess() {
+            failure.actual = vec!["the checker had to end it".into()];
             failure.meaning =
-                format!("Your program was ended: {}.", excess.what);
+                format!("We ended your program: {}.", excess.what);
             failure.look = excess.look.into();
             failure.by_time = false;
         } else if let Some(status) = failure.gone {

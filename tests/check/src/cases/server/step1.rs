@@ -229,8 +229,10 @@ const S1_05: Case = Case {
           minute (TIME_WAIT). In that time bind may say that the address \
           is in use, though no program is there.",
     hint: Hint {
-        meaning: "A connection in TIME_WAIT still holds the port.",
-        look: "the options of your listening socket",
+        meaning: "Your first server closed a connection, which the system \
+                  remembers for a minute (TIME_WAIT). Meanwhile it does not \
+                  give the port to the second one.",
+        look: "the options of your listening socket, before bind",
     },
     proof: Proof::Defects(&["no-reuseaddr"]),
     script: s1_05,
