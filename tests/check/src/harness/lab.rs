@@ -69,6 +69,8 @@ pub struct Lab<'a> {
     /// Since when lateness counts.
     window: RefCell<Window>,
     since_progress: RefCell<Option<Window>>,
+    /// How much time there is: less than [`CASE`] if it is tried again.
+    pub limit: Duration,
     end: Instant,
     is_cut: Cell<bool>,
     /// Did a connect find the queue of the server full?
@@ -91,8 +93,8 @@ pub fn any_port() -> SocketAddr {
 }
 
 impl<'a> Lab<'a> {
-    /// A case that must be over at `end`.
-    pub fn new(setup: &'a Setup, traits: Traits, end: Instant) -> Lab<'a> {
+    /// A case that must be over after `limit`.
+    pub fn new(setup: &'a Setup, traits: Traits, limit: Duration) -> Lab<'a> {
         Lab {
             setup,
             traits,
@@ -109,7 +111,8 @@ impl<'a> Lab<'a> {
                 used: Duration::ZERO,
             }),
             since_progress: RefCell::default(),
-            end,
+            limit,
+            end: Instant::now() + limit,
             is_cut: Cell::new(false),
             had_to_knock: Cell::new(false),
             is_open: Cell::new(false),

@@ -1,6 +1,7 @@
 //! S4: frames, as an honest client sends them.
 
 use std::io::Write;
+use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
@@ -270,7 +271,9 @@ fn s4_14(lab: &Lab) -> Check {
                 }
             });
         }
-        client.expect(&want, BULK)
+        let result = client.expect(&want, BULK);
+        let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
+        result
     })
 }
 

@@ -1,7 +1,7 @@
 //! S4: what no honest client sends.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::harness::lab::{AT_ONCE, Lab, PATIENCE};
 use crate::harness::visit::served;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
-use crate::verdict::{Check, Failure, Stop};
+use crate::verdict::{Check, Failure};
 use crate::wire::{ECHO_REPLY, ERROR, echo, frame, reply};
 
 const BELIEVES: Hint = Hint {
@@ -345,10 +345,18 @@ fn s4_18(lab: &Lab) -> Check {
         // Late to read: what a reset throws away is thrown away by now.
         thread::sleep(Duration::from_millis(300));
         lab.note("sent 8 MB of ff, then reads");
-        client.expect_fatal(1, start, AT_ONCE)?;
+        let refused = client.expect_fatal(1, start, AT_ONCE);
+        let Ok(writer) = writer else { return refused.map(|()| false) };
+        let until = lab.until(PATIENCE);
+        while refused.is_ok() && !writer.is_finished() && Instant::now() < until
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
         // The system reports a reset once, and here the writer asked first.
-        let written = writer.ok().and_then(|writer| writer.join().ok());
-        Ok::<_, Box<Stop>>(written.is_some_and(|written| written.is_err()))
+        let is_over = writer.is_finished();
+        let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
+        let written = writer.join().ok().filter(|_| is_over);
+        refused.map(|()| written.is_some_and(|written| written.is_err()))
     })?;
     if is_reset {
         lab.warn(reset_after(&client.fail("", ""), "ERROR(1), then FIN"));
