@@ -93,7 +93,7 @@ impl Processes {
         Ok(child)
     }
 
-    /// Ends all programs, for ever: for Ctrl-C.
+    /// Ends all programs, and starts no other: for Ctrl-C.
     pub fn end_all(&self) {
         let programs = {
             let live = self.live();

@@ -123,7 +123,7 @@ impl Template {
                 command.env_remove(name);
             }
         }
-        // As on the machine of who reads the output through a pipe.
+        // As it is for a learner who reads the output through a pipe.
         command.env_remove("PYTHONUNBUFFERED");
         command.envs(env.iter().map(|(name, value)| (name, value)));
         command.env("CHECK_MARK", &mark);
@@ -251,8 +251,8 @@ impl Program {
         self.wait(Duration::ZERO)
     }
 
-    /// Waits until all that it printed is here. Who has the pipe beside it
-    /// keeps it open; then this is all the same.
+    /// Waits until all that it printed is here. Another process
+    /// that has the pipe may keep it open; then what is here must do.
     pub fn wait_output(&self) {
         let limit = Duration::from_millis(500);
         let end = Instant::now() + limit;
