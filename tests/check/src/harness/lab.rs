@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::harness::late::Ticker;
 use crate::harness::random::Random;
-use crate::harness::words::{ALL_MOMENTS, Seen};
 use crate::program::proc;
-use crate::program::running::{Program, Template};
+use crate::program::running::{Program, Seen, Template};
 use crate::steps::FRAMES;
-use crate::traits::{Hint, Tag, Traits};
+use crate::traits::{Hint, Side, Tag, Traits};
 use crate::verdict::Failure;
 use crate::wire;
 
@@ -30,6 +29,14 @@ pub const CASE: Duration = Duration::from_secs(15);
 
 /// How long we wait for what is large.
 pub const BULK: Duration = Duration::from_secs(10);
+
+/// What each case expects of a server, whatever its clients do.
+pub const LIVES: &str = "the server lives on, and takes connections";
+
+/// A connection ends a moment before its program has; and a port closes when
+/// its program is about to end.
+const MOMENT: Duration = Duration::from_millis(300);
+const ALL_MOMENTS: Duration = Duration::from_secs(2);
 
 /// How many steps are remembered for the report.
 const NOTES: usize = 100;
@@ -188,6 +195,29 @@ impl<'a> Lab<'a> {
     pub fn witness(&self, failure: Failure) -> Failure {
         let Seen { gone, printed } = self.look(&failure.expected);
         Failure { gone, printed, ..failure }
+    }
+
+    /// Looks at the program now. All failures of a case together wait for its
+    /// end no longer than two seconds.
+    pub fn look(&self, expected: &str) -> Seen {
+        let mut programs = self.programs.borrow_mut();
+        let Some(program) = programs.last_mut() else {
+            return Seen::default();
+        };
+        if self.traits.side == Side::Client {
+            // That it has ended is what a case asks itself.
+            return Seen { gone: None, ..program.seen(Duration::ZERO) };
+        }
+        let left = self.moments.get();
+        let limit = match expected {
+            LIVES => left,
+            _ if self.is_open.get() => Duration::ZERO, // it did not end then
+            _ => left.min(MOMENT),
+        };
+        let start = Instant::now();
+        let seen = program.seen(limit);
+        self.moments.set(left.saturating_sub(start.elapsed()));
+        seen
     }
 
     /// Says it, and goes on; the first one is kept.

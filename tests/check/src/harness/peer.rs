@@ -8,8 +8,7 @@ use socket2::SockRef;
 
 use crate::diagnosis::evidence::{End, Got};
 use crate::diagnosis::{said, show};
-use crate::harness::lab::{Lab, PATIENCE};
-use crate::harness::programs::LIVES;
+use crate::harness::lab::{LIVES, Lab, PATIENCE};
 use crate::program::proc;
 use crate::traits::{Hint, Side};
 use crate::verdict::{Check, Failure};

@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::lab::{Lab, Target, any_port};
+use crate::harness::lab::{LIVES, Lab, Target, any_port};
 use crate::program::running::{Habits, Program, Template};
 use crate::program::start;
 use crate::verdict::{Check, Stop};
-
-/// What each case expects of a server, whatever its clients do.
-pub const LIVES: &str = "the server lives on, and takes connections";
 
 impl Lab<'_> {
     /// Sets a limit for the programs started from here on.

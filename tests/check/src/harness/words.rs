@@ -1,69 +1,14 @@
 //! What a program has to say for itself: how it died, what it printed.
 
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
 
 use crate::diagnosis::said;
 use crate::harness::lab::Lab;
-use crate::harness::programs::LIVES;
-use crate::program::running::{Program, describe};
+use crate::program::running::describe;
 use crate::traits::{Side, Tag};
 use crate::verdict::Failure;
 
-/// A connection ends a moment before its program has; and a port closes when
-/// its program is about to end.
-const MOMENT: Duration = Duration::from_millis(300);
-pub const ALL_MOMENTS: Duration = Duration::from_secs(2);
-
-/// What can be seen of the program under test.
-#[derive(Clone, Default)]
-pub struct Seen {
-    /// A server that has ended is the cause of whatever else went wrong.
-    pub gone: Option<ExitStatus>,
-    /// What it printed, as far as it tells an error.
-    pub printed: Vec<String>,
-}
-
 impl Lab<'_> {
-    /// Looks at the program now.
-    pub fn look(&self, expected: &str) -> Seen {
-        let mut programs = self.programs.borrow_mut();
-        let Some(program) = programs.last_mut() else {
-            return Seen::default();
-        };
-        if self.traits.side == Side::Client {
-            // Soon our side closes, and what it says then is an echo of that.
-            if program.ended().is_some() {
-                program.wait_output();
-            }
-            return Seen { gone: None, printed: program.last_words() };
-        }
-        let gone = self.wait_for_end(program, expected);
-        if gone.is_some() {
-            program.wait_output();
-        }
-        Seen { gone, printed: program.last_words() }
-    }
-
-    /// Has it ended, or is it about to? All failures of a case together wait
-    /// for that no longer than two seconds.
-    fn wait_for_end(
-        &self,
-        program: &mut Program,
-        expected: &str,
-    ) -> Option<ExitStatus> {
-        let left = self.moments.get();
-        let limit = match expected {
-            LIVES => left,
-            _ if self.is_open.get() => Duration::ZERO, // it did not end then
-            _ => left.min(MOMENT),
-        };
-        let start = Instant::now();
-        let gone = program.wait(limit);
-        self.moments.set(left.saturating_sub(start.elapsed()));
-        gone
-    }
-
     /// Adds to a failure what the program itself says of it.
     pub fn complete(&self, failure: &mut Failure) {
         let mut programs = self.programs.borrow_mut();

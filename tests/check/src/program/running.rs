@@ -184,6 +184,14 @@ pub struct Told {
     pub has_host: bool,
 }
 
+/// What can be seen of a program at some moment.
+#[derive(Default)]
+pub struct Seen {
+    pub gone: Option<ExitStatus>,
+    /// What it printed, as far as it tells an error.
+    pub printed: Vec<String>,
+}
+
 /// A program that runs. It is ended when this value goes away.
 pub struct Program {
     child: Child,
@@ -244,6 +252,15 @@ impl Program {
             self.status = ending::wait(&mut self.child, limit);
         }
         self.status
+    }
+
+    /// What can be seen of it, if it has a moment to end.
+    pub fn seen(&mut self, moment: Duration) -> Seen {
+        let gone = self.wait(moment);
+        if gone.is_some() {
+            self.wait_output();
+        }
+        Seen { gone, printed: self.last_words() }
     }
 
     /// How it ended, if it has.
