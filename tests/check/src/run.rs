@@ -135,7 +135,8 @@ fn spread(
 }
 
 /// Runs one case. A server that does not answer the plainest message explains
-/// why it does not answer any other; if that is not known yet, it is tried.
+/// why it does not answer any other, and so does a client that does not send
+/// it. If that is not known yet, it is tried.
 pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     let mut verdict = judge_alone(setup, case);
     let Some(basic) = setup.basic.and_then(cases::find) else { return verdict };
@@ -146,9 +147,12 @@ pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     let Verdict::Fail(failure) = &mut verdict else { return verdict };
     let is_mute = || is_silent(&judge_alone(setup, basic));
     if failure.is_silence() && *setup.is_mute.get_or_init(is_mute) {
+        let what = match case.side() {
+            Side::Server => "Your server does not answer",
+            Side::Client => "Your client does not send",
+        };
         failure.meaning = format!(
-            "Your server does not answer the plainest message either: {} \
-             fails. Repair that first.",
+            "{what} the plainest message either: {} fails. Repair that first.",
             basic.id
         );
         failure.look = format!("what check says of {}", basic.id);

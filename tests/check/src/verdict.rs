@@ -36,7 +36,7 @@ pub struct Failure {
     pub by_time: bool,
     /// Only a machine that was very late excuses it.
     pub is_sure: bool,
-    /// A message got no answer at all, by a server that lives.
+    /// Where a message was due, nothing came at all.
     pub is_silent: bool,
 }
 
@@ -53,7 +53,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// Did a server that lives not answer at all?
+    /// Did nothing come, although the program lives?
     pub(crate) fn is_silence(&self) -> bool {
         self.is_silent && self.gone.is_none()
     }

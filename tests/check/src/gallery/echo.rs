@@ -97,7 +97,13 @@ pub fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     }
     if on("forgets-partial-write") {
         stream.set_nonblocking(true)?;
-        let _ = stream.write(bytes); // what it did not take is forgotten
+        // It waits for room. What the write did not take is forgotten.
+        while let Err(error) = stream.write(bytes) {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return Err(error);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         return stream.set_nonblocking(false);
     }
     if on("slow") {

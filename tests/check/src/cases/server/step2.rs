@@ -149,7 +149,8 @@ fn s2_03(lab: &Lab) -> Check {
         lab.note("sent the rest and read all");
         let progress = Progress::of(lab, &taken, rest.len());
         // Before we close: what the program does then is no cause.
-        let result = compare(&client, &want, &got, progress);
+        let has_waited = sent < requests.len();
+        let result = compare(&client, &want, &got, (progress, has_waited));
         let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
         result
     })
@@ -210,7 +211,12 @@ fn traffic(lab: &Lab) -> (Vec<u8>, Vec<u8>) {
     (requests, messages.flat_map(wire::reply).collect())
 }
 
-fn compare(client: &Peer, want: &[u8], got: &Got, progress: Progress) -> Check {
+fn compare(
+    client: &Peer,
+    want: &[u8],
+    got: &Got,
+    (progress, has_waited): (Progress, bool),
+) -> Check {
     let differs = show::first_difference(want, &got.bytes);
     let Some(at) = differs else {
         return match got.end {
@@ -225,7 +231,7 @@ fn compare(client: &Peer, want: &[u8], got: &Got, progress: Progress) -> Check {
     failure.is_silent = is_short && at == 0;
     let cause = match is_short {
         true if client.is_queued(got.end) => Some(as_cause(QUEUED)),
-        true => Some(as_cause(meaning_of_end(got.end, progress))),
+        true => Some(as_cause(meaning_of_end(got.end, progress, has_waited))),
         false => meaning_of_bytes(client, want, got, at),
     };
     if let Some((meaning, look)) = cause {
@@ -249,13 +255,15 @@ fn as_cause(hint: Hint) -> Cause {
     (hint.meaning.to_owned(), hint.look)
 }
 
-/// All that came is right, but there should be more.
-fn meaning_of_end(end: End, progress: Progress) -> Hint {
+/// All that came is right, but there should be more. Did the server wait when
+/// we did not read?
+fn meaning_of_end(end: End, progress: Progress, has_waited: bool) -> Hint {
     match (end, progress) {
         (End::Open, Progress::All) => FORGOT,
         (End::Open, Progress::Taken | Progress::Busy) => COLLECTS,
         (End::Open, Progress::Stuck) => STOPPED,
-        (_, Progress::All) => CLOSED_AT_FIN,
+        (_, Progress::All) if has_waited => CLOSED_AT_FIN,
+        (_, Progress::All) => DROPPED,
         (_, _) => CLOSED_EARLY,
     }
 }
@@ -283,6 +291,13 @@ const CLOSED_AT_FIN: Hint = Hint {
     meaning: "The client's FIN came, and your server closed, although it had \
               not sent back everything yet.",
     look: "what happens at EOF: is anything still owed?",
+};
+
+const DROPPED: Hint = Hint {
+    meaning: "Your server took everything although we did not read, and a part \
+              never came back: it was dropped at the client's FIN, or a write \
+              took only some of the bytes, and the rest was forgotten.",
+    look: "what is still owed at EOF, and what your write returns",
 };
 
 const CLOSED_EARLY: Hint = Hint {
