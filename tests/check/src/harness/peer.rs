@@ -72,7 +72,7 @@ impl<'a> Lab<'a> {
     }
 }
 
-/// A connect that takes so long was not answered at first.
+/// A connect that takes longer was not answered at first.
 const KNOCK: Duration = Duration::from_millis(900);
 
 /// The queue of a listening socket was full.
@@ -114,10 +114,12 @@ impl<'a> Peer<'a> {
 
     /// Does the connection still wait for the server to accept it?
     pub fn is_queued(&self, end: End) -> bool {
-        let addr = self.stream.peer_addr();
+        let is_server = self.lab.traits.side == Side::Server;
+        let Ok(own) = self.stream.local_addr() else { return false };
+        let Ok(other) = self.stream.peer_addr() else { return false };
         end == End::Open
-            && self.lab.traits.side == Side::Server
-            && addr.is_ok_and(|addr| proc::queued(addr.port()) > 0)
+            && is_server
+            && proc::not_accepted(other.port()).contains(&own.port())
     }
 
     /// Did code of the program die since we connected? It says so a moment

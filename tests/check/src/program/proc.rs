@@ -162,22 +162,48 @@ fn listeners(table: &str) -> Vec<(u16, String)> {
     table.lines().skip(1).filter_map(row).collect()
 }
 
-/// How many connections wait at this port until somebody accepts them: of a
-/// socket that listens, the table shows that where others have bytes to read.
-pub fn queued(port: u16) -> u32 {
-    let rows = ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(|table| {
+/// The ports of the clients that wait at this port until somebody accepts them.
+pub fn not_accepted(port: u16) -> Vec<u16> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let clients = tables.iter().flat_map(|table| {
         let table = fs::read_to_string(table).unwrap_or_default();
-        let rows = table.lines().skip(1).filter_map(|line| queue(line, port));
-        rows.collect::<Vec<u32>>()
+        let rows = table.lines().skip(1).map(|row| waiting(row, port));
+        rows.flatten().collect::<Vec<u16>>()
     });
-    rows.sum()
+    clients.collect()
 }
 
-fn queue(row: &str, port: u16) -> Option<u32> {
+/// A connection gets its inode when it is accepted. One that has none, and was
+/// not closed on that side (01 is open, 08 has the client's FIN), waits.
+fn waiting(row: &str, port: u16) -> Option<u16> {
     let columns: Vec<&str> = row.split_whitespace().collect();
-    let own = columns.get(1)?.rsplit_once(':')?.1;
-    let is_it = u16::from_str_radix(own, 16).ok()? == port;
-    let waiting = columns.get(4)?.rsplit_once(':')?.1;
-    let waiting = u32::from_str_radix(waiting, 16).ok()?;
-    (is_it && *columns.get(3)? == "0A").then_some(waiting)
+    let port_in = |column: usize| {
+        let (_, port) = columns.get(column)?.rsplit_once(':')?;
+        u16::from_str_radix(port, 16).ok()
+    };
+    let is_open = ["01", "08"].contains(columns.get(3)?);
+    let is_it = port_in(1)? == port && *columns.get(9)? == "0";
+    (is_open && is_it).then(|| port_in(2)).flatten()
+}
+
+#[cfg(all(test, target_os = "linux"))] // the tables are Linux's
+mod tests {
+    use std::net::{Shutdown, TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_waits_until_it_is_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = TcpStream::connect(addr).unwrap();
+        let port = client.local_addr().unwrap().port();
+        assert_eq!(not_accepted(addr.port()), [port]);
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(not_accepted(addr.port()), [port]);
+        let (server, _) = listener.accept().unwrap();
+        assert!(not_accepted(addr.port()).is_empty());
+        drop(server);
+        assert!(not_accepted(addr.port()).is_empty());
+    }
 }

@@ -230,7 +230,7 @@ fn not_all(lab: &Lab, addr: SocketAddr, answered: usize) -> Failure {
     failure.by_time = true;
     failure.is_silent = answered == 0;
     if failure.gone.is_none() {
-        let is_queued = proc::queued(addr.port()) > 0;
+        let is_queued = !proc::not_accepted(addr.port()).is_empty();
         failure.look = match is_queued {
             true => {
                 "how many clients you accept when you are told that some \
