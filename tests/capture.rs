@@ -123,42 +123,43 @@ fn main() {
     let arguments = Arguments::from_args();
     let missing = missing();
     let mut trials = Vec::new();
-    for conversation in &CONVERSATIONS {
-        let name = conversation.name;
+    // What plays in a network of its own.
+    let mut played = |what: &str, play: Box<dyn Fn() + Send>| {
         let title = match &missing {
-            Some(what) => format!("{name}: captured anew (skipped: {what})"),
-            None => format!("{name}: captured anew"),
+            Some(needs) => format!("{what} (skipped: {needs})"),
+            None => what.to_owned(),
         };
-        let again = Trial::test(title, move || {
-            capture_again(conversation);
+        let trial = Trial::test(title, move || {
+            play();
             Ok(())
         });
-        trials.push(again.with_ignored_flag(missing.is_some()));
-        let print =
-            Trial::test(format!("{name}: as the book prints it"), || {
-                print(conversation);
-                Ok(())
-            });
-        trials.push(print);
-    }
-    let title = match &missing {
-        Some(what) => format!("a client connects to itself (skipped: {what})"),
-        None => "a client connects to itself".to_owned(),
+        trials.push(trial.with_ignored_flag(missing.is_some()));
     };
-    let alone = Trial::test(title, || {
-        self_connect();
-        Ok(())
-    });
-    trials.push(alone.with_ignored_flag(missing.is_some()));
-    if let Ok(names) = env::var("UPDATE_CAPTURES") {
-        let is_named =
-            |c: &&Conversation| names.split(',').any(|n| n == c.name);
-        for conversation in CONVERSATIONS.iter().filter(is_named) {
-            let file = capture(conversation);
-            fs::copy(file.path(), kept(conversation.name)).unwrap();
-        }
+    for conversation in &CONVERSATIONS {
+        let again = Box::new(|| capture_again(conversation));
+        played(&format!("{}: captured anew", conversation.name), again);
     }
+    played("a client connects to itself", Box::new(self_connect));
+    trials.extend(CONVERSATIONS.iter().map(|conversation| {
+        let title = format!("{}: as the book prints it", conversation.name);
+        Trial::test(title, || {
+            print(conversation);
+            Ok(())
+        })
+    }));
+    update();
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Captures anew what `UPDATE_CAPTURES` names, and keeps it.
+fn update() {
+    let names = env::var("UPDATE_CAPTURES").unwrap_or_default();
+    let is_named =
+        |c: &&Conversation| names.split(',').any(|name| name == c.name);
+    for conversation in CONVERSATIONS.iter().filter(is_named) {
+        let file = capture(conversation);
+        fs::copy(file.path(), kept(conversation.name)).unwrap();
+    }
 }
 
 fn kept(name: &str) -> PathBuf {

@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -60,7 +61,8 @@ impl Session {
     fn of(side: Side, step: u8, target: Target, command: &str) -> Session {
         let (seed, basic) = (random::any_seed(), cases::basic(side, step));
         let ticker = Ticker::start();
-        let setup = Setup { step, basic, seed, target, ticker };
+        let is_mute = OnceLock::new();
+        let setup = Setup { step, basic, is_mute, seed, target, ticker };
         let all = thread::available_parallelism();
         let jobs = all.map_or(2, |n| n.get().min(8));
         Session { side, setup, command: command.to_owned(), jobs }

@@ -141,7 +141,7 @@ fn report(defect: &Defect) -> Said {
     let args = [&args[..], &["--cmd", &command]].concat();
     let is_timed = cases::find(defect.case).unwrap().has(Tag::Timed);
     let mut said = None;
-    for _ in 0..5 {
+    for _ in 0..20 {
         let (_alone, _shared) = match is_timed {
             true => (Some(alone()), None),
             false => (None, Some(shared())),

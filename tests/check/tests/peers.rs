@@ -5,12 +5,8 @@
 
 mod support;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use libtest_mimic::{Arguments, Trial};
-use support::{alone, check};
+use support::{alone, built, check, is_there};
 
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers");
 
@@ -51,9 +47,7 @@ const ALL: [Peer; 12] = [
 
 fn main() {
     let trials = ALL.map(|peer| {
-        let flag = if peer.needs == "go" { "version" } else { "--version" };
-        let version = Command::new(peer.needs).arg(flag).output();
-        let is_there = version.is_ok_and(|output| output.status.success());
+        let is_there = is_there(peer.needs);
         let name = format!("{}: {} of {}", peer.file, peer.side, peer.step);
         let skipped = match is_there {
             true => String::new(),
@@ -71,7 +65,8 @@ fn main() {
 
 fn try_peer(peer: &Peer) {
     let text = if peer.side == "client" { " {text}" } else { "" };
-    let cmd = format!("{} {{port}}{text}", command(peer));
+    let program = built(peer.needs, &format!("{PEERS}/{}", peer.file));
+    let cmd = format!("{program} {{port}}{text}");
     let args = [peer.side, peer.step, "--keep-going", "--seed", "7"];
     let args = [&args[..], &["--format", "json", "--cmd", &cmd]].concat();
     let _machine = alone();
@@ -89,31 +84,4 @@ fn try_peer(peer: &Peer) {
         }
     }
     panic!("too busy to tell");
-}
-
-/// How to start a peer, compiled where its language wants that.
-fn command(peer: &Peer) -> String {
-    let source = Path::new(PEERS).join(peer.file);
-    let (source, stem) = (source.to_str().unwrap(), source.file_stem());
-    let stem = stem.unwrap().to_str().unwrap();
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let folder = folder.join(format!("{}-{stem}", peer.needs));
-    fs::create_dir_all(&folder).unwrap();
-    let output = folder.join(stem);
-    let (output, folder) = (output.to_str().unwrap(), folder.to_str().unwrap());
-    let mut compiler = Command::new(peer.needs);
-    match peer.needs {
-        "javac" => compiler.args(["-d", folder, source]),
-        "go" => compiler
-            .env("GO111MODULE", "off")
-            .env("GOCACHE", format!("{folder}/cache"))
-            .args(["build", "-o", output, source]),
-        "cc" => compiler.args(["-O1", "-pthread", "-o", output, source]),
-        _ => return format!("{} '{source}'", peer.needs),
-    };
-    assert!(compiler.status().unwrap().success());
-    match peer.needs {
-        "javac" => format!("java -cp '{folder}' {stem}"),
-        _ => format!("'{output}'"),
-    }
 }

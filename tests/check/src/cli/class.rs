@@ -1,9 +1,9 @@
 //! A folder of submissions, each tried by itself, and a table of all.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -97,7 +97,7 @@ pub fn run(options: &Options, processes: &Processes) -> Result<u8> {
     for folder in folders {
         let session = Session::new(side, options.step, &options.cmd)?;
         let session = target::set(session, &options.how, processes);
-        let session = session.folder(folder.clone()).seed(seed);
+        let session = session.folder(inner(&folder)).seed(seed);
         let session = session.watched_by(&ticker);
         let row = try_one(session, &folder, &cases, &options.how);
         if let Some(out) = &options.out {
@@ -138,18 +138,38 @@ fn exit_code(rows: &[Row]) -> u8 {
     }
 }
 
-/// The folders in a folder, by name; hidden ones are none.
+/// The folders in a folder, by name.
 fn submissions(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder)
+    let shown = visible(folder)
         .with_context(|| format!("cannot read {}", folder.display()))?;
-    let is_submission = |path: &PathBuf| {
+    Ok(shown.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+/// What is in a folder, by name, without hidden files and what macOS adds.
+fn visible(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let is_shown = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.is_dir() && !name.starts_with('.')
+        !name.starts_with('.') && name != "__MACOSX"
     };
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mut folders: Vec<_> = paths.filter(is_submission).collect();
-    folders.sort();
-    Ok(folders)
+    let mut shown: Vec<_> = paths.filter(is_shown).collect();
+    shown.sort();
+    Ok(shown)
+}
+
+/// How many folders deep a submission may lie.
+const DEEPEST: usize = 8;
+
+/// Where the program is: an archive often unpacks to a folder in a folder.
+fn inner(folder: &Path) -> PathBuf {
+    let mut folder = folder.to_owned();
+    for _ in 0..DEEPEST {
+        match &visible(&folder).unwrap_or_default()[..] {
+            [only] if only.is_dir() => folder = only.clone(),
+            _ => break,
+        }
+    }
+    folder
 }
 
 fn try_one(
