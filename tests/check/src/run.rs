@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::case::Case;
 use crate::harness::lab::{Lab, Setup, Target, any_port};
+use crate::harness::machine::Machine;
 use crate::program::running::{Program, Template};
 use crate::program::start::{self, Trouble};
 use crate::traits::{Side, Tag};
@@ -113,16 +114,19 @@ fn spread(
     });
 }
 
-/// Runs one case, again if the machine was late.
+/// Runs one case; again if the machine was late, and then beside no other.
 pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     if let Some(why) = cannot_run(setup, case) {
         return Verdict::Skip(why);
     }
-    for _ in 0..TRIES {
-        let (verdict, is_excused) = try_once(setup, case);
-        if let Target::Command(template) = &setup.target {
-            template.processes.wait_if_over();
-        }
+    let Machine { turn, processes, .. } = &setup.machine;
+    for n in 0..TRIES {
+        let try_it = || try_once(setup, case);
+        let (verdict, is_excused) = match n {
+            0 => turn.beside(try_it),
+            _ => turn.alone(try_it),
+        };
+        processes.wait_if_over();
         if !is_excused {
             return verdict;
         }
@@ -131,7 +135,8 @@ pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     Verdict::Unknown(why.into())
 }
 
-fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
+/// Why a case cannot be tried here.
+pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
     let is_linux = cfg!(target_os = "linux");
     match &setup.target {
         _ if case.has(Tag::Linux) && !is_linux => Some("needs Linux".into()),

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::{Result, bail};
 
 use crate::cli::options::{How, Options};
-use crate::program::ending::Processes;
+use crate::harness::machine::Machine;
 use crate::report::Obstacle;
 use crate::session::Session;
 use crate::traits::Side;
@@ -24,8 +24,8 @@ pub fn named(side: Side, options: &Options) -> Result<Session> {
 }
 
 /// A session, set as the command line says.
-pub fn set(session: Session, how: &How, processes: &Processes) -> Session {
-    let session = session.memory(how.memory).among(processes);
+pub fn set(session: Session, how: &How, machine: &Machine) -> Session {
+    let session = session.memory(how.memory).on(machine);
     match how.jobs {
         Some(jobs) => session.jobs(jobs),
         None => session,

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::late::Ticker;
+use crate::harness::machine::Machine;
 use crate::harness::random::Random;
 use crate::program::proc;
 use crate::program::running::{Program, Template};
@@ -48,7 +48,7 @@ pub struct Setup {
     pub basic: Option<&'static str>,
     pub seed: u64,
     pub target: Target,
-    pub ticker: Ticker,
+    pub machine: Machine,
 }
 
 /// One case that runs.
@@ -267,7 +267,7 @@ impl<'a> Lab<'a> {
     pub fn lateness(&self) -> Duration {
         let window = self.window.borrow();
         let waited = proc::waited(&window.waits, &self.waits());
-        self.setup.ticker.late_since(window.start).max(waited)
+        self.setup.machine.ticker.late_since(window.start).max(waited)
     }
 
     /// Is the machine late because the program itself keeps it busy?
