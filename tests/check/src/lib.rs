@@ -17,13 +17,17 @@
 //! ```
 
 #[cfg(not(unix))]
-compile_error!("check needs Linux or macOS; on Windows, run it in WSL");
+compile_error!(
+    "check needs Linux or macOS. On Windows, install WSL (wsl --install) and \
+     run it there, together with the program that it is to try"
+);
 
 mod case;
 pub mod cases;
 mod cli;
 mod diagnosis;
 mod harness;
+mod os;
 mod program;
 mod report;
 mod run;

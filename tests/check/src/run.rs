@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::case::Case;
 use crate::harness::lab::{Lab, Setup, Target, any_port};
 use crate::harness::machine::Machine;
+use crate::os;
 use crate::program::running::{Program, Template};
 use crate::program::start::{self, Trouble};
 use crate::traits::{Side, Tag};
@@ -137,9 +138,10 @@ pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
 
 /// Why a case cannot be tried here.
 pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
-    let is_linux = cfg!(target_os = "linux");
     match &setup.target {
-        _ if case.has(Tag::Linux) && !is_linux => Some("needs Linux".into()),
+        _ if case.has(Tag::Linux) && !os::IS_LINUX => {
+            Some("needs Linux".into())
+        }
         Target::Address(_) if case.has(Tag::Starts) => {
             Some("needs to start the program itself: --cmd".into())
         }

@@ -8,6 +8,8 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
+use check::LAST_STEP;
+use libtest_mimic::{Arguments, Trial};
 use support::{alone, check};
 
 /// Builds the steps, which are another package, and returns their folder.
@@ -42,27 +44,13 @@ fn pass(step: u8) {
     }
 }
 
-#[test]
-fn step_1() {
-    pass(1);
-}
-
-#[test]
-fn step_2() {
-    pass(2);
-}
-
-#[test]
-fn step_3() {
-    pass(3);
-}
-
-#[test]
-fn step_4() {
-    pass(4);
-}
-
-#[test]
-fn step_5() {
-    pass(5);
+fn main() {
+    let trials = (1..=LAST_STEP).map(|step| {
+        Trial::test(format!("step {step}"), move || {
+            pass(step);
+            Ok(())
+        })
+    });
+    let args = Arguments::from_args();
+    libtest_mimic::run(&args, trials.collect()).exit();
 }

@@ -48,3 +48,43 @@ pub fn basic(side: Side, step: u8) -> Option<&'static str> {
 pub fn find(id: &str) -> Option<&'static Case> {
     all().into_iter().find(|case| case.id.eq_ignore_ascii_case(id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps;
+
+    /// Side, step and number are read from the name.
+    #[test]
+    fn each_case_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = all().iter().map(|case| case.id).collect();
+        names.dedup();
+        assert_eq!(names.len(), all().len(), "a name is there twice");
+        for case in all() {
+            let step = case.rule_step();
+            assert!(steps::all().contains(&step), "{}: no step", case.id);
+            let letter = case.side().name()[..1].to_uppercase();
+            let number = case.id.get(3..).unwrap_or_default();
+            assert_eq!(case.id, format!("{letter}{step}-{number}"));
+            assert!(number.len() == 2 && number.parse::<u8>().is_ok());
+        }
+    }
+
+    #[test]
+    fn each_case_applies_to_steps_that_exist() {
+        for case in all() {
+            let (first, last) = (*case.steps.start(), *case.steps.end());
+            assert!(first <= last, "{}: no step", case.id);
+            let exist = steps::all().contains(&first);
+            assert!(exist && steps::all().contains(&last), "{}", case.id);
+        }
+    }
+
+    #[test]
+    fn each_step_of_a_server_has_a_basic_case() {
+        for step in steps::all() {
+            let basic = basic(Side::Server, step);
+            assert!(basic.is_some(), "what do others refer to in {step}?");
+        }
+    }
+}

@@ -113,7 +113,7 @@ pub const DEFECTS: &[Defect] = &[
     defect(4, "S4-15", "drops-at-half-close", "drops its replies at half-close"),
     defect(4, "S4-16", "one-error-ends-all", "ends all connections at one's error"),
     defect(4, "S4-17", "parses-after-fatal", "keeps parsing after a fatal error"),
-    defect(4, "S4-18", "resets-after-error", "resets in place of a clean close"),
+    defect(4, "S4-18", "resets-after-error", "resets instead of a clean close"),
     defect(4, "S4-19", "echoes-server-kinds", "echoes kinds of a server"),
     defect(4, "S4-21", "drops-before-bad-length", "drops replies when a length is bad"),
     defect(4, "S4-22", "drains-for-ever", "throws away as long as something comes"),

@@ -1,5 +1,5 @@
 //! The gallery of broken programs: one correct server and one correct client
-//! for steps 1 to 5, in which each mistake of a list can be switched on.
+//! for each step, in which each mistake of a list can be switched on.
 //!
 //!     cargo run -p check --bin gallery -- list
 //!     cargo run -p check --bin gallery -- server --step 4 --defect little-endian
@@ -16,6 +16,7 @@ mod limits;
 mod matrix;
 mod retry;
 mod server;
+mod table;
 mod wire;
 
 use std::io::Write;
@@ -49,7 +50,7 @@ enum Command {
 /// How to run it.
 #[derive(Args)]
 struct Run {
-    /// The step, 1 to 5
+    /// The step
     #[arg(long)]
     step: u8,
     /// The mistake to make
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
         Command::Client(run) => {
             switch_on(&run);
             return match run.step {
-                5 => retry::run(run.addr, &run.texts),
+                5.. => retry::run(run.addr, &run.texts),
                 _ => client::run(run.step, run.addr, run.texts),
             };
         }

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, RwLock};
 use std::thread;
 
 use clap::Args;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::defects::{DEFECTS, Defect};
 use crate::fail;
+use crate::table::{columns, in_short};
 
 /// What to try.
 #[derive(Args)]
@@ -25,6 +26,8 @@ struct Row {
     defect: &'static Defect,
     failed: Vec<String>,
     warned: Vec<String>,
+    /// What the machine was too busy to tell.
+    unknown: Vec<String>,
 }
 
 impl Row {
@@ -41,6 +44,9 @@ impl Row {
 /// How many defects are tried at the same time, where no clock judges.
 const AT_ONCE: usize = 6;
 
+/// How often a defect is tried alone when the machine was too busy.
+const TRIES: usize = 5;
+
 pub fn run(options: &Options) -> ExitCode {
     let only = options.only.clone().unwrap_or_default();
     let chosen: Vec<&'static Defect> = DEFECTS
@@ -51,26 +57,45 @@ pub fn run(options: &Options) -> ExitCode {
         chosen.iter().partition(|defect| defect.step >= 5);
     let mut rows = try_all(&untimed, AT_ONCE);
     rows.extend(try_all(&timed, 1));
-    let of = |defect: &Defect| {
-        rows.iter().position(|row| match row {
-            Ok(row) => std::ptr::eq(row.defect, defect),
-            Err(_) => false,
-        })
+    let rows = match rows.into_iter().collect::<Result<Vec<Row>, _>>() {
+        Ok(rows) => rows,
+        Err(why) => return fail(2, &why),
     };
-    if let Some(Err(why)) = rows.iter().find(|row| row.is_err()) {
-        return fail(2, why);
-    }
-    let places: Vec<usize> = chosen.iter().flat_map(|d| of(d)).collect();
-    let rows: Vec<&Row> =
-        places.iter().flat_map(|&at| rows[at].as_ref()).collect();
+    let of = |defect: &&Defect| {
+        rows.iter().find(|row| std::ptr::eq(row.defect, *defect))
+    };
+    let rows: Vec<&Row> = chosen.iter().filter_map(of).collect();
     print(&rows);
+    if let Some(row) = rows.iter().find(|row| !row.unknown.is_empty()) {
+        let (name, ids) = (row.defect.name, row.unknown.join(" "));
+        return fail(2, &format!("too busy to tell: {name} with {ids}"));
+    }
     match rows.iter().all(|row| row.is_caught()) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
 }
 
-/// Tries defects, so many at a time.
+/// One that needs the machine for itself waits until the others are done.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Tries a defect beside others; then, as long as something is unknown, alone.
+fn try_patiently(defect: &'static Defect) -> Result<Row, String> {
+    let mut row = {
+        let _shared = MACHINE.read();
+        try_one(defect)?
+    };
+    for _ in 0..TRIES {
+        if row.unknown.is_empty() {
+            break;
+        }
+        let _alone = MACHINE.write();
+        row = try_one(defect)?;
+    }
+    Ok(row)
+}
+
+/// Tries defects, `at_once` of them at a time.
 fn try_all(
     defects: &[&'static Defect],
     at_once: usize,
@@ -83,7 +108,7 @@ fn try_all(
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(defect) = defects.get(at) else { return };
-                    let row = try_one(defect);
+                    let row = try_patiently(defect);
                     if let Ok(mut rows) = rows.lock() {
                         rows.push(row);
                     }
@@ -99,9 +124,11 @@ fn print(rows: &[&Row]) {
     println!("| --- | --- | --- |");
     for row in rows {
         let Defect { case, name, what, .. } = row.defect;
-        let warned = in_short(&row.warned, case);
+        let [failed, warned] = [&row.failed, &row.warned]
+            .map(|ids| ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let warned = in_short(&warned, case);
         let warned = warned.into_iter().map(|ids| format!("({ids})"));
-        let mut caught = in_short(&row.failed, case);
+        let mut caught = in_short(&failed, case);
         caught.extend(warned);
         // The case that names the defect comes first.
         caught.sort_by_key(|ids| ids.trim_matches(['(', ')']) != *case);
@@ -110,23 +137,7 @@ fn print(rows: &[&Row]) {
     }
     let caught = rows.iter().filter(|row| row.is_caught()).count();
     println!("\n{caught} of {} defects caught by their case.", rows.len());
-}
-
-/// These cases, where three or more in a row are `S4-02–19`; but one stands
-/// alone.
-fn in_short(ids: &[String], alone: &str) -> Vec<String> {
-    let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    ids.sort_unstable();
-    let number = |id: &str| id[3..].parse::<u32>().unwrap_or(0);
-    let follows = |a: &&str, b: &&str| {
-        let is_next = a[..3] == b[..3] && number(a) + 1 == number(b);
-        is_next && *a != alone && *b != alone
-    };
-    let runs = ids.chunk_by(follows).flat_map(|run| match run {
-        [first, _, .., last] => vec![format!("{first}–{}", &last[3..])],
-        few => few.iter().map(|id| (*id).to_owned()).collect(),
-    });
-    runs.collect()
+    print!("\n{}", columns());
 }
 
 /// Runs the checker, which stands beside this program.
@@ -153,5 +164,6 @@ fn try_one(defect: &'static Defect) -> Result<Row, String> {
         let same = cases.filter(|case| case["verdict"] == verdict);
         same.filter_map(|case| case["id"].as_str().map(str::to_owned)).collect()
     };
-    Ok(Row { defect, failed: of("FAIL"), warned: of("warn") })
+    let [failed, warned, unknown] = ["FAIL", "warn", "unknown"].map(of);
+    Ok(Row { defect, failed, warned, unknown })
 }

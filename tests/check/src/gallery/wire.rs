@@ -1,5 +1,5 @@
 //! Frames, written down a second time: a mistake in the checker's own copy
-//! would else be in both.
+//! would otherwise be in both.
 
 use crate::on;
 

@@ -120,7 +120,7 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// Notes what was done in all, in place of its parts.
+    /// Notes what was done in all, instead of its parts.
     pub fn note_instead(&self, what: &str) {
         *self.notes.borrow_mut() = vec![what.to_owned()];
     }

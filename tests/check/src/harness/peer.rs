@@ -119,7 +119,7 @@ impl<'a> Peer<'a> {
         self.note("FIN");
     }
 
-    /// Closes with RST in place of FIN.
+    /// Closes with RST instead of FIN.
     pub fn reset(self) {
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         self.note("RST");

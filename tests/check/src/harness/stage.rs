@@ -5,13 +5,14 @@ use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::diagnosis::evidence::End;
 use crate::diagnosis::show::{self, time};
 use crate::harness::ended::Ended;
 use crate::harness::lab::{AT_ONCE, Lab, SLACK, any_port};
 use crate::harness::peer::Peer;
+use crate::os;
 use crate::program::running::describe;
 use crate::verdict::{Check, Failure, Stop};
 use crate::wire;
@@ -59,10 +60,7 @@ impl<'a> Stage<'a> {
 
     /// The next connection, if one comes in time.
     pub fn accept_within(&self, limit: Duration) -> Option<TcpStream> {
-        let limit = limit.max(Duration::from_millis(1));
-        let socket = SockRef::from(&self.listener);
-        let _ = socket.set_read_timeout(Some(limit)); // also of accept
-        self.listener.accept().ok().map(|(stream, _)| stream)
+        os::accept_within(&self.listener, limit)
     }
 
     /// The next connection must come.

@@ -24,7 +24,7 @@ pub fn served(lab: &Lab, addr: SocketAddr) -> Check {
     lab.connect_as(addr, "next: ")?.exchange(lab.word(6).as_bytes())
 }
 
-/// Without progress for so long, all buffers are full.
+/// When nothing has moved for this time, all buffers are full.
 const STALL: Duration = Duration::from_millis(300);
 
 /// A server that takes little at a time is not waited for longer.

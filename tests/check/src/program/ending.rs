@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::process::{kill_process, kill_process_group, waitpid};
 
+use crate::os;
 use crate::program::proc;
 
 /// How long a program may take to end after SIGTERM.
@@ -44,13 +45,10 @@ impl Processes {
         Processes::made(false)
     }
 
-    /// For a process that starts nothing else. Processes that lose their
-    /// parent become ours, so that we find and end them, even those that made
-    /// a session of their own (prctl(2), PR_SET_CHILD_SUBREAPER). Where there
-    /// is no such call, the group must do.
+    /// For a process that starts nothing else: orphans become ours, and are
+    /// ended.
     pub fn adopting() -> Processes {
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::set_child_subreaper(Pid::from_raw(1));
+        os::adopt_orphans();
         Processes::made(true)
     }
 
@@ -95,7 +93,7 @@ impl Processes {
         Ok(child)
     }
 
-    /// Ends all programs, for ever: for Ctrl-C.
+    /// Ends all programs, and starts no other: for Ctrl-C.
     pub fn end_all(&self) {
         let programs = {
             let live = self.live();

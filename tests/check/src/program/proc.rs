@@ -161,28 +161,3 @@ fn listeners(table: &str) -> Vec<(u16, String)> {
     };
     table.lines().skip(1).filter_map(row).collect()
 }
-
-/// A program that dies leaves no copy of its memory on the disk.
-pub fn forbid_core(pid: i32) {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Pid, Resource, Rlimit, prlimit};
-        let none = Rlimit { current: Some(0), maximum: Some(0) };
-        let _ = prlimit(Pid::from_raw(pid), Resource::Core, none);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = pid; // prlimit(2) is Linux's
-}
-
-/// From now on the process may open so many descriptors more.
-pub fn limit_descriptors(pid: i32, more: usize) {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Pid, Resource, Rlimit, prlimit};
-        let most = Some((descriptors(&[pid]) + more) as u64);
-        let limit = Rlimit { current: most, maximum: most };
-        let _ = prlimit(Pid::from_raw(pid), Resource::Nofile, limit);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (pid, more); // prlimit(2) is Linux's
-}

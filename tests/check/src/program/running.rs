@@ -11,7 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 
+use crate::os;
 use crate::program::ending::Processes;
 use crate::program::output::Output;
 use crate::program::{ending, proc};
@@ -115,7 +117,7 @@ impl Template {
                 command.env_remove(name);
             }
         }
-        // As on the machine of who reads the output through a pipe.
+        // As it is for a learner who reads the output through a pipe.
         command.env_remove("PYTHONUNBUFFERED");
         command.envs(env.iter().map(|(name, value)| (name, value)));
         command.env("CHECK_MARK", &mark);
@@ -141,7 +143,7 @@ impl Template {
         input: Option<Vec<u8>>,
     ) -> Program {
         let pid = child.id() as i32;
-        proc::forbid_core(pid);
+        os::forbid_core(pid);
         if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
             // In a thread: a program that does not read keeps nobody waiting.
             thread::spawn(move || stdin.write_all(&bytes));
@@ -230,8 +232,8 @@ impl Program {
         self.wait(Duration::ZERO)
     }
 
-    /// Waits until all that it printed is here. Who has the pipe beside it
-    /// keeps it open; then this is all the same.
+    /// Waits until all that it printed is here. Another process
+    /// that has the pipe may keep it open; then what is here must do.
     pub fn wait_output(&self) {
         let limit = Duration::from_millis(500);
         let end = Instant::now() + limit;
@@ -305,7 +307,7 @@ fn signal_name(signal: i32) -> &'static str {
     match signal {
         4 => "SIGILL",
         6 => "SIGABRT: it aborted",
-        7 => "SIGBUS",
+        _ if signal == Signal::BUS.as_raw() => "SIGBUS", // 7, or 10 on macOS
         8 => "SIGFPE: a division by zero?",
         9 => "SIGKILL",
         11 => "SIGSEGV: a bad pointer",

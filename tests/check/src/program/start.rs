@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::diagnosis::show;
+use crate::os;
 use crate::program::proc;
 use crate::program::running::{Program, describe};
 
@@ -141,10 +142,9 @@ pub fn knock(program: &Program, addr: SocketAddr) -> Result<(), Trouble> {
     let limit = Duration::from_secs(3);
     let ports = proc::listening(&program.pids());
     let answer = TcpStream::connect_timeout(&addr, limit);
-    let is_known = cfg!(target_os = "linux");
     let what = match answer {
         Err(error) => format!("but there: {error}"),
-        Ok(_) if is_known && !ports.contains(&addr.port()) => {
+        Ok(_) if os::IS_LINUX && !ports.contains(&addr.port()) => {
             "but somebody else listens there".to_owned()
         }
         Ok(_) => return Ok(()),

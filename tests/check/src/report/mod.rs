@@ -67,8 +67,8 @@ impl Report {
     }
 
     /// Points reached, and points that could be reached. What was skipped is
-    /// in neither. What could not be told is in the second: else a program
-    /// that keeps the machine busy would lose its failures.
+    /// in neither. What could not be told is in the second: otherwise a
+    /// program that keeps the machine busy would lose its failures.
     pub fn score(&self) -> (u32, u32) {
         let is_counted =
             |result: &&Result| !matches!(result.verdict, Verdict::Skip(_));
@@ -96,8 +96,8 @@ impl Report {
         if self.count("unknown") > 0 { 2 } else { 0 }
     }
 
-    /// What does the same again. How the program is started, who reads this
-    /// knows; it may not fit into a line.
+    /// What does the same again. Whoever reads this knows how the program is
+    /// started, which may not fit into a line.
     pub fn replay(&self, case: &Case) -> String {
         let seed = self.seed;
         format!("the same command with --case {} --seed {seed}", case.id)

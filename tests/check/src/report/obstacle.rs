@@ -1,4 +1,4 @@
-//! Why nothing could be tried: said once, in place of each case.
+//! Why nothing could be tried: said once, instead of for each case.
 
 use crate::diagnosis::show;
 

@@ -1,18 +1,17 @@
 //! C2: more than all buffers between the two ends hold.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use socket2::SockRef;
 
 use crate::case::{Case, Proof};
 use crate::diagnosis::show;
 use crate::harness::ended::Ended;
 use crate::harness::lab::{CASE, Lab, PATIENCE};
 use crate::harness::stage::{START, Stage};
+use crate::os;
 use crate::steps::FRAMES;
 use crate::traits::Hint;
 use crate::verdict::{Check, Stop};
@@ -82,7 +81,7 @@ fn with_echo(
                     echo_all(&mut stream, step, moved, &is_over);
                 }
                 // From step 4 on, a connection for each line is right, too.
-                next = accept(listener);
+                next = os::accept_within(listener, Duration::from_millis(50));
             }
         });
         let ended = end_or_stall(stage.lab, moved);
@@ -108,12 +107,6 @@ fn end_or_stall(lab: &Lab, moved: &AtomicU64) -> Check<Ended> {
         thread::sleep(Duration::from_millis(5));
     }
     lab.finish(Duration::from_millis(1), CASE)
-}
-
-fn accept(listener: &TcpListener) -> Option<TcpStream> {
-    let limit = Some(Duration::from_millis(50));
-    let _ = SockRef::from(listener).set_read_timeout(limit); // of accept, too
-    listener.accept().ok().map(|(stream, _)| stream)
 }
 
 fn same_bytes(lab: &Lab, want: &[u8], got: &[u8]) -> Check {
@@ -147,13 +140,13 @@ fn echo_all(
     moved: &AtomicU64,
     is_over: &AtomicBool,
 ) {
-    // Our own limits would end it early: a read's comes from `accept`.
+    // Our own limit of a write would end it early.
     let _ = stream.set_read_timeout(Some(Duration::from_millis(50)));
     let _ = stream.set_write_timeout(None);
     let mut input = Vec::new();
     let mut buffer = [0; 64 * 1024];
     while !is_over.load(Ordering::Relaxed) {
-        acknowledge_at_once(stream);
+        os::acknowledge_at_once(stream);
         let n = match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => n,
@@ -171,16 +164,6 @@ fn echo_all(
         }
     }
     let _ = stream.shutdown(Shutdown::Write);
-}
-
-/// A client that sends a frame in two writes would else wait 40 ms for each
-/// (Nagle's algorithm and a delayed acknowledgement); the case is not about
-/// that.
-fn acknowledge_at_once(stream: &TcpStream) {
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(stream).set_tcp_quickack(true);
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream;
 }
 
 /// Takes the whole frames out of `input`, and returns the replies.

@@ -1,9 +1,7 @@
 //! C5: when a client asks again, when it must not, and what it says then.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
-
-use socket2::{Domain, Socket, Type};
 
 use crate::case::{Case, Proof};
 use crate::diagnosis::evidence::End;
@@ -13,6 +11,7 @@ use crate::harness::peer::Peer;
 use crate::harness::stage::{
     START, Stage, closed_port, no_port, quick, reply_to, words,
 };
+use crate::os;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Stop};
@@ -380,7 +379,8 @@ const C5_12: Case = Case {
 
 fn c5_12(lab: &Lab) -> Check {
     quick(lab, 3);
-    let (_port, listener) = kept_port()?;
+    let kept = os::kept_port(any_port());
+    let (_port, listener) = kept.map_err(|error| no_port(&error))?;
     let stage = Stage::on(lab, listener)?;
     let [text] = words(lab);
     stage.start(&[&text])?;
@@ -391,20 +391,6 @@ fn c5_12(lab: &Lab) -> Check {
     let ended = lab.finish_within(Duration::from_secs(3))?;
     ended.code(lab, 4)?;
     ended.silent(lab)
-}
-
-/// A listener, and a second socket that keeps its port when it is gone: then
-/// the port refuses, and nobody else can take it. Linux allows two sockets
-/// there while one of them does not listen (socket(7), SO_REUSEADDR).
-fn kept_port() -> Check<(Socket, TcpListener)> {
-    let made = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|s| {
-        s.set_reuse_address(true)?;
-        s.bind(&any_port().into())?;
-        let addr = s.local_addr()?.as_socket();
-        let listener = TcpListener::bind(addr.unwrap_or(any_port()))?;
-        Ok((s, listener)) // std sets the option, too
-    });
-    made.map_err(|error| no_port(&error))
 }
 
 const C5_13: Case = Case {

@@ -12,6 +12,7 @@ use crate::case::{Case, Proof};
 use crate::harness::lab::{BULK, Lab, PATIENCE};
 use crate::harness::resources::{WATCHED, nothing_left, stays_calm};
 use crate::harness::visit::{visit, write_until_stalled};
+use crate::os;
 use crate::program::proc;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
@@ -319,7 +320,7 @@ fn s3_06(lab: &Lab) -> Check {
     let mut first = lab.connect(addr)?;
     first.exchange(b"ready")?;
     for pid in lab.pids() {
-        proc::limit_descriptors(pid, ROOM);
+        os::limit_descriptors(pid, proc::descriptors(&[pid]) + ROOM);
     }
     let crowd: Vec<Socket> = (0..TOO_MANY).flat_map(|_| knock(addr)).collect();
     lab.note_instead("8 descriptors left, 24 clients connected");

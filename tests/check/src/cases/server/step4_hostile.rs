@@ -426,7 +426,7 @@ const S4_22: Case = Case {
     rule: (4, 3),
     tags: &[Tag::Timed, Tag::Hostile],
     why: "After its ERROR a server reads and throws away, so that the \
-          ERROR can arrive. But only for a second: else a client that \
+          ERROR can arrive. But only for a second: otherwise a client that \
           never stops sending keeps the connection for ever.",
     hint: Hint {
         meaning: "Your server throws away what still comes for as long \
@@ -449,7 +449,7 @@ fn s4_22(lab: &Lab) -> Check {
     client.expect_fatal(1, start, AT_ONCE)?;
     lab.note("goes on sending, a byte each 50 ms");
     while start.elapsed() < CLOSED {
-        // Who has closed answers with RST, and the next write fails.
+        // A server that has closed answers with RST: the next write fails.
         if client.stream.write_all(b"x").is_err() {
             return served(lab, addr);
         }

@@ -270,7 +270,7 @@ fn s5_05(lab: &Lab) -> Check {
     let sent = Instant::now();
     lab.hint(
         "While others hold half a header, an honest client is not served.",
-        "who reads the header: code that all clients share?",
+        "which code reads the header: code that all clients share?",
     );
     let mut normal = lab.connect_as(addr, "normal: ")?;
     for _ in 0..4 {
@@ -330,7 +330,8 @@ fn s5_06(lab: &Lab) -> Check {
                 part = (part + n) % message.len();
             }
             Err(error) if is_wait(&error) => {
-                // A second more, for who reads and throws away first.
+                // A second more, for a server that reads and throws away
+                // before it closes.
                 if moved.elapsed() > ms(LIMIT + 1000) + SLACK {
                     return Err(still_open(&client).into());
                 }
