@@ -18,9 +18,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 
-use libtest_mimic::{Arguments, Trial};
 use packets::{Packet, SERVER, frames, lifelines, read, table};
-use support::{Program, ROOT, bin, is_installed, signal, snapshot};
+use support::arguments::arguments;
+use support::{Program, ROOT, bin, is_installed, signal, snapshot, trial};
 
 /// A capture: its name, its title in the book, and the conversation.
 struct Conversation {
@@ -120,36 +120,21 @@ const CONVERSATIONS: [Conversation; 6] = [
 ];
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let arguments = arguments();
     let missing = missing();
     let mut trials = Vec::new();
     for conversation in &CONVERSATIONS {
         let name = conversation.name;
-        let title = match &missing {
-            Some(what) => format!("{name}: captured anew (skipped: {what})"),
-            None => format!("{name}: captured anew"),
-        };
-        let again = Trial::test(title, move || {
-            capture_again(conversation);
-            Ok(())
-        });
-        trials.push(again.with_ignored_flag(missing.is_some()));
-        let print =
-            Trial::test(format!("{name}: as the book prints it"), || {
-                print(conversation);
-                Ok(())
-            });
-        trials.push(print);
+        let again = || capture_again(conversation);
+        trials.push(trial(&format!("{name}: captured anew"), missing, again));
+        let print = || print(conversation);
+        trials.push(trial(
+            &format!("{name}: as the book prints it"),
+            None,
+            print,
+        ));
     }
-    let title = match &missing {
-        Some(what) => format!("a client connects to itself (skipped: {what})"),
-        None => "a client connects to itself".to_owned(),
-    };
-    let alone = Trial::test(title, || {
-        self_connect();
-        Ok(())
-    });
-    trials.push(alone.with_ignored_flag(missing.is_some()));
+    trials.push(trial("a client connects to itself", missing, self_connect));
     if let Ok(names) = env::var("UPDATE_CAPTURES") {
         let is_named =
             |c: &&Conversation| names.split(',').any(|n| n == c.name);

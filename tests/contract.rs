@@ -2,25 +2,21 @@
 //! is a test here, such as `step4::s4_01_answers_an_echo`, and runs in this
 //! process. A warning fails it, too.
 
-use libtest_mimic::{Arguments, Trial};
-
-/// How many cases run beside each other. They mostly wait, so that even two
-/// processors are enough for these.
-const AT_ONCE: usize = 24;
+#[path = "support/arguments.rs"]
+mod arguments;
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(AT_ONCE);
-    libtest_mimic::run(&arguments, trials()).exit();
+    libtest_mimic::run(&arguments::arguments(), trials()).exit();
 }
 
 #[cfg(unix)]
 use steps::trials;
 
 #[cfg(not(unix))]
-fn trials() -> Vec<Trial> {
+fn trials() -> Vec<libtest_mimic::Trial> {
     let name = "the contract (skipped: the checker needs Linux or macOS)";
-    vec![Trial::test(name, || Ok(())).with_ignored_flag(true)]
+    let trial = libtest_mimic::Trial::test(name, || Ok(()));
+    vec![trial.with_ignored_flag(true)]
 }
 
 #[cfg(unix)]

@@ -13,10 +13,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use support::scene::{Scene, rename_ports, without_waits};
-use support::wire::refusing;
 use support::{
-    DEADLINE, FIN_WAIT2, Program, bin, ends, signal, snapshot, unread,
-    wait_until,
+    DEADLINE, FIN_WAIT2, Program, bin, ends, refusing, signal, snapshot,
+    unread, wait_until,
 };
 
 /// Ten times, since the order of the lines must be no matter of luck.
