@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::case::Case;
 use crate::harness::lab::{Lab, Setup, Target, any_port};
-use crate::harness::machine::Machine;
+use crate::harness::machine::{Machine, Room};
 use crate::os;
 use crate::program::running::{Program, Template};
 use crate::program::start::{self, Trouble};
@@ -115,25 +115,25 @@ fn spread(
     });
 }
 
-/// Runs one case; again if the machine was late, and then beside no other.
+/// Runs one case; again if the machine was late, and then with more room.
 pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
     if let Some(why) = cannot_run(setup, case) {
         return Verdict::Skip(why);
     }
     let Machine { turn, processes, .. } = &setup.machine;
+    let mut why =
+        "this machine is too busy to tell; try again when it is not".to_owned();
     for n in 0..TRIES {
-        let try_it = || try_once(setup, case);
-        let (verdict, is_excused) = match n {
-            0 => turn.beside(try_it),
-            _ => turn.alone(try_it),
-        };
+        let room = [Room::Little, Room::Much].get(n).unwrap_or(&Room::All);
+        let tried = turn.with(*room, || try_once(setup, case));
         processes.wait_if_over();
-        if !is_excused {
-            return verdict;
+        match tried {
+            (Verdict::Unknown(reason), _) => why = reason,
+            (verdict, false) => return verdict,
+            (_, true) => {}
         }
     }
-    let why = "this machine is too busy to tell; try again when it is not";
-    Verdict::Unknown(why.into())
+    Verdict::Unknown(why)
 }
 
 /// Why a case cannot be tried here.

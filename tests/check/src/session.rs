@@ -24,6 +24,9 @@ use crate::verdict::Verdict;
 /// What a program may use of memory, unless it is told otherwise: 2 GB.
 const MEMORY: u64 = 2048;
 
+/// How often a patient caller has a case judged.
+const PATIENCE: usize = 3;
+
 /// A program under test, and how to try it.
 ///
 /// A session starts the program afresh for each case, and ends it, with all
@@ -146,10 +149,21 @@ impl Session {
         run::cannot_run(&self.setup, case)
     }
 
-    /// Runs one case; again if the machine was late, and then when no other
-    /// case runs on the same [`Machine`].
+    /// Runs one case; again if the machine was late, and then with few other
+    /// cases on the same [`Machine`], or none.
     pub fn judge(&self, case: &'static Case) -> Verdict {
         run::judge(&self.setup, case)
+    }
+
+    /// The same, a few times more while the machine is too busy to tell.
+    pub fn judge_patiently(&self, case: &'static Case) -> Verdict {
+        let mut verdict = self.judge(case);
+        for _ in 1..PATIENCE {
+            if let Verdict::Unknown(_) = verdict {
+                verdict = self.judge(case);
+            }
+        }
+        verdict
     }
 
     /// Runs these cases, as many beside each other as there are jobs, and

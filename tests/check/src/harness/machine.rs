@@ -1,6 +1,6 @@
 //! What sessions share that try their programs at the same time.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::harness::late::Ticker;
 use crate::program::ending::Processes;
@@ -56,20 +56,69 @@ impl Default for Machine {
     }
 }
 
-/// Cases run beside each other, until one wants the machine for itself.
+/// How many cases may run at once.
+const PLACES: usize = 24;
+
+/// The room that a case has to itself.
+#[derive(Clone, Copy)]
+pub enum Room {
+    /// It runs in a crowd.
+    Little = 1,
+    /// At most three others run.
+    Much = PLACES as isize / 4,
+    /// No other runs.
+    All = PLACES as isize,
+}
+
+/// Gives each case its place, in the order in which they ask: one that wants
+/// much room is not kept waiting by those that want little.
 #[derive(Clone, Default)]
-pub struct Turn(Arc<RwLock<()>>);
+pub struct Turn(Arc<(Mutex<Queue>, Condvar)>);
+
+#[derive(Default)]
+struct Queue {
+    /// How many have asked, and how many of these were let in.
+    asked: u64,
+    let_in: u64,
+    /// The places that are taken.
+    taken: usize,
+}
 
 impl Turn {
-    /// Does this beside others.
-    pub fn beside<T>(&self, act: impl FnOnce() -> T) -> T {
-        let _shared = self.0.read().unwrap_or_else(PoisonError::into_inner);
+    /// Does this as soon as there is room.
+    pub fn with<T>(&self, room: Room, act: impl FnOnce() -> T) -> T {
+        let _place = self.enter(room as usize);
         act()
     }
 
-    /// Does this when nothing else is done, and keeps the others waiting.
-    pub fn alone<T>(&self, act: impl FnOnce() -> T) -> T {
-        let _sole = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        act()
+    fn enter(&self, places: usize) -> Place<'_> {
+        let mut queue = self.queue();
+        let ticket = queue.asked;
+        queue.asked += 1;
+        while queue.let_in < ticket || queue.taken + places > PLACES {
+            queue =
+                self.0.1.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.let_in += 1;
+        queue.taken += places;
+        self.0.1.notify_all();
+        Place { turn: self, places }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Places that are taken, until this value goes away.
+struct Place<'a> {
+    turn: &'a Turn,
+    places: usize,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.turn.queue().taken -= self.places;
+        self.turn.0.1.notify_all();
     }
 }

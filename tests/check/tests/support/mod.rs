@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // each test file uses a part of this
 
+#[path = "../../../support/arguments.rs"]
+pub mod arguments;
+
 use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
