@@ -97,6 +97,30 @@ pub fn forbid_core(pid: i32) {
     let _ = pid;
 }
 
+/// How many descriptors we may open, and whoever we start: as many as this, if
+/// the system lets us.
+pub fn allow_descriptors(wanted: usize) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let is_enough = |most: Option<u64>| most.is_none_or(|n| n >= wanted as u64);
+    if !is_enough(limit.current) {
+        let most = limit.maximum.unwrap_or(wanted as u64).min(wanted as u64);
+        limit.current = Some(most);
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    let most = getrlimit(Resource::Nofile).current;
+    most.map_or(wanted, |most| wanted.min(most as usize))
+}
+
+/// Holds back what is written, until the end of the direction: then both leave
+/// in one packet (tcp(7), TCP_CORK).
+pub fn send_with_the_end(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_cork(true);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 /// From now on the process may have no more than `most` descriptors.
 pub fn limit_descriptors(pid: i32, most: usize) {
     #[cfg(target_os = "linux")]

@@ -50,7 +50,10 @@ impl Refusal<'_> {
             return Some((self.went_on(&got.bytes[size..], wanted), false));
         }
         match got.end {
-            End::Fin => self.bad_text(payload),
+            End::Fin => {
+                let failure = bad_text(&self.base, payload, self.sent);
+                failure.map(|failure| (failure, true))
+            }
             End::Reset => Some((reset_after(&self.base, &wanted), true)),
             End::Open => Some((self.stays_open(wanted), false)),
         }
@@ -127,34 +130,6 @@ impl Refusal<'_> {
         failure
     }
 
-    fn bad_text(&self, payload: &[u8]) -> Option<(Failure, bool)> {
-        let text = &payload[1..];
-        let actual = if text.len() > 200 {
-            format!("an ERROR text of {}", show::size(text.len()))
-        } else if std::str::from_utf8(text).is_err() {
-            "an ERROR text that is not UTF-8".to_owned()
-        } else if self.has_own_bytes(text) {
-            "an ERROR text with the sender's own bytes in it".to_owned()
-        } else {
-            return None;
-        };
-        let wanted = "at most 200 bytes of UTF-8, all the server's own";
-        let mut failure = self.base.of(wanted, actual);
-        failure.meaning = "Clients show this text on terminals and in logs, \
-                           and count on that."
-            .into();
-        failure.look =
-            "what you put into the text, and where it comes from".into();
-        Some((failure, true))
-    }
-
-    /// Is a piece of what was sent in the text of the ERROR?
-    fn has_own_bytes(&self, text: &[u8]) -> bool {
-        let sent = self.sent.windows(6);
-        let mut words = sent.filter(|part| part.is_ascii());
-        words.any(|part| text.windows(6).any(|window| window == part))
-    }
-
     fn stays_open(&self, wanted: String) -> Failure {
         let mut failure = self
             .base
@@ -177,4 +152,35 @@ pub fn reset_after(base: &Failure, wanted: &str) -> Failure {
     failure.look =
         "how you close, and what is still unread then (step 4, rule 3)".into();
     failure
+}
+
+/// What is wrong with the text of an ERROR, whose payload this is: a warning.
+pub fn bad_text(
+    base: &Failure,
+    payload: &[u8],
+    sent: &[u8],
+) -> Option<Failure> {
+    let text = payload.get(1..)?;
+    let actual = if text.len() > 200 {
+        format!("an ERROR text of {}", show::size(text.len()))
+    } else if std::str::from_utf8(text).is_err() {
+        "an ERROR text that is not UTF-8".to_owned()
+    } else if has_bytes_of(text, sent) {
+        "an ERROR text with the sender's own bytes in it".to_owned()
+    } else {
+        return None;
+    };
+    let wanted = "at most 200 bytes of UTF-8, all the server's own";
+    let mut failure = base.of(wanted, actual);
+    failure.meaning = "Clients show this text on terminals and in logs, and \
+                       count on that."
+        .into();
+    failure.look = "what you put into the text, and where it comes from".into();
+    Some(failure)
+}
+
+/// Is a piece of what was sent in the text?
+fn has_bytes_of(text: &[u8], sent: &[u8]) -> bool {
+    let mut parts = sent.windows(6).filter(|part| part.is_ascii());
+    parts.any(|part| text.windows(6).any(|window| window == part))
 }

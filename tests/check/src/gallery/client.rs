@@ -4,19 +4,27 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::wire::{ECHO, ERROR, Parsed, REPLY, frame, parse};
+use crate::wire::{ECHO, ERROR, MAX, Parsed, REPLY, frame, parse};
 use crate::{fail, on};
 
 /// How many messages were sent, and how many replies came.
 static SENT: AtomicUsize = AtomicUsize::new(0);
 static GOT: AtomicUsize = AtomicUsize::new(0);
 
+/// What a defect prints only at the end.
+static LATER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
 pub fn run(step: u8, addr: SocketAddr, texts: Vec<String>) -> ExitCode {
     if on("slow") {
         thread::sleep(Duration::from_millis(400));
+    }
+    let is_large = |text: &String| text.len() >= MAX && !on("sends-too-long");
+    if step >= 4 && texts.iter().any(is_large) {
+        return fail(1, "a TEXT is too long for a frame");
     }
     let stream = match connect(addr) {
         Ok(stream) => stream,
@@ -60,8 +68,17 @@ fn talk(step: u8, stream: TcpStream, texts: Vec<String>) -> io::Result<()> {
         return receive(step, stream);
     }
     let sender = thread::spawn(send);
-    receive(step, stream)?;
-    sender.join().unwrap_or(Ok(()))
+    let received = receive(step, stream);
+    if received.is_err() && !on("waits-for-input") {
+        return received;
+    }
+    let sent = sender.join().unwrap_or(Ok(()));
+    let later = std::mem::take(&mut *kept());
+    if received.is_ok() && !later.is_empty() {
+        write_out(&later)?;
+    }
+    let is_blind = on("input-error-is-end") || on("reset-is-end");
+    received.and(if is_blind { Ok(()) } else { sent })
 }
 
 fn send_all(
@@ -89,6 +106,9 @@ fn send_all(
 }
 
 fn send_frame(stream: &mut TcpStream, text: &str) -> io::Result<()> {
+    if text.len() >= MAX && !on("sends-too-long") {
+        return Err(io::Error::other("this line is too long for a frame"));
+    }
     if text.is_empty() && on("skips-empty-text") {
         return Ok(());
     }
@@ -126,14 +146,14 @@ fn receive(step: u8, mut stream: TcpStream) -> io::Result<()> {
 
 /// The server has ended: was that all?
 fn at_end(step: u8, input: &[u8]) -> io::Result<()> {
-    let owed = SENT.load(Ordering::Relaxed) - GOT.load(Ordering::Relaxed);
+    let owed = SENT.load(Ordering::Relaxed) > GOT.load(Ordering::Relaxed);
     match () {
         () if on("adds-newline-at-end") => print(b"\n"),
         () if step < 4 || on("cut-reply-is-fine") => Ok(()),
         () if !input.is_empty() => {
             Err(io::Error::other("the server ended inside a reply"))
         }
-        () if owed > 0 && !on("no-reply-is-fine") => {
+        () if owed && !on("no-reply-is-fine") => {
             Err(io::Error::other("the server ended, and owes a reply"))
         }
         () => Ok(()),
@@ -141,7 +161,7 @@ fn at_end(step: u8, input: &[u8]) -> io::Result<()> {
 }
 
 fn print_bytes(bytes: &[u8]) -> io::Result<()> {
-    match on("output-as-text") {
+    match on("output-as-text") || on("decodes-each-piece") {
         true => print(String::from_utf8_lossy(bytes).as_bytes()),
         false => print(bytes),
     }
@@ -159,11 +179,7 @@ fn print_replies(input: &mut Vec<u8>) -> io::Result<()> {
                 if kind == REPLY || on("prints-any-kind") =>
             {
                 at += size;
-                GOT.fetch_add(1, Ordering::Relaxed);
-                print(&payload)?;
-                if !on("prints-without-newline") {
-                    print(b"\n")?;
-                }
+                print_reply(&payload)?;
                 if on("one-reply-per-read") {
                     at = input.len();
                 }
@@ -179,6 +195,18 @@ fn print_replies(input: &mut Vec<u8>) -> io::Result<()> {
     }
     input.drain(..at);
     Ok(())
+}
+
+fn print_reply(payload: &[u8]) -> io::Result<()> {
+    let got = GOT.fetch_add(1, Ordering::Relaxed);
+    if got >= SENT.load(Ordering::Relaxed) && !on("prints-surplus") {
+        return Err(io::Error::other("a reply to no message"));
+    }
+    print(payload)?;
+    match on("prints-without-newline") {
+        true => Ok(()),
+        false => print(b"\n"),
+    }
 }
 
 /// Says what the server complains of. Does that end nothing?
@@ -199,6 +227,21 @@ fn tells(error: &[u8]) -> io::Result<bool> {
 }
 
 pub fn print(bytes: &[u8]) -> io::Result<()> {
+    if on("holds-its-output") || on("prints-all-or-nothing") {
+        kept().extend_from_slice(bytes);
+        return Ok(());
+    }
+    match write_out(bytes) {
+        Err(_) if on("ignores-print-errors") => Ok(()),
+        result => result,
+    }
+}
+
+fn kept() -> MutexGuard<'static, Vec<u8>> {
+    LATER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_out(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout();
     out.write_all(bytes)?;
     out.flush()

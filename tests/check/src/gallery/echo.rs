@@ -13,7 +13,10 @@ pub fn serve(stream: &mut TcpStream) -> io::Result<()> {
     let mut kept = Vec::new();
     let mut before = Vec::new();
     loop {
-        let n = stream.read(&mut buffer)?;
+        let n = match on("full-buffer-means-more") {
+            true => read_until_not_full(stream, &mut buffer)?,
+            false => stream.read(&mut buffer)?,
+        };
         if n == 0 {
             return at_end(stream, &kept);
         }
@@ -29,6 +32,23 @@ pub fn serve(stream: &mut TcpStream) -> io::Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Reads 1024 bytes at a time, and believes that more is there as long as
+/// they fill the buffer.
+fn read_until_not_full(
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    let mut n = 0;
+    for part in buffer.chunks_mut(1024) {
+        let more = stream.read(part)?;
+        n += more;
+        if more < part.len() {
+            break;
+        }
+    }
+    Ok(n)
 }
 
 /// What is to be sent now, if anything.
@@ -91,7 +111,9 @@ pub fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         if let Ok(mut shared) = SHARED.lock() {
             *shared = bytes.to_vec();
         }
-        thread::sleep(Duration::from_millis(200)); // all have written
+        if bytes.len() >= 100 {
+            thread::sleep(Duration::from_millis(200)); // all have written
+        }
         let shared = SHARED.lock().map(|shared| shared.clone());
         return stream.write_all(&shared.unwrap_or_default());
     }
@@ -103,5 +125,12 @@ pub fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     if on("slow") {
         thread::sleep(Duration::from_micros(300));
     }
-    stream.write_all(bytes)
+    let written = stream.write_all(bytes);
+    if written.is_err() && on("leaks-after-write-error") {
+        stream.try_clone().map(std::mem::forget)?;
+    }
+    while on("spins-after-write-error") && written.is_err() {
+        let _ = stream.write_all(bytes); // perhaps it works now
+    }
+    written
 }

@@ -6,6 +6,8 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use crate::kinds::{answer, desyncs};
 use crate::limits::Limits;
 use crate::wire::{ECHO, ERROR, MAX, Parsed, REPLY, error, frame, parse};
@@ -66,7 +68,9 @@ fn refuse(stream: &mut TcpStream, code: u8) -> io::Result<()> {
 }
 
 fn linger(stream: &mut TcpStream) -> io::Result<()> {
-    stream.shutdown(Shutdown::Write)?;
+    if !on("ends-late") {
+        stream.shutdown(Shutdown::Write)?;
+    }
     let end = Instant::now() + Duration::from_secs(1);
     let mut trash = [0; 65_536];
     while let Some(left) = match on("drains-for-ever") {
@@ -74,9 +78,16 @@ fn linger(stream: &mut TcpStream) -> io::Result<()> {
         false => end.checked_duration_since(Instant::now()),
     } {
         stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        if !matches!(stream.read(&mut trash), Ok(1..)) {
-            break;
+        match stream.read(&mut trash) {
+            Ok(0) => return Ok(()), // the client has ended, too
+            Err(_) if on("drains-for-ever") => break,
+            Ok(_) | Err(_) => {}
         }
+    }
+    // It may never read what it was sent. A close would leave all that in the
+    // kernel for minutes; a reset throws it away.
+    if !on("keeps-unsent") && !on("ends-late") {
+        SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
     }
     Ok(())
 }
@@ -89,7 +100,9 @@ struct Talk<'a> {
     /// Since when we wait for a frame, and for its rest.
     idle_since: Instant,
     frame_since: Option<Instant>,
+    born: Instant,
     has_answered: bool,
+    reserved: Vec<u8>,
     later: Option<mpsc::Sender<Vec<u8>>>,
 }
 
@@ -112,7 +125,9 @@ impl<'a> Talk<'a> {
             input: Vec::new(),
             idle_since: Instant::now(),
             frame_since: None,
+            born: Instant::now(),
             has_answered: false,
+            reserved: Vec::new(),
             later,
         }
     }
@@ -154,21 +169,53 @@ impl<'a> Talk<'a> {
                 false => left,
             };
             self.stream.set_read_timeout(left)?;
+            self.ask_the_clock_first(end)?;
             match self.stream.read(buffer) {
                 Ok(n) => {
                     self.note(n);
                     return Ok(n);
                 }
+                // A stop and a go on interrupt a read with a limit (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(&error) => {
-                    if on("timer-drops-bytes") {
-                        self.input.clear();
-                        self.frame_since = None;
-                    }
+                    self.drop_bytes();
                     if end.is_some_and(|end| Instant::now() >= end) {
                         return Err(error);
                     }
                 }
                 Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn drop_bytes(&mut self) {
+        if on("timer-drops-bytes") {
+            self.input.clear();
+            self.frame_since = None;
+        }
+    }
+
+    /// Two defects ask the clock before they look at the socket.
+    fn ask_the_clock_first(&self, end: Option<Instant>) -> io::Result<()> {
+        let waits = on("timer-before-data");
+        if !waits && !on("clock-runs-while-writing") {
+            return Ok(());
+        }
+        loop {
+            if waits {
+                thread::sleep(Duration::from_millis(50));
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            if !waits {
+                return Ok(());
+            }
+            self.stream.set_nonblocking(true)?;
+            let seen = self.stream.peek(&mut [0]);
+            self.stream.set_nonblocking(false)?;
+            if !seen.is_err_and(|error| is_timeout(&error)) {
+                return Ok(());
             }
         }
     }
@@ -207,7 +254,12 @@ impl<'a> Talk<'a> {
             self.input.clear();
         }
         self.start_clocks(at > 0);
+        let start = Instant::now();
         self.send(output)?;
+        self.add_to_clocks(start.elapsed());
+        if on("memory-by-length") && self.input.len() >= 4 {
+            self.reserved = vec![1; MAX];
+        }
         Ok(over)
     }
 
@@ -254,6 +306,14 @@ impl<'a> Talk<'a> {
         }
     }
 
+    /// While we wrote, we did not read: that is not the client's time.
+    fn add_to_clocks(&mut self, time: Duration) {
+        if !on("clock-runs-while-writing") {
+            self.idle_since += time;
+            self.frame_since = self.frame_since.map(|since| since + time);
+        }
+    }
+
     fn send(&mut self, mut output: Vec<Vec<u8>>) -> io::Result<()> {
         if on("reorders") {
             output.reverse();
@@ -270,6 +330,11 @@ impl<'a> Talk<'a> {
         if let Some(later) = &self.later {
             let _ = later.send(output);
             return Ok(());
+        }
+        if on("write-limit-in-all")
+            && self.limits.write.is_some_and(|most| self.born.elapsed() > most)
+        {
+            return Err(ErrorKind::TimedOut.into());
         }
         // In parts: the limit is for a write without progress.
         for part in output.chunks(MAX / 4) {

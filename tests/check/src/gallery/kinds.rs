@@ -15,6 +15,10 @@ pub fn answer(kind: u8, payload: &[u8]) -> Option<Vec<u8>> {
         let kind = if on("reply-kind-of-request") { kind } else { REPLY };
         return Some(frame(kind, payload));
     }
+    if on("quotes-the-client") {
+        let text = String::from_utf8_lossy(&payload[..payload.len().min(50)]);
+        return Some(error(3, &format!("unknown kind: {text}")));
+    }
     let is_silent = on("unknown-kind-ignored");
     (!is_silent).then(|| error(3, "unknown kind"))
 }

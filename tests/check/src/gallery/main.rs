@@ -13,6 +13,7 @@ mod echo;
 mod framed;
 mod kinds;
 mod limits;
+mod line;
 mod matrix;
 mod retry;
 mod server;
@@ -111,7 +112,9 @@ fn switch_on(run: &Run) {
 
 /// Says what went wrong, and returns the exit code.
 fn fail(code: u8, why: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "error: {why}");
+    // In one write: a report may be made in the middle of two.
+    let line = format!("error: {why}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
     ExitCode::from(code)
 }
 

@@ -1,105 +1,245 @@
-//! The client of step 5: attempts, waits between them, and a deadline.
+//! The client of step 5: one request at a time, with attempts, waits between
+//! them, and a deadline for each request.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::print;
-use crate::wire::{ECHO, ERROR, Parsed, REPLY, frame, parse};
+use crate::line::Line;
+use crate::wire::{ECHO, MAX, frame};
 use crate::{fail, limit, on};
 
 /// How one attempt ended.
-enum Outcome {
+pub enum Outcome {
     Answered(Vec<u8>),
     /// Never connected, or refused by a server that is too busy.
     NotExecuted,
-    /// Sent, and no whole reply came; the connection, if it is kept.
-    Unknown(Option<TcpStream>),
+    /// Sent, and no whole reply came.
+    Unknown,
     Broken,
-    Definite,
+    /// The server says why.
+    Definite(String),
 }
+
+/// The exit code, and what is said.
+type Failed = (u8, String);
 
 pub fn run(addr: SocketAddr, texts: &[String]) -> ExitCode {
     if on("slow") {
         thread::sleep(Duration::from_millis(400));
     }
-    let end = Instant::now() + ms("TCP_DEADLINE_MS", 30_000);
-    let lines: Vec<String> = match texts.is_empty() {
-        true => io::stdin().lines().map_while(Result::ok).collect(),
-        false => texts.to_vec(),
-    };
-    for line in &lines {
-        match request(addr, line.as_bytes(), end) {
-            Ok(reply) => {
-                let _ = print(&[&reply[..], b"\n"].concat());
-            }
-            Err((code, why)) => return fail(code, why),
+    let mut client = Client { addr, kept: None, texts, answered: 0 };
+    let asked = match texts.is_empty() {
+        false => client.ask_all(texts.iter().cloned().map(Ok)),
+        true if on("waits-for-all-input") => {
+            let lines: Vec<_> = io::stdin().lines().collect();
+            client.ask_all(lines.into_iter())
         }
+        true => client.ask_all(io::stdin().lines()),
+    };
+    match asked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, why)) => fail(code, &why),
     }
-    ExitCode::SUCCESS
 }
 
 fn ms(name: &str, default: u64) -> Duration {
     Duration::from_millis(limit(name, default))
 }
 
-type Failed = (u8, &'static str);
+fn new_deadline() -> Instant {
+    Instant::now() + ms("TCP_DEADLINE_MS", 30_000)
+}
 
-/// One request, with as many attempts as it may have.
-fn request(
+fn far_away() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
+
+struct Client<'a> {
     addr: SocketAddr,
-    payload: &[u8],
-    end: Instant,
-) -> Result<Vec<u8>, Failed> {
-    let mut attempts = limit("TCP_ATTEMPTS", 5);
-    if on("one-attempt-more") {
-        attempts += 1;
-    }
-    let mut is_sent = false;
-    let mut kept = None;
-    for k in 1.. {
-        match attempt(addr, payload, end, kept.take()) {
-            Outcome::Answered(reply) => return Ok(reply),
-            Outcome::NotExecuted if on("judges-by-last") => is_sent = false,
-            Outcome::NotExecuted => {}
-            Outcome::Unknown(_) if on("gives-up-early") => break,
-            Outcome::Unknown(stream) => (is_sent, kept) = (true, stream),
-            Outcome::Broken if on("retries-broken-protocol") => is_sent = true,
-            Outcome::Definite if on("retries-definite") => is_sent = true,
-            Outcome::Broken => {
-                return Err((5, "the server broke the protocol"));
+    /// The connection on which the last reply came.
+    kept: Option<Line>,
+    /// What the command line says, and how much of it is answered.
+    texts: &'a [String],
+    answered: usize,
+}
+
+impl Client<'_> {
+    fn ask_all(
+        &mut self,
+        texts: impl Iterator<Item = io::Result<String>>,
+    ) -> Result<(), Failed> {
+        let mut end = new_deadline();
+        for text in texts {
+            let Ok(text) = text else {
+                return match on("input-error-is-end") {
+                    true => Ok(()),
+                    false => Err((1, "cannot read stdin".into())),
+                };
+            };
+            if !on("one-deadline-for-all") && !on("clock-starts-early") {
+                end = new_deadline(); // waiting for the text did not count
             }
-            Outcome::Definite => return Err((6, "the server refused it")),
+            if text.len() >= MAX && !on("sends-too-long") {
+                return Err((1, "this is too long for a frame".into()));
+            }
+            let reply = self.request(text.as_bytes(), end)?;
+            self.answered += 1;
+            if on("clock-starts-early") {
+                end = new_deadline();
+            }
+            print(&[&reply[..], b"\n"].concat())
+                .map_err(|_| (1, "cannot print the reply".into()))?;
         }
-        let is_last = k >= attempts && !on("retries-forever");
-        let wait = wait_before(k);
-        if is_last || is_over(end, wait) {
-            break;
+        match &self.kept {
+            Some(line) if on("goodbye-is-error") && !line.is_read() => {
+                Err((5, "the server said more than it was asked".into()))
+            }
+            _ => Ok(()),
         }
-        thread::sleep(wait);
     }
-    Err(gave_up(is_sent || on("gives-up-early")))
+
+    /// One request, with as many attempts as it may have.
+    fn request(
+        &mut self,
+        payload: &[u8],
+        end: Instant,
+    ) -> Result<Vec<u8>, Failed> {
+        let mut attempts = limit("TCP_ATTEMPTS", 5);
+        if on("one-attempt-more") {
+            attempts += 1;
+        }
+        let mut is_sent = false;
+        for k in 1.. {
+            let outcome = self.attempt(payload, end);
+            let is_busy = matches!(outcome, Outcome::NotExecuted);
+            if let Some(reply) = judge(outcome, &mut is_sent)? {
+                return Ok(reply);
+            }
+            let is_last = k >= attempts && !on("retries-forever");
+            let wait = match is_busy && on("no-wait-when-busy") {
+                true => Duration::ZERO,
+                false => wait_before(k),
+            };
+            if is_last || is_over(end, wait) || on("gives-up-early") {
+                break;
+            }
+            thread::sleep(wait);
+        }
+        Err(gave_up(is_sent || on("gives-up-early")))
+    }
+
+    fn attempt(&mut self, payload: &[u8], end: Instant) -> Outcome {
+        let end = match on("no-deadline") || on("deadline-between-attempts") {
+            true => far_away(),
+            false => end,
+        };
+        let is_lost = self.kept.as_ref().is_some_and(|line| !line.is_fit());
+        if is_lost && on("end-is-broken") {
+            return Outcome::Broken;
+        }
+        let Ok(mut line) = self.line(end) else { return Outcome::NotExecuted };
+        let until = match on("no-request-limit") {
+            true => far_away(),
+            false => end.min(Instant::now() + ms("TCP_REQUEST_MS", 5000)),
+        };
+        let bytes = self.bytes(&mut line, payload);
+        if line.send(&bytes, until).is_err() {
+            return Outcome::Unknown;
+        }
+        let received = line.receive(until, payload);
+        let is_answered = matches!(received, Ok(Outcome::Answered(_)));
+        if is_answered || received.is_err() && on("keeps-connection") {
+            self.kept = Some(line);
+        }
+        received.unwrap_or(Outcome::Unknown)
+    }
+
+    /// The connection of the last reply, or a new one.
+    fn line(&mut self, end: Instant) -> io::Result<Line> {
+        let is_blind = on("uses-ended-connection")
+            || on("keeps-connection")
+            || on("sends-ahead")
+            || on("takes-old-reply");
+        let kept = self.kept.take();
+        if let Some(line) = kept.filter(|line| is_blind || line.is_fit()) {
+            return Ok(line);
+        }
+        let limit = ms("TCP_CONNECT_MS", 3000).min(left(end));
+        let stream = match on("no-connect-limit") {
+            true => TcpStream::connect(self.addr)?,
+            false => TcpStream::connect_timeout(&self.addr, limit)?,
+        };
+        Line::new(stream)
+    }
+
+    /// What is to be sent for this request.
+    fn bytes(&self, line: &mut Line, payload: &[u8]) -> Vec<u8> {
+        if !on("sends-ahead") || self.texts.is_empty() {
+            return frame(ECHO, payload);
+        }
+        if line.ahead > 0 {
+            line.ahead -= 1; // it was sent with an earlier one
+            return Vec::new();
+        }
+        let rest = &self.texts[self.answered..];
+        line.ahead = rest.len() - 1;
+        rest.iter().flat_map(|text| frame(ECHO, text.as_bytes())).collect()
+    }
+}
+
+/// The reply, or nothing if the request may be tried again.
+fn judge(
+    outcome: Outcome,
+    is_sent: &mut bool,
+) -> Result<Option<Vec<u8>>, Failed> {
+    match outcome {
+        Outcome::Answered(reply) => return Ok(Some(reply)),
+        Outcome::NotExecuted if on("judges-by-last") => *is_sent = false,
+        Outcome::NotExecuted => {}
+        Outcome::Unknown => *is_sent = true,
+        Outcome::Broken if on("retries-broken-protocol") => *is_sent = true,
+        Outcome::Definite(_) if on("retries-definite") => *is_sent = true,
+        Outcome::Broken => {
+            return Err((5, "the server broke the protocol".into()));
+        }
+        Outcome::Definite(why) => {
+            return Err((6, format!("the server refused it: {why}")));
+        }
+    }
+    Ok(None)
 }
 
 fn gave_up(is_sent: bool) -> Failed {
-    match is_sent {
+    let (code, why) = match is_sent {
         true => (4, "no reply: the outcome is unknown"),
         false if on("refused-is-1") => (1, "cannot connect"),
         false => (3, "cannot connect: certainly not executed"),
-    }
+    };
+    (code, why.to_owned())
 }
 
 fn is_over(end: Instant, wait: Duration) -> bool {
     !on("no-deadline") && Instant::now() + wait >= end
 }
 
+/// What is left, and at least a little: a limit of 0 would be none.
+pub fn left(end: Instant) -> Duration {
+    let left = end.saturating_duration_since(Instant::now());
+    left.max(Duration::from_millis(1))
+}
+
 /// A random part of a ceiling that doubles up to the cap.
 fn wait_before(k: u64) -> Duration {
     let base = limit("TCP_BACKOFF_BASE_MS", 100);
     let cap = limit("TCP_BACKOFF_CAP_MS", 2000);
-    let grown = base << (k - 1).min(20);
+    let grown = match on("ceiling-overflows") {
+        true => doubled_in_32_bits(base, k),
+        false => base << (k - 1).min(20),
+    };
     if on("no-wait") {
         return Duration::ZERO;
     }
@@ -116,100 +256,14 @@ fn wait_before(k: u64) -> Duration {
     Duration::from_micros(random(grown.min(cap) * 1000))
 }
 
+/// As an `int` of C or Java does it: at some point it is negative, and then 0.
+fn doubled_in_32_bits(base: u64, k: u64) -> u64 {
+    let grown = (1..k).fold(base as i32, |grown, _| grown.wrapping_mul(2));
+    grown.max(0) as u64
+}
+
 /// From the clock and the process: each client gets its own.
 fn random(below: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(Instant::now()) % below.max(1)
-}
-
-fn attempt(
-    addr: SocketAddr,
-    payload: &[u8],
-    end: Instant,
-    kept: Option<TcpStream>,
-) -> Outcome {
-    let left = match on("no-deadline") || on("deadline-between-attempts") {
-        true => Duration::from_secs(3600),
-        false => end.saturating_duration_since(Instant::now()),
-    };
-    let tiny = Duration::from_millis(1);
-    let connect = ms("TCP_CONNECT_MS", 3000).min(left).max(tiny);
-    let stream = match kept {
-        Some(stream) => Ok(stream),
-        None if on("no-connect-limit") => TcpStream::connect(addr),
-        None => TcpStream::connect_timeout(&addr, connect),
-    };
-    let Ok(mut stream) = stream else { return Outcome::NotExecuted };
-    let limit = match on("no-request-limit") {
-        true => Duration::from_secs(3600),
-        false => ms("TCP_REQUEST_MS", 5000).min(left),
-    };
-    let _ = stream.set_nodelay(true);
-    if stream.write_all(&frame(ECHO, payload)).is_err() {
-        return Outcome::Unknown(None);
-    }
-    match receive(&mut stream, Instant::now() + limit, payload) {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            let is_late = error.kind() == ErrorKind::WouldBlock;
-            let keeps = is_late && on("keeps-connection");
-            Outcome::Unknown(keeps.then_some(stream))
-        }
-    }
-}
-
-fn receive(
-    stream: &mut TcpStream,
-    end: Instant,
-    payload: &[u8],
-) -> io::Result<Outcome> {
-    let mut input = Vec::new();
-    let mut buffer = [0; 65_536];
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        let n = stream.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(at_end(&input, payload));
-        }
-        input.extend_from_slice(&buffer[..n]);
-        match parse(&input) {
-            Parsed::NotYet if on("reply-in-one-read") => {
-                return Ok(Outcome::Broken);
-            }
-            Parsed::NotYet => {}
-            Parsed::Refuse(_) => return Ok(Outcome::Broken),
-            Parsed::Frame(REPLY, reply, _)
-                if reply == payload || on("believes-any-text") =>
-            {
-                return Ok(Outcome::Answered(reply));
-            }
-            Parsed::Frame(ERROR, error, _) => return Ok(refused(&error)),
-            Parsed::Frame(..) => return Ok(Outcome::Broken),
-        }
-    }
-}
-
-/// The server answered with an ERROR.
-fn refused(error: &[u8]) -> Outcome {
-    let is_busy = matches!(error.first(), Some(6 | 8));
-    match () {
-        () if error.is_empty() => Outcome::Broken,
-        () if !is_busy || on("gives-up-when-busy") => Outcome::Definite,
-        () if on("busy-is-unknown") => Outcome::Unknown(None),
-        () => Outcome::NotExecuted,
-    }
-}
-
-/// The server ended before the reply was whole.
-fn at_end(input: &[u8], payload: &[u8]) -> Outcome {
-    if on("prints-half") {
-        let _ = print(input.get(5..).unwrap_or_default());
-    }
-    if on("cut-is-success") {
-        let part = input.get(5..).unwrap_or_default();
-        let part = &part[..part.len().min(payload.len())];
-        return Outcome::Answered(part.to_vec());
-    }
-    Outcome::Unknown(None)
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub fn run(step: u8, addr: SocketAddr) -> ExitCode {
         thread::sleep(Duration::from_millis(400)); // and is none the worse
     }
     if let Ok(addr) = listener.local_addr() {
-        println!("listening on {addr}");
+        say(&format!("listening on {addr}"));
     }
     if on("dies-when-interrupted") {
         thread::spawn(die_when_interrupted);
@@ -72,7 +73,9 @@ fn serve_all(step: u8, listener: &TcpListener) {
         };
         if let Some(pool) = &pool {
             let _ = pool.send(stream);
-        } else if step < 3 || on("one-at-a-time") {
+        } else if on("table-of-256") && CLIENTS.load(Relaxed) >= 256 {
+            continue; // there is no place for it
+        } else if step < 3 && !on("serves-all-at-once") || on("one-at-a-time") {
             serve(step, stream);
             if on("serves-once") {
                 return;
@@ -110,7 +113,36 @@ fn start_pool(step: u8) -> mpsc::Sender<TcpStream> {
     sender
 }
 
-fn serve(step: u8, mut stream: TcpStream) {
+/// Says it on stdout. Whoever read it there may have gone: that is no reason
+/// to stop serving.
+fn say(text: &str) {
+    let mut out = io::stdout();
+    let said = writeln!(out, "{text}").and_then(|()| out.flush());
+    if said.is_err() && on("dies-without-stdout") {
+        std::process::exit(1);
+    }
+}
+
+/// Reports what went wrong with a client: a moment later, so that no report of
+/// the checker depends on which of the two was faster.
+fn complain(error: &io::Error) {
+    let text = format!("a client is lost: {error}");
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(700));
+        let _ = writeln!(io::stderr(), "{text}");
+    });
+}
+
+/// How many clients there are.
+static CLIENTS: AtomicUsize = AtomicUsize::new(0);
+
+fn serve(step: u8, stream: TcpStream) {
+    CLIENTS.fetch_add(1, Relaxed);
+    serve_one(step, stream);
+    CLIENTS.fetch_sub(1, Relaxed);
+}
+
+fn serve_one(step: u8, mut stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let served = match step {
         1 => greet(&mut stream),
@@ -118,6 +150,12 @@ fn serve(step: u8, mut stream: TcpStream) {
         _ => framed::serve(step, &mut stream),
     };
     let is_reset = served.is_err();
+    if let Err(error) = &served
+        && step >= 3
+        && !on("error-is-silent")
+    {
+        complain(error);
+    }
     if is_reset && (on("dies-on-reset") || on("dies-on-reset-in-echo")) {
         std::process::exit(1);
     }
@@ -138,14 +176,18 @@ fn greet(stream: &mut TcpStream) -> io::Result<()> {
     if on("greets-before-asked") {
         stream.write_all(greeting.as_bytes())?;
     }
+    let mut text = vec![0; 1024];
     let n = match on("waits-for-eof-first") {
         true => stream.read_to_end(&mut Vec::new())?,
-        false => stream.read(&mut [0; 1024])?,
+        false => stream.read(&mut text)?,
     };
+    text.truncate(n);
     if n == 0 && on("dies-on-silent-visit") {
         std::process::exit(1);
     }
-    println!("{n} bytes");
+    if !on("prints-nothing") {
+        say(&format!("{n} bytes: {}", text.escape_ascii()));
+    }
     if on("slow") {
         thread::sleep(Duration::from_millis(50));
     }

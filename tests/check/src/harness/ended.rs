@@ -65,6 +65,38 @@ impl Ended {
         Err(lab.fail("a message on stderr", actual).into())
     }
 
+    /// What it said should contain this.
+    pub fn said(&self, lab: &Lab, what: &str, name: &str) {
+        let has_it = |text: &[u8]| {
+            text.windows(what.len()).any(|part| part == what.as_bytes())
+        };
+        if !has_it(&self.stderr) {
+            let actual = "a message without it";
+            let mut failure =
+                lab.fail(format!("{name} in its message on stderr"), actual);
+            failure.meaning = "Whoever reads the message needs that to find \
+                               out what is wrong."
+                .into();
+            failure.look = "what you print when it fails".into();
+            lab.warn(failure);
+        }
+    }
+
+    /// A text of the server must not command the terminal.
+    pub fn commands_no_terminal(&self, lab: &Lab) {
+        if self.stderr.contains(&0x1b) {
+            let expected = "a text that commands no terminal";
+            let actual =
+                "the escape character of the server's text, as it came";
+            let mut failure = lab.fail(expected, actual);
+            failure.meaning = "Whoever writes the text can clear your screen, \
+                               or worse."
+                .into();
+            failure.look = "how you print a text that is not yours".into();
+            lab.warn(failure);
+        }
+    }
+
     pub fn silent(&self, lab: &Lab) -> Check {
         self.printed(lab, b"")
     }
@@ -107,9 +139,13 @@ fn on_stdout(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "nothing on stdout".to_owned();
     }
-    let part = &bytes[..bytes.len().min(60)];
-    let part = show::shorten(&part.escape_ascii().to_string(), 56);
-    format!("stdout \"{part}\"")
+    let mut part = &bytes[..bytes.len().min(60)];
+    if let Err(error) = std::str::from_utf8(part)
+        && error.error_len().is_none()
+    {
+        part = &part[..error.valid_up_to()]; // the cut is inside a letter
+    }
+    format!("stdout \"{}\"", show::shorten(&show::escape(part), 56))
 }
 
 fn letters(bytes: &[u8]) -> Vec<u8> {

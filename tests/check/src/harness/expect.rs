@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::diagnosis::evidence::{End, Got};
-use crate::diagnosis::fatal::Refusal;
+use crate::diagnosis::fatal::{Refusal, bad_text};
 use crate::diagnosis::mismatch::{Mismatch, no_error};
 use crate::diagnosis::{cause, show};
 use crate::harness::lab::{PATIENCE, SLACK};
@@ -178,6 +178,12 @@ impl Peer<'_> {
         if is_error && (2..=202).contains(&length) {
             let text = self.read(length as usize - 2, self.lab.until(PATIENCE));
             if text.bytes.len() == length as usize - 2 {
+                let payload = [&head.bytes[5..], &text.bytes].concat();
+                let base = self.fail("", "");
+                let bad = bad_text(&base, &payload, self.sent_bytes());
+                if let Some(failure) = bad {
+                    self.lab.warn(failure);
+                }
                 self.note(&format!("got ERROR({code})"));
                 return Ok(());
             }

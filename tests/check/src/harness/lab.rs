@@ -69,6 +69,9 @@ pub struct Lab<'a> {
     is_cut: Cell<bool>,
     /// Did anything come back that was due?
     pub has_heard: Cell<bool>,
+    /// How many clients come at once, if they are many: a server may have a
+    /// process for each.
+    pub clients: Cell<usize>,
 }
 
 /// Other bytes than those due, and no better explanation.
@@ -102,6 +105,7 @@ impl<'a> Lab<'a> {
             end: Instant::now() + CASE,
             is_cut: Cell::new(false),
             has_heard: Cell::new(false),
+            clients: Cell::new(0),
         }
     }
 

@@ -11,5 +11,6 @@ pub mod programs;
 pub mod random;
 pub mod resources;
 pub mod stage;
+pub mod talk;
 pub mod visit;
 pub mod words;

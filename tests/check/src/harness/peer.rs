@@ -11,7 +11,7 @@ use crate::diagnosis::show;
 use crate::harness::lab::{Lab, PATIENCE};
 use crate::harness::programs::LIVES;
 use crate::traits::Side;
-use crate::verdict::{Check, Failure};
+use crate::verdict::{Check, Failure, Stop};
 
 /// How much must come for us to say that bytes move.
 const MOVE: usize = 64 * 1024;
@@ -40,6 +40,10 @@ impl<'a> Lab<'a> {
     ) -> Check<Peer<'a>> {
         match TcpStream::connect_timeout(&addr, PATIENCE) {
             Ok(stream) => Ok(Peer::new(self, stream, name)),
+            Err(error) if is_our_limit(&error) => {
+                let why = "we may not open so many files (ulimit -n)";
+                Err(Box::new(Stop::Unknown(why.to_owned())))
+            }
             Err(error) => {
                 let actual = format!("cannot connect: {}", plain(&error));
                 let mut failure = self.fail(LIVES, actual);
@@ -51,6 +55,12 @@ impl<'a> Lab<'a> {
             }
         }
     }
+}
+
+/// Have we no descriptor left ourselves?
+fn is_our_limit(error: &std::io::Error) -> bool {
+    let code = rustix::io::Errno::from_io_error(error);
+    code == Some(rustix::io::Errno::MFILE)
 }
 
 /// An error of the system without its number.

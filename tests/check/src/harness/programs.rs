@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::lab::{Lab, Target, any_port};
-use crate::program::running::{Habits, Program, Template};
+use crate::program::running::{Habits, Program, Streams, Template};
 use crate::program::start;
 use crate::verdict::{Check, Stop};
+
+/// How often we look whether something has been printed.
+const TICK: Duration = Duration::from_millis(5);
 
 /// What each case expects of a server, whatever its clients do.
 pub const LIVES: &str = "the server lives on, and takes connections";
@@ -67,10 +70,12 @@ impl Lab<'_> {
         &self,
         addr: SocketAddr,
         texts: &[String],
-        input: Option<Vec<u8>>,
+        streams: impl Into<Streams>,
     ) -> Check<Program> {
         let env = self.env.borrow();
-        let started = self.template()?.start(addr, texts, &env, input);
+        let mut template = self.template()?.clone();
+        template.most_processes += self.clients.get();
+        let started = template.start(addr, texts, &env, streams);
         started.map_err(|error| {
             let failure = self.fail("the program starts", format!("{error:#}"));
             failure.into()
@@ -88,6 +93,42 @@ impl Lab<'_> {
         let Some(program) = programs.last() else { return Default::default() };
         program.wait_output();
         (program.out.first(), program.err.first())
+    }
+
+    /// Does the last program print this within the limit, on stdout or stderr?
+    pub fn prints(&self, what: &str, limit: Duration) -> bool {
+        let until = self.until(limit);
+        let what = what.as_bytes();
+        loop {
+            let (out, err) = self.so_far();
+            let has = |text: &[u8]| text.windows(what.len()).any(|w| w == what);
+            if has(&out) || has(&err) {
+                return true;
+            }
+            if Instant::now() > until || self.last_ended(TICK).is_some() {
+                return false;
+            }
+        }
+    }
+
+    /// What the last program has printed so far.
+    fn so_far(&self) -> (Vec<u8>, Vec<u8>) {
+        let programs = self.programs.borrow();
+        let last = programs.last();
+        last.map_or_else(Default::default, |p| (p.out.first(), p.err.first()))
+    }
+
+    /// Does something with the last program, if there is one.
+    pub fn with_last(&self, act: impl FnOnce(&mut Program)) {
+        if let Some(program) = self.programs.borrow_mut().last_mut() {
+            act(program);
+        }
+    }
+
+    /// How many bytes the last program has printed on both.
+    pub fn printed_in_all(&self) -> u64 {
+        let programs = self.programs.borrow();
+        programs.last().map_or(0, |p| p.out.total() + p.err.total())
     }
 
     /// How many bytes the last program has printed.

@@ -4,8 +4,11 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::harness::lab::Lab;
-use crate::verdict::Check;
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::lab::{Lab, PATIENCE};
+use crate::harness::programs::LIVES;
+use crate::verdict::{Check, Failure};
 
 /// One client that comes, gets its echo, and goes.
 pub fn visit(lab: &Lab, addr: SocketAddr, text: &str) -> Check {
@@ -44,4 +47,34 @@ pub fn write_until_stalled(stream: &mut TcpStream, bytes: &[u8]) -> usize {
         }
     }
     sent
+}
+
+/// A connection whose buffers hold little, on both sides: the smallest window
+/// there is, and segments that hardly fit into it, keep the system from setting
+/// megabytes aside for the server.
+pub const LITTLE: (usize, Option<u32>) = (1, Some(1400));
+
+/// A connection that takes little, while the server's system holds much.
+pub const HARDLY_READS: (usize, Option<u32>) = (4096, None);
+
+/// A connection with this receive buffer, and segments of this size.
+pub fn narrow(
+    lab: &Lab,
+    addr: SocketAddr,
+    (buffer, segment): (usize, Option<u32>),
+) -> Check<TcpStream> {
+    let made = Socket::new(Domain::for_address(addr), Type::STREAM, None)
+        .and_then(|socket| {
+            socket.set_recv_buffer_size(buffer)?;
+            if let Some(segment) = segment {
+                socket.set_tcp_mss(segment)?;
+            }
+            socket.connect_timeout(&addr.into(), PATIENCE)?;
+            Ok(TcpStream::from(socket))
+        });
+    made.map_err(|error| {
+        let actual = format!("cannot connect: {error}");
+        let failure = lab.fail(LIVES, actual);
+        Failure { by_time: true, ..failure }.into()
+    })
 }

@@ -16,6 +16,10 @@ struct State {
     last: Vec<u8>,
     total: u64,
     ended: bool,
+    /// Is the pipe left unread for now?
+    is_held: bool,
+    /// Is the pipe to be closed as soon as something has come?
+    is_leaving: bool,
 }
 
 /// One pipe of a program.
@@ -39,14 +43,36 @@ impl Output {
         thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             loop {
+                writer.wait_while_held();
                 let n = pipe.read(&mut buffer).unwrap_or(0);
                 writer.add(&buffer[..n]);
-                if n == 0 {
+                if n == 0 || writer.state().is_leaving {
                     return;
                 }
             }
         });
         output
+    }
+
+    /// Leaves the pipe unread, until `release`.
+    pub fn hold(&self) {
+        self.state().is_held = true;
+    }
+
+    /// Reads what has piled up.
+    pub fn release(&self) {
+        self.state().is_held = false;
+        self.changed.notify_all();
+    }
+
+    /// Reads once more, and closes the pipe: whoever writes then gets an error.
+    pub fn leave(&self) {
+        self.state().is_leaving = true;
+    }
+
+    fn wait_while_held(&self) {
+        let held = self.changed.wait_while(self.state(), |state| state.is_held);
+        drop(held);
     }
 
     fn add(&self, bytes: &[u8]) {

@@ -161,3 +161,40 @@ fn listeners(table: &str) -> Vec<(u16, String)> {
     };
     table.lines().skip(1).filter_map(row).collect()
 }
+
+/// How many bytes wait in the system to be sent from one port of this machine
+/// to another, whether a program still has the connection or not.
+pub fn unsent(from: u16, to: u16) -> u64 {
+    connection(from, to).map_or(0, |(unsent, _)| unsent)
+}
+
+/// Has no program the connection between these ports any more?
+pub fn is_orphan(from: u16, to: u16) -> bool {
+    connection(from, to).is_some_and(|(_, inode)| inode == 0)
+}
+
+/// Of the end at `from`: the bytes in its send queue, and its inode.
+fn connection(from: u16, to: u16) -> Option<(u64, u64)> {
+    let row = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let port = |column: usize| {
+            let (_, port) = columns.get(column)?.rsplit_once(':')?;
+            u16::from_str_radix(port, 16).ok()
+        };
+        let is_it = port(1)? == from && port(2)? == to;
+        let (unsent, _) = columns.get(4)?.split_once(':')?;
+        let unsent = u64::from_str_radix(unsent, 16).ok()?;
+        let inode = columns.get(9)?.parse().ok()?;
+        is_it.then_some((unsent, inode))
+    };
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        text.lines().skip(1).find_map(row)
+    })
+}
+
+/// How many connections the system lets wait in the queue of one listener.
+pub fn longest_queue() -> usize {
+    let text = fs::read_to_string("/proc/sys/net/core/somaxconn");
+    text.ok().and_then(|n| n.trim().parse().ok()).unwrap_or(usize::MAX)
+}

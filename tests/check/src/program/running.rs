@@ -1,10 +1,11 @@
 //! The program under test: how it is started, watched and ended.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -46,12 +47,53 @@ pub struct Habits {
     pub never_came: AtomicBool,
 }
 
+/// What a program gets on its stdin.
+#[derive(Default)]
+pub enum Input {
+    #[default]
+    Nothing,
+    /// These bytes, and the end.
+    Bytes(Vec<u8>),
+    /// These bytes, and what `Program::feed` says, until its end is said.
+    Open(Vec<u8>),
+    /// A folder: each read of it fails.
+    Folder,
+}
+
+/// What becomes of what a program prints.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reader {
+    #[default]
+    Reads,
+    /// It reads when it is told to.
+    Later,
+    /// It has gone: each write fails.
+    Gone,
+}
+
+/// What a program finds at its three standard streams.
+#[derive(Default)]
+pub struct Streams {
+    pub stdin: Input,
+    pub stdout: Reader,
+    pub stderr: Reader,
+}
+
+impl From<Option<Vec<u8>>> for Streams {
+    fn from(input: Option<Vec<u8>>) -> Streams {
+        let stdin = input.map_or(Input::Nothing, Input::Bytes);
+        Streams { stdin, ..Streams::default() }
+    }
+}
+
 /// How to start the program: `--cmd`, split into words, and where.
 #[derive(Clone)]
 pub struct Template {
     words: Vec<String>,
     pub dir: Option<PathBuf>,
     pub most_memory: u64,
+    /// How many processes it may have: one for each client is fine.
+    pub most_processes: usize,
     pub processes: Processes,
     pub habits: Arc<Habits>,
 }
@@ -72,6 +114,7 @@ impl Template {
             words,
             dir,
             most_memory: memory,
+            most_processes: CROWD,
             processes: processes.clone(),
             habits: Arc::default(),
         })
@@ -106,8 +149,9 @@ impl Template {
         addr: SocketAddr,
         texts: &[String],
         env: &[(&str, String)],
-        input: Option<Vec<u8>>,
+        streams: impl Into<Streams>,
     ) -> Result<Program> {
+        let streams = streams.into();
         let words = self.fill(addr, texts);
         let mark = self.processes.new_mark();
         let mut command = Command::new(&words[0]);
@@ -124,15 +168,13 @@ impl Template {
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
-        let stdin =
-            if input.is_some() { Stdio::piped() } else { Stdio::null() };
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        streams.connect(&mut command)?;
         let mark = format!("CHECK_MARK={mark}");
         let child = self
             .processes
             .spawn(&mut command, &mark)
             .with_context(|| format!("cannot run {:?}", words[0]))?;
-        Ok(self.watch(child, mark, input))
+        Ok(self.watch(child, mark, streams))
     }
 
     /// Reads what it prints, and sees that it does not take too much.
@@ -140,14 +182,12 @@ impl Template {
         &self,
         mut child: Child,
         mark: String,
-        input: Option<Vec<u8>>,
+        streams: Streams,
     ) -> Program {
         let pid = child.id() as i32;
         os::forbid_core(pid);
-        if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
-            // In a thread: a program that does not read keeps nobody waiting.
-            thread::spawn(move || stdin.write_all(&bytes));
-        }
+        let stdin = child.stdin.take();
+        let stdin = stdin.and_then(|pipe| streams.stdin.write_into(pipe));
         let none = || Output::collect(std::io::empty(), 0);
         let out = child.stdout.take();
         let err = child.stderr.take();
@@ -161,8 +201,12 @@ impl Template {
             excess: Arc::default(),
             is_over: Arc::default(),
             status: None,
+            stdin,
         };
-        program.start_watch(pid, self.most_memory);
+        if streams.stdout == Reader::Later {
+            program.out.hold();
+        }
+        program.start_watch(pid, (self.most_memory, self.most_processes));
         program
     }
 }
@@ -178,11 +222,46 @@ pub struct Program {
     excess: Arc<Mutex<Option<String>>>,
     is_over: Arc<AtomicBool>,
     status: Option<ExitStatus>,
+    stdin: Option<ChildStdin>,
+}
+
+impl Input {
+    /// Writes what there is; returns the pipe if it stays open.
+    fn write_into(self, mut pipe: ChildStdin) -> Option<ChildStdin> {
+        match self {
+            Input::Bytes(bytes) => {
+                // In a thread: a program that does not read delays nobody.
+                thread::spawn(move || pipe.write_all(&bytes));
+                None
+            }
+            Input::Open(bytes) => {
+                let _ = pipe.write_all(&bytes); // a pipe has room for a line
+                Some(pipe)
+            }
+            Input::Nothing | Input::Folder => None,
+        }
+    }
+}
+
+impl Streams {
+    fn connect(&self, command: &mut Command) -> Result<()> {
+        command.stdin(match self.stdin {
+            Input::Nothing => Stdio::null(),
+            Input::Bytes(_) | Input::Open(_) => Stdio::piped(),
+            Input::Folder => File::open("/").context("cannot open /")?.into(),
+        });
+        let pipe = |reader| match reader {
+            Reader::Reads | Reader::Later => Ok(Stdio::piped()),
+            Reader::Gone => std::io::pipe().map(|(_, end)| end.into()),
+        };
+        command.stdout(pipe(self.stdout)?).stderr(pipe(self.stderr)?);
+        Ok(())
+    }
 }
 
 impl Program {
     /// A thread that ends the program when it takes too much of anything.
-    fn start_watch(&self, pid: i32, memory: u64) {
+    fn start_watch(&self, pid: i32, most: (u64, usize)) {
         let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
         let excess = Arc::clone(&self.excess);
         let is_over = Arc::clone(&self.is_over);
@@ -198,7 +277,7 @@ impl Program {
                     0 => processes.all_of(pid, &mark),
                     _ => proc::tree(pid),
                 };
-                if let Some(what) = excess_of(&pids, memory, printed) {
+                if let Some(what) = excess_of(&pids, most, printed) {
                     *excess.lock().unwrap_or_else(PoisonError::into_inner) =
                         Some(what);
                     ending::kill_all(pid, &pids);
@@ -217,6 +296,18 @@ impl Program {
     /// What it took too much of, if it was ended for that.
     pub fn excess(&self) -> Option<String> {
         self.excess.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes to its open stdin. A program that reads no more is no error.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(bytes);
+        }
+    }
+
+    /// Ends its stdin.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
     }
 
     /// Waits until the program has ended by itself.
@@ -270,10 +361,14 @@ impl Drop for Program {
     }
 }
 
-fn excess_of(pids: &[i32], most_memory: u64, printed: u64) -> Option<String> {
-    if pids.len() > CROWD {
+fn excess_of(
+    pids: &[i32],
+    (most_memory, most_processes): (u64, usize),
+    printed: u64,
+) -> Option<String> {
+    if pids.len() > most_processes {
         return Some(format!(
-            "it started more than {CROWD} processes (one that has ended \
+            "it started more than {most_processes} processes (one that has ended \
              counts until its parent waits for it)"
         ));
     }

@@ -5,6 +5,7 @@ mod step2;
 mod step4;
 mod step5;
 mod step5_again;
+mod step5_requests;
 
 use crate::case::Case;
 
@@ -15,4 +16,5 @@ pub const CASES: &[&[Case]] = &[
     step4::CASES,
     step5::CASES,
     step5_again::CASES,
+    step5_requests::CASES,
 ];

@@ -1,14 +1,24 @@
 //! C1: a client that asks, and prints the answer.
 
 use std::io::Write;
+use std::net::Shutdown;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::case::{Case, Proof};
+use crate::harness::ended::Ended;
 use crate::harness::lab::Lab;
-use crate::harness::stage::{START, Stage, closed_port, expect_fin, words};
+use crate::harness::stage::{
+    START, Stage, closed_port, expect_fin, quick, reply_to, words,
+};
+use crate::program::running::{Input, Reader, Streams, describe};
+use crate::steps::all;
 use crate::traits::{Hint, Tag};
 use crate::verdict::Check;
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
 
 const C1_01: Case = Case {
     id: "C1-01",
@@ -16,7 +26,8 @@ const C1_01: Case = Case {
     does: "Reads the request of 14 bytes, and FIN within 1 s after it; \
            then answers 15 bytes with a newline among them, one every 3 \
            ms, and closes. Expects exactly the answer on stdout, and exit \
-           code 0 within 8 s.",
+           code 0 within 8 s. In a second run, letters of 2, 3 and 4 bytes \
+           are among them (LC_ALL is C.UTF-8).",
     steps: 1..=3,
     rule: (1, 4),
     tags: &[],
@@ -28,17 +39,33 @@ const C1_01: Case = Case {
                   answer.",
         look: "the loop around read: what ends it?",
     },
-    proof: Proof::Defects(&["reads-once", "no-fin", "adds-newline-at-end"]),
+    proof: Proof::Defects(&[
+        "reads-once",
+        "no-fin",
+        "adds-newline-at-end",
+        "decodes-each-piece",
+    ]),
     script: c1_01,
 };
 
 fn c1_01(lab: &Lab) -> Check {
+    lab.set_text("LC_ALL", "C.UTF-8"); // some languages ask for it
+    in_pieces(lab, &format!("Hello,\n{}!", lab.word(7)))?;
+    lab.hint(
+        "A letter may take several bytes, and its bytes came in two pieces: \
+         your client decoded each piece by itself.",
+        "where bytes become text: before all of a letter is there?",
+    );
+    in_pieces(lab, &format!("é€😀\n{}", lab.word(5)))
+}
+
+/// Answers with this, a byte at a time; the client must print just that.
+fn in_pieces(lab: &Lab, answer: &str) -> Check {
     let stage = Stage::open(lab)?;
     let text = format!("Hello, {}!", lab.word(6));
     stage.start(&[&text])?;
     let mut client = stage.first(&text)?;
     expect_fin(lab, &mut client)?;
-    let answer = format!("Hello,\n{}!", lab.word(7));
     client.sends(answer.as_bytes());
     for byte in answer.bytes() {
         let _ = client.stream.write_all(&[byte]);
@@ -47,7 +74,7 @@ fn c1_01(lab: &Lab) -> Check {
     lab.note("answered, one byte in each packet");
     drop(client);
     let ended = lab.finish_within(START)?;
-    ended.printed_lines(lab, &[&answer])?;
+    ended.printed_lines(lab, &[answer])?;
     ended.code(lab, 0)
 }
 
@@ -56,7 +83,8 @@ const C1_02: Case = Case {
     title: "says that nobody listens",
     does: "Nobody listens at the address that the client is given. Expects \
            an exit code that is not 0 within 3 s, a message on stderr, and \
-           nothing on stdout.",
+           nothing on stdout. A message that does not name the port is a \
+           warning.",
     steps: 1..=4,
     rule: (1, 4),
     tags: &[Tag::Hostile],
@@ -85,6 +113,7 @@ fn c1_02(lab: &Lab) -> Check {
     let ended = lab.finish_within(Duration::from_secs(3))?;
     ended.failed(lab)?;
     ended.said_why(lab)?;
+    ended.said(lab, &addr.port().to_string(), "the address that was tried");
     ended.silent(lab)
 }
 
@@ -132,5 +161,104 @@ fn c1_03(lab: &Lab) -> Check {
     Ok(())
 }
 
+const C1_04: Case = Case {
+    id: "C1-04",
+    title: "does not exit with 0 when nobody reads its output",
+    does: "Answers a client whose stdout is a pipe without a reader; then \
+           starts one that is refused, and whose stderr is such a pipe. Exit \
+           code 0, or a panic, is a warning; so is a client that still runs 8 \
+           s later.",
+    steps: all(),
+    rule: (1, 4),
+    tags: &[],
+    why: "`client … | head -1`, or a full disk: what the client prints can get \
+          lost, too. A script that only sees the exit code 0 goes on as if it \
+          had the whole answer. And a message that cannot be printed must not \
+          turn one error into another.",
+    hint: Hint {
+        meaning: "Your client does not notice that it cannot print, or it \
+                  breaks because of that.",
+        look: "what print returns, or what it does when it fails",
+    },
+    proof: Proof::Defects(&["ignores-print-errors"]),
+    script: c1_04,
+};
+
+fn c1_04(lab: &Lab) -> Check {
+    quick(lab, 2);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    let gone = Streams { stdout: Reader::Gone, ..Streams::default() };
+    stage.start_with(&[&text], gone)?;
+    let mut client = stage.first(&text)?;
+    client.send_anyway(&reply_to(lab, &text));
+    client.fin();
+    lab.note("answered, but nobody reads its stdout");
+    let ended = lab.finish_within(START)?;
+    complain_of(lab, &ended, "an exit code that is not 0");
+    let (_socket, addr) = closed_port()?;
+    let gone = Streams { stderr: Reader::Gone, ..Streams::default() };
+    let client = lab.start(addr, &[text], gone)?;
+    lab.keep(client);
+    lab.note_instead("nobody listens at its {addr}, nor reads its stderr");
+    let ended = lab.finish_within(START)?;
+    complain_of(lab, &ended, "the same exit code as with a reader");
+    Ok(())
+}
+
+/// Exit code 0, or a panic, is a warning.
+fn complain_of(lab: &Lab, ended: &Ended, expected: &str) {
+    if let Some(0 | 101) = ended.status.code() {
+        lab.warn(lab.fail(expected, describe(ended.status)));
+    }
+}
+
+const C1_05: Case = Case {
+    id: "C1-05",
+    title: "says that it cannot read its input",
+    does: "Starts the client without a TEXT, and with a folder as its stdin, \
+           so that each read of it fails. Exit code 0, or nothing on stderr, \
+           is a warning. A client that takes no input from stdin is not \
+           tried.",
+    steps: all(),
+    rule: (1, 4),
+    tags: &[],
+    why: "`client < file` is one slip away from `client < folder`. A read that \
+          fails is not the end of the input. A client that takes it for the \
+          end sends nothing, gets nothing, and reports a success.",
+    hint: Hint {
+        meaning: "Your client took a read of its input that failed for the \
+                  end of its input.",
+        look: "what you do when a read of stdin fails",
+    },
+    proof: Proof::Defects(&["input-error-is-end"]),
+    script: c1_05,
+};
+
+fn c1_05(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let line = lab.word(6) + "\n";
+    drop(stage.first_from(Input::Bytes(line.into()), START)?);
+    lab.end_programs();
+    let folder = Streams { stdin: Input::Folder, ..Streams::default() };
+    stage.start_with(&[], folder)?;
+    lab.note_instead("its stdin is a folder");
+    let until = lab.until(START);
+    let mut held = Vec::new();
+    while lab.client_ended().is_none() && Instant::now() < until {
+        // Our server has nothing to say to it.
+        if let Some(stream) = stage.accept_within(ms(20)) {
+            let _ = stream.shutdown(Shutdown::Write);
+            held.push(stream);
+        }
+    }
+    let ended = lab.finish(Duration::ZERO, START)?;
+    complain_of(lab, &ended, "an exit code that is not 0");
+    if ended.stderr.trim_ascii().is_empty() {
+        lab.warn(lab.fail("a message on stderr", "nothing on stderr"));
+    }
+    Ok(())
+}
+
 /// All of them.
-pub const CASES: &[Case] = &[C1_01, C1_02, C1_03];
+pub const CASES: &[Case] = &[C1_01, C1_02, C1_03, C1_04, C1_05];

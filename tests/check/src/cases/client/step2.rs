@@ -10,12 +10,17 @@ use crate::case::{Case, Proof};
 use crate::diagnosis::show;
 use crate::harness::ended::Ended;
 use crate::harness::lab::{CASE, Lab, PATIENCE};
-use crate::harness::stage::{START, Stage};
+use crate::harness::stage::{START, Stage, words};
 use crate::os;
+use crate::program::running::Input;
 use crate::steps::FRAMES;
-use crate::traits::Hint;
+use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Stop};
 use crate::wire::{self, Head, head};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
 
 const C2_01: Case = Case {
     id: "C2-01",
@@ -23,14 +28,14 @@ const C2_01: Case = Case {
     does: "Writes 16 000 000 bytes to the client's stdin, and echoes what \
            it sends. Expects the same bytes on stdout, and exit code 0; \
            and that never more than 3 s pass in which nothing moves. In \
-           step 4 these are lines of 60 000 bytes, and each line is a \
-           frame.",
+           step 4 each line is a frame: an empty one, 50 000 of 9 letters, \
+           and then lines of 60 000 bytes.",
     steps: 2..=4,
     rule: (2, 4),
     tags: &[],
     why: "A client that sends everything before it reads works until all \
           buffers between the two ends are full. Then it waits for the \
-          server to read, and the server waits for it to read: for ever.",
+          server to read, and the server waits for it to read: forever.",
     hint: Hint {
         meaning: "Your client sends everything before it reads: both ends \
                   wait for the other one to read.",
@@ -124,12 +129,16 @@ fn same_bytes(lab: &Lab, want: &[u8], got: &[u8]) -> Check {
     Err(failure.into())
 }
 
-/// Lines of 60 000 bytes, and no newline within.
+/// An empty line, 50 000 short ones, and lines of 60 000 bytes.
 fn lines(input: &mut [u8]) {
-    for line in input.chunks_mut(60_000) {
-        let end = line.len() - 1;
-        line.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
-        line[end] = b'\n';
+    input.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+    let (empty, rest) = input.split_at_mut(1);
+    let (short, long) = rest.split_at_mut(500_000);
+    let lines = short.chunks_mut(10).chain(long.chunks_mut(60_000));
+    for line in lines.chain([empty]) {
+        if let Some(end) = line.last_mut() {
+            *end = b'\n';
+        }
     }
 }
 
@@ -178,5 +187,101 @@ fn replies(input: &mut Vec<u8>) -> Vec<u8> {
     output
 }
 
+const C2_02: Case = Case {
+    id: "C2-02",
+    title: "prints what came, although it could not send all",
+    does: "Writes 6 000 000 bytes to the client's stdin, reads 4 of them, \
+           answers 20 000 bytes, and resets (RST) 100 ms later, while the \
+           client still sends. Expects an exit code that is not 0 within 8 s, \
+           and a message on stderr. If not all 20 000 bytes are on stdout, \
+           that is a warning.",
+    steps: 2..=3,
+    rule: (2, 4),
+    tags: &[Tag::Hostile],
+    why: "The server says why it stops, and stops. The client is in the middle \
+          of sending, so it is the write that fails first. A client that ends \
+          there never shows the answer, which had arrived before.",
+    hint: Hint {
+        meaning: "The connection broke while your client was still sending, \
+                  and it took that for a normal end.",
+        look: "what you do when a write fails: is something still to be read?",
+    },
+    proof: Proof::Defects(&["reset-is-end"]),
+    script: c2_02,
+};
+
+fn c2_02(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let input = lab.bytes(6_000_000);
+    let first = input[..4].to_vec();
+    let Some(mut client) = stage.first_from(Input::Bytes(input), START)? else {
+        return Err(lab.fail("bytes of its stdin", "it sends nothing").into());
+    };
+    client.expect(&first, PATIENCE)?;
+    let answer = lab.word(20_000);
+    client.send(answer.as_bytes())?;
+    // What has come before a reset can be read; what comes with it may not.
+    thread::sleep(ms(100));
+    client.reset();
+    let ended = lab.finish_within(START)?;
+    ended.failed(lab)?;
+    ended.said_why(lab)?;
+    if ended.stdout != answer.as_bytes() {
+        let expected = "the 20 000 bytes that came, on stdout";
+        let mut failure = lab.fail(expected, "not all of them");
+        failure.meaning = "The answer had arrived before the connection \
+                           broke, and your client did not print all of it."
+            .into();
+        lab.warn(failure);
+    }
+    Ok(())
+}
+
+const C2_03: Case = Case {
+    id: "C2-03",
+    title: "shows an answer while its input is still open",
+    does: "Writes a line to the client's stdin, which stays open; answers a \
+           line, and ends its direction (FIN). If the answer is not on stdout \
+           within 3 s, that is a warning. Then it ends the client's stdin, and \
+           expects exit code 0 within 8 s.",
+    steps: 2..=3,
+    rule: (2, 4),
+    tags: &[],
+    why: "Somebody sits at the keyboard, types a line, and wants to see the \
+          answer before the next one. A client that prints when its input \
+          ends, or that leaves the answer in a buffer, looks dead until then.",
+    hint: Hint {
+        meaning: "The answer came, but your client shows it only when its \
+                  input ends; or it is still in a buffer: into a pipe, most \
+                  languages do not write a line at once.",
+        look: "when you print what you have read, and whether you flush it",
+    },
+    proof: Proof::Defects(&["holds-its-output"]),
+    script: c2_03,
+};
+
+fn c2_03(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let [line, answer] = words(lab).map(|word| word + "\n");
+    let open = Input::Open(line.clone().into());
+    let Some(mut client) = stage.first_from(open, ms(4000))? else {
+        let expected = "a line, before its stdin ends";
+        lab.warn(lab.fail(expected, "it sends nothing"));
+        return Ok(());
+    };
+    client.request(&line)?;
+    client.send_anyway(answer.as_bytes());
+    client.fin();
+    lab.note("answered and ended, its stdin is still open");
+    if !lab.prints(answer.trim_end(), PATIENCE) {
+        let expected = "the answer on stdout, before its stdin ends";
+        lab.warn(lab.fail(expected, "nothing after 3 s"));
+    }
+    lab.with_last(|client| client.end_input());
+    let ended = lab.finish_within(START)?;
+    ended.code(lab, 0)?;
+    ended.printed_lines(lab, &[&answer])
+}
+
 /// All of them.
-pub const CASES: &[Case] = &[C2_01];
+pub const CASES: &[Case] = &[C2_01, C2_02, C2_03];

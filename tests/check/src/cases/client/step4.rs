@@ -7,13 +7,19 @@ use std::time::{Duration, Instant};
 use crate::case::{Case, Proof};
 use crate::diagnosis::evidence::{End, Got};
 use crate::harness::ended::Ended;
-use crate::harness::lab::{AT_ONCE, Lab};
+use crate::harness::lab::{AT_ONCE, Lab, PATIENCE};
 use crate::harness::peer::Peer;
 use crate::harness::stage::{START, Stage, words};
+use crate::harness::talk::small_listener;
+use crate::program::running::{Input, describe};
 use crate::steps::{from, only};
 use crate::traits::{Hint, Tag};
-use crate::verdict::Check;
-use crate::wire::{self, ERROR, frame};
+use crate::verdict::{Check, Failure};
+use crate::wire::{self, ERROR, MAX_LENGTH, frame, reply};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
 
 const C4_01: Case = Case {
     id: "C4-01",
@@ -55,8 +61,8 @@ const C4_02: Case = Case {
     id: "C4-02",
     title: "prints replies that were merged and sliced",
     does: "Starts the client with three TEXTs: 6 letters, none at all, \
-           and letters with spaces around them that take more than one \
-           byte each (LC_ALL is C.UTF-8). Sends the replies to all ECHOs \
+           and letters that take more than one byte each, with spaces \
+           around them and a newline among them (LC_ALL is C.UTF-8). Sends the replies to all ECHOs \
            that have come in slices of 7 bytes, 3 ms apart. Expects the \
            three texts on stdout, in order and each with a newline, and \
            exit code 0 within 8 s. A client that takes no more than one \
@@ -86,7 +92,7 @@ fn c4_02(lab: &Lab) -> Check {
     lab.set_text("LC_ALL", "C.UTF-8"); // some languages ask for it
     let stage = Stage::open(lab)?;
     let texts: [String; 2] = words(lab);
-    let odd = format!(" é€😀 {} ", texts[1]); // N counts bytes
+    let odd = format!(" é€😀\n{} ", texts[1]); // N counts bytes
     let texts = [&texts[0], "", &odd];
     stage.start(&texts)?;
     let first = stage.accept(START);
@@ -238,8 +244,8 @@ const C4_04: Case = Case {
            its text, then FIN; in further runs with a frame of kind 01 \
            and of kind 82. Expects each time an exit code that is not 0 \
            within 8 s, and nothing on stdout; after the ERROR a message \
-           on stderr. If the escape byte (1b) is on stderr, that is a \
-           warning.",
+           on stderr. If the text of the ERROR is not on stderr, or the \
+           escape byte (1b) in it is, that is a warning.",
     steps: only(4),
     rule: (4, 8),
     tags: &[Tag::Hostile],
@@ -260,20 +266,14 @@ const C4_04: Case = Case {
 };
 
 fn c4_04(lab: &Lab) -> Check {
-    let text = b"\x04not \x1b[1mthis";
-    let ended = answer(lab, |_| (frame(ERROR, text), "answered ERROR(4)"))?;
+    let why = lab.word(9);
+    let text = [b"\x04", why.as_bytes(), b" \x1b[1m!"].concat();
+    let ended = answer(lab, |_| (frame(ERROR, &text), "answered ERROR(4)"))?;
     ended.failed(lab)?;
     ended.silent(lab)?;
     ended.said_why(lab)?;
-    if ended.stderr.contains(&0x1b) {
-        let actual = "the escape character of the server's text, as it came";
-        let mut failure = lab.fail("a text that commands no terminal", actual);
-        failure.meaning = "Whoever writes the text can clear your screen, or \
-                           worse."
-            .into();
-        failure.look = "how you print a text that is not yours".into();
-        lab.warn(failure);
-    }
+    ended.said(lab, &why, "the server's text");
+    ended.commands_no_terminal(lab);
     for (kind, what) in
         [(0x01, "answered with kind 01"), (0x82, "with kind 82")]
     {
@@ -300,5 +300,269 @@ fn answer(
     lab.finish_within(START)
 }
 
+const C4_05: Case = Case {
+    id: "C4-05",
+    title: "takes replies while it still sends",
+    does: "Starts the client with 16 TEXTs of 50 000 letters. Our server has \
+           small buffers, and reads the next request when it has written the \
+           reply to the one before. Expects that nobody waits for more than 3 \
+           s, all texts on stdout, in order, and exit code 0.",
+    steps: only(4),
+    rule: (2, 4),
+    tags: &[],
+    why: "A client that sends all its requests before it reads a reply works \
+          as long as the buffers between the two ends have room for all of \
+          it. Then the server waits for the client to take replies, and the \
+          client waits for the server to take requests.",
+    hint: Hint {
+        meaning: "Your client sends everything before it reads: both ends wait \
+                  for the other one to read.",
+        look: "how you do both at the same time: can it read while a write \
+               waits?",
+    },
+    proof: Proof::Defects(&["sends-then-receives"]),
+    script: c4_05,
+};
+
+fn c4_05(lab: &Lab) -> Check {
+    let stage = Stage::on(lab, small_listener()?)?;
+    let texts: [String; 16] = std::array::from_fn(|_| lab.word(50_000));
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    stage.start(&texts)?;
+    let mut client = Some(stage.first_connection()?);
+    for (n, text) in texts.iter().enumerate() {
+        let (mut peer, _) =
+            stage.next_request(client.take(), text, PATIENCE)?;
+        if peer.stream.write_all(&reply(text.as_bytes())).is_err() {
+            let actual = format!("it takes nothing of reply {}", n + 1);
+            let failure = lab.fail("it reads while it sends", actual);
+            return Err(Failure { by_time: true, ..failure }.into());
+        }
+        lab.note_instead(&format!("got and answered {} requests", n + 1));
+        client = Some(peer);
+    }
+    drop(client);
+    let ended = lab.finish_within(START)?;
+    ended.printed_lines(lab, &texts)?;
+    ended.code(lab, 0)
+}
+
+const C4_06: Case = Case {
+    id: "C4-06",
+    title: "prints what came whole, and then fails",
+    does: "Starts the client with two TEXTs, and answers the first one. After \
+           that come, in six runs: nothing, the first byte of the second \
+           reply, its first 6, a length of `ff ff ff ff`, an ERROR 3, and a \
+           frame of kind 55 (hex); then FIN. Expects each time the first TEXT \
+           on stdout and nothing else, a message on stderr, and an exit code \
+           that is not 0 within 8 s.",
+    steps: only(4),
+    rule: (4, 8),
+    tags: &[Tag::Hostile],
+    why: "The first reply is whole and right: whoever asked should have it. \
+          The second one is missing or broken, and the caller must learn \
+          that, too. A client that prints all or nothing loses an answer; one \
+          that exits with 0 hides a loss.",
+    hint: Hint {
+        meaning: "One reply came whole, and another one did not. Your client \
+                  lost the first, or hid what happened to the second.",
+        look: "when you print a reply: when it is whole, or at the end?",
+    },
+    proof: Proof::Defects(&["prints-all-or-nothing"]),
+    script: c4_06,
+};
+
+fn c4_06(lab: &Lab) -> Check {
+    for run in 0..6 {
+        let stage = Stage::open(lab)?;
+        let [first, second] = words(lab);
+        let client = stage.first_of(&[&first, &second])?;
+        let whole = reply(second.as_bytes());
+        let (bytes, what) = match run {
+            0 => (Vec::new(), "nothing"),
+            1 => (whole[..1].to_vec(), "1 byte of a reply"),
+            2 => (whole[..6].to_vec(), "6 bytes of a reply"),
+            3 => (vec![0xff; 4], "ff ff ff ff"),
+            4 => (frame(ERROR, b"\x03no"), "ERROR(3)"),
+            _ => (frame(0x55, b"?"), "kind 55"),
+        };
+        let texts = [&first[..], &second];
+        answer_first(&stage, client, texts, &bytes)?.fin();
+        lab.note_instead(&format!("answered one of two, then {what}, FIN"));
+        let ended = lab.finish_within(START)?;
+        ended.printed_lines(lab, &[&first])?;
+        ended.failed(lab)?;
+        ended.said_why(lab)?;
+    }
+    Ok(())
+}
+
+/// Answers the first of two requests, and with these bytes the second.
+fn answer_first<'a>(
+    stage: &Stage<'a>,
+    mut client: Peer<'a>,
+    [first, second]: [&str; 2],
+    bytes: &[u8],
+) -> Check<Peer<'a>> {
+    let first = reply(first.as_bytes());
+    // A client that does not wait for replies has sent both by now.
+    if client.peeks(ms(100)) == Some(End::Open) {
+        client.request(second)?;
+        client.send_anyway(&[&first, bytes].concat());
+        return Ok(client);
+    }
+    client.send_anyway(&first);
+    client = stage.next_request(Some(client), second, PATIENCE)?.0;
+    client.send_anyway(bytes);
+    Ok(client)
+}
+
+const C4_07: Case = Case {
+    id: "C4-07",
+    title: "prints no reply that it did not ask for",
+    does: "Starts the client with two TEXTs. With the reply to the last one \
+           comes, in the same write, a reply with another text, and then FIN. \
+           Expects the two TEXTs on stdout and nothing else, within 8 s. Exit \
+           code 0 is a warning.",
+    steps: only(4),
+    rule: (4, 8),
+    tags: &[Tag::Hostile],
+    why: "Replies are counted, not only read: three replies to two requests \
+          mean that the two ends disagree about what was asked. The third \
+          one is an answer to nothing, and a script that reads the client's \
+          stdout must not see it.",
+    hint: Hint {
+        meaning: "Your client prints whatever comes, also when it has asked \
+                  for nothing more.",
+        look: "how your client knows how many replies are still due",
+    },
+    proof: Proof::Defects(&["prints-surplus"]),
+    script: c4_07,
+};
+
+fn c4_07(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let [first, second, extra] = words(lab);
+    let mut client = stage.first_of(&[&first, &second])?;
+    client.send_anyway(&reply(first.as_bytes()));
+    let next = stage.next_request(Some(client), &second, PATIENCE)?;
+    client = next.0;
+    let both = [reply(second.as_bytes()), reply(extra.as_bytes())];
+    client.send_anyway(&both.concat());
+    client.fin();
+    lab.note_instead("answered two requests with three replies");
+    let ended = lab.finish_within(START)?;
+    ended.printed_lines(lab, &[&first, &second])?;
+    if ended.status.success() {
+        let expected = "an exit code that is not 0";
+        let mut failure = lab.fail(expected, describe(ended.status));
+        failure.meaning = "One reply too many came, and your client says that \
+                           all went well."
+            .into();
+        lab.warn(failure);
+    }
+    Ok(())
+}
+
+const C4_08: Case = Case {
+    id: "C4-08",
+    title: "does not send a TEXT that is too long for a frame",
+    does: "Starts the client with a TEXT of 65 535 letters, the longest that a \
+           frame can carry, and answers it: expects it on stdout, and exit \
+           code 0. Then with a TEXT of 65 536 letters: expects an exit code \
+           that is not 0 within 8 s, a message on stderr, nothing on stdout, \
+           and not one byte on the connection.",
+    steps: from(4),
+    rule: (4, 8),
+    tags: &[],
+    why: "A client checks what it sends as hard as what it gets. A frame of \
+          65 537 bytes is refused by the server, and everything behind it on \
+          that connection is lost. And a client that cuts the TEXT, or makes \
+          two frames of it, gets a good answer to another question.",
+    hint: Hint {
+        meaning: "The limit of a frame holds for your client, too.",
+        look: "where you check the length of a TEXT before you send it",
+    },
+    proof: Proof::Defects(&["sends-too-long"]),
+    script: c4_08,
+};
+
+fn c4_08(lab: &Lab) -> Check {
+    let longest = lab.word(MAX_LENGTH as usize - 1);
+    let stage = Stage::open(lab)?;
+    stage.start(&[&longest])?;
+    let mut client = stage.first(&longest)?;
+    client.send_anyway(&reply(longest.as_bytes()));
+    client.fin();
+    let ended = lab.finish_within(START)?;
+    ended.code(lab, 0)?;
+    ended.printed_lines(lab, &[&longest])?;
+    lab.note_instead("now with a TEXT of 65 536 letters");
+    let stage = Stage::open(lab)?;
+    stage.start(&[&(longest + "x")])?;
+    let until = lab.until(START);
+    while lab.client_ended().is_none() && Instant::now() < until {
+        let Some(stream) = stage.accept_within(ms(20)) else { continue };
+        let mut client = Peer::new(lab, stream, "");
+        let got = client.read(1, until.min(Instant::now() + AT_ONCE));
+        if !got.bytes.is_empty() {
+            let actual = "bytes on the connection";
+            return Err(lab.fail("nothing is sent", actual).into());
+        }
+    }
+    let ended = lab.finish(Duration::ZERO, START)?;
+    ended.failed(lab)?;
+    ended.said_why(lab)?;
+    ended.silent(lab)
+}
+
+const C4_09: Case = Case {
+    id: "C4-09",
+    title: "notices the server's end although its input is open",
+    does: "Writes a line to the client's stdin, which stays open; reads the \
+           request, and ends without a reply (FIN). If the client still runs \
+           3 s later, that is a warning. Then it ends the client's stdin, and \
+           expects an exit code that is not 0 within 8 s. A client that takes \
+           no input from stdin is not tried.",
+    steps: only(4),
+    rule: (4, 8),
+    tags: &[],
+    why: "The reply can never come any more. Somebody who sits at the keyboard \
+          should hear of it now, and not after the next line. A client that \
+          only waits for its input does not see what happens on its \
+          connection meanwhile.",
+    hint: Hint {
+        meaning: "The server has ended and owes a reply, and your client \
+                  waits for its input all the same.",
+        look: "what your client waits for: its input, the connection, or both?",
+    },
+    proof: Proof::Defects(&["waits-for-input"]),
+    script: c4_09,
+};
+
+fn c4_09(lab: &Lab) -> Check {
+    let stage = Stage::open(lab)?;
+    let [line] = words(lab);
+    let open = Input::Open(format!("{line}\n").into());
+    let Some(mut client) = stage.first_from(open, ms(4000))? else {
+        let expected = "a request for the line on its stdin";
+        lab.warn(lab.fail(expected, "none, as long as its stdin is open"));
+        return Ok(());
+    };
+    client.request(&line)?;
+    client.fin();
+    lab.note("ended without a reply, its stdin is still open");
+    if lab.last_ended(PATIENCE).is_none() {
+        let expected = "it ends within 3 s";
+        lab.warn(lab.fail(expected, "it waits for its stdin to end"));
+    }
+    lab.with_last(|client| client.end_input());
+    let ended = lab.finish_within(START)?;
+    ended.failed(lab)?;
+    ended.said_why(lab)?;
+    ended.silent(lab)
+}
+
 /// All of them.
-pub const CASES: &[Case] = &[C4_01, C4_02, C4_03, C4_04];
+pub const CASES: &[Case] =
+    &[C4_01, C4_02, C4_03, C4_04, C4_05, C4_06, C4_07, C4_08, C4_09];

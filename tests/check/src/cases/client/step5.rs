@@ -8,13 +8,16 @@ use socket2::{Domain, Socket, Type};
 
 use crate::case::{Case, Proof};
 use crate::diagnosis::evidence::End;
+use crate::harness::ended::Ended;
 use crate::harness::lab::{AT_ONCE, Lab, SLACK, any_port};
 use crate::harness::peer::Peer;
 use crate::harness::stage::{START, Stage, quick, reply_to, words};
+use crate::harness::talk::small_listener;
+use crate::program::running::describe;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Failure, Stop};
-use crate::wire::{ECHO, ERROR, frame};
+use crate::wire::{ECHO, ERROR, frame, reply};
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -225,11 +228,11 @@ const C5_08: Case = Case {
     id: "C5-08",
     title: "a server that breaks the rules: exit code 5 at once",
     does: "TCP_ATTEMPTS=5. Answers the request with `ff ff ff ff`, and in \
-           further runs with a length of 0, an ERROR without a code, and \
-           a frame of kind 01. Expects each time exit code 5 within 1 s, \
-           no second connection, and nothing on stdout. An ECHO that \
-           returns another text of the same length should give 5, too: \
-           exit code 0 is a warning.",
+           further runs with a length of 0, an ERROR without a code, an \
+           ERROR 99, frames of kind 01 and 55 (hex), an HTTP answer, and a \
+           reply with another text of the same length and with a longer one. \
+           Expects each time exit code 5 within 1 s, no second connection, \
+           and nothing on stdout.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -253,13 +256,39 @@ type Answer = fn(&str) -> (Vec<u8>, &'static str);
 
 fn c5_08(lab: &Lab) -> Check {
     quick(lab, 5);
-    let bad: [Answer; 4] = [
-        |_| (vec![0xff; 4], "answered ff ff ff ff"),
-        |_| (vec![0; 4], "answered a length of 0"),
-        |_| (frame(ERROR, b""), "answered an ERROR without a code"),
-        |text| (frame(ECHO, text.as_bytes()), "answered with kind 01"),
-    ];
-    for bytes in bad {
+    breaks_the_rules(
+        lab,
+        &[
+            |_| (vec![0xff; 4], "answered ff ff ff ff"),
+            |_| (vec![0; 4], "answered a length of 0"),
+            |_| (frame(ERROR, b""), "answered an ERROR without a code"),
+            |_| (frame(ERROR, &[99, b'?']), "answered ERROR(99)"),
+            |text| (frame(ECHO, text.as_bytes()), "answered with kind 01"),
+            |_| (frame(0x55, b"?"), "answered with kind 55"),
+            |_| (b"HTTP/1.1 400 Bad\r\n\r\n".to_vec(), "answered HTTP"),
+        ],
+    )?;
+    lab.hint(
+        "An ECHO returns what was sent. Your client took another text for \
+         the answer.",
+        "what you compare a reply with",
+    );
+    breaks_the_rules(
+        lab,
+        &[
+            |text| {
+                let other = text.chars().rev().collect::<String>() + "?";
+                let other = &other.as_bytes()[1..];
+                (reply(other), "answered another text of the same length")
+            },
+            |_| (reply(&[b'x'; 60_000]), "answered 60 000 letters"),
+        ],
+    )
+}
+
+/// Each of these answers breaks the rules, and that is the end.
+fn breaks_the_rules(lab: &Lab, answers: &[Answer]) -> Check {
+    for bytes in answers {
         let stage = Stage::open(lab)?;
         let [text] = words(lab);
         stage.start(&[&text])?;
@@ -271,36 +300,16 @@ fn c5_08(lab: &Lab) -> Check {
         ended.code(lab, 5)?;
         ended.silent(lab)?;
     }
-    another_text(lab)
-}
-
-/// Not each client compares: so this is a warning.
-fn another_text(lab: &Lab) -> Check {
-    let stage = Stage::open(lab)?;
-    let [text, other] = words(lab);
-    stage.start(&[&text])?;
-    let mut client = stage.first(&text)?;
-    client.send_anyway(&reply_to(lab, &other));
-    client.fin();
-    lab.note_instead("answered with another text of the same length");
-    let ended = lab.finish_within(START)?;
-    if ended.status.success() {
-        let mut failure = lab.fail("exit code 5, nothing on stdout", "code 0");
-        failure.meaning = "An ECHO returns what was sent. Your client took \
-                           another text for the answer."
-            .into();
-        failure.look = "what you compare a reply with".into();
-        lab.warn(failure);
-    }
     Ok(())
 }
 
 const C5_09: Case = Case {
     id: "C5-09",
     title: "prints nothing of a reply that was cut short",
-    does: "TCP_ATTEMPTS=2. Answers both attempts with the reply without \
-           its last 2 bytes, then FIN. Expects the second attempt within 1 \
-           s, then exit code 4 within 1 s, and nothing on stdout.",
+    does: "TCP_ATTEMPTS=3. Answers the attempts with the reply without its \
+           last 2 bytes, with its header only, and with 1 byte of it; each \
+           time FIN follows. Expects the next attempt within 1 s, then exit \
+           code 4 within 1 s, and nothing on stdout.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -317,19 +326,19 @@ const C5_09: Case = Case {
 };
 
 fn c5_09(lab: &Lab) -> Check {
-    quick(lab, 2);
+    quick(lab, 3);
     let stage = Stage::open(lab)?;
     let [text] = words(lab);
+    let reply = reply(text.as_bytes());
     stage.start(&[&text])?;
     let mut client = stage.first(&text)?;
-    for attempt in 1..=2 {
-        let reply = reply_to(lab, &text);
-        client.send_anyway(&reply[..reply.len() - 2]);
-        client.fin();
-        lab.note("answered all but 2 bytes, then FIN");
-        if attempt == 1 {
+    for size in [reply.len() - 2, 5, 1] {
+        if size < reply.len() - 2 {
             client = stage.next(&text, AT_ONCE)?;
         }
+        client.send_anyway(&reply[..size]);
+        client.fin();
+        lab.note(format!("answered {} of {} bytes, FIN", size, reply.len()));
     }
     let ended = stage.finish_alone(AT_ONCE)?;
     ended.silent(lab)?;
@@ -384,5 +393,185 @@ fn c5_10(lab: &Lab) -> Check {
     Ok(())
 }
 
+const C5_16: Case = Case {
+    id: "C5-16",
+    title: "gives a whole reply one limit, not each byte of it",
+    does: "TCP_REQUEST_MS=500, TCP_ATTEMPTS=2. Sends the reply to the first \
+           attempt a byte each 100 ms, for 4 s, and answers the second \
+           attempt at once. Expects the second attempt within 550 ms of the \
+           first request, its text on stdout once, and exit code 0. In a \
+           second run, with TCP_DEADLINE_MS=1000 and TCP_REQUEST_MS=20000, \
+           expects exit code 4 within 1 s.",
+    steps: from(5),
+    rule: (5, 4),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "A limit for each read starts again with each byte. A server that \
+          sends one now and then keeps such a client waiting for as long as \
+          it likes, and the deadline passes unnoticed. The limit is for the \
+          whole reply.",
+    hint: Hint {
+        meaning: "Each byte that comes starts the limit again: it is a limit \
+                  for one read, and not for the whole reply.",
+        look: "what you compare the clock with before each read",
+    },
+    proof: Proof::Defects(&["per-read-limit"]),
+    script: c5_16,
+};
+
+fn c5_16(lab: &Lab) -> Check {
+    quick(lab, 2);
+    lab.set("TCP_REQUEST_MS", 500);
+    let stage = Stage::open(lab)?;
+    let text = lab.word(40);
+    stage.start(&[&text])?;
+    let mut client = stage.accept(START)?;
+    let start = Instant::now(); // what follows takes a while
+    lab.open_window();
+    client.request(&text)?;
+    let late = start + ms(550) + SLACK;
+    let Some(next) = drip_until(&stage, &mut client, &text, late) else {
+        let expected = "a second attempt, 550 ms after the first at the latest";
+        let failure = lab.fail(expected, "it waits for more bytes");
+        return Err(Failure { by_time: true, ..failure }.into());
+    };
+    let mut next = Peer::new(lab, next, "");
+    next.request(&text)?;
+    client.send_anyway(&reply(text.as_bytes())); // too late, and elsewhere
+    next.send_anyway(&reply(text.as_bytes()));
+    next.fin();
+    let ended = stage.finish_alone(AT_ONCE)?;
+    ended.code(lab, 0)?;
+    ended.printed_lines(lab, &[&text])?;
+    past_the_deadline(lab)
+}
+
+/// Sends the reply byte by byte, until the client comes again or ends.
+fn drip_until(
+    stage: &Stage,
+    client: &mut Peer,
+    text: &str,
+    until: Instant,
+) -> Option<TcpStream> {
+    client.lab.note("answers a byte each 100 ms");
+    for byte in reply(text.as_bytes()) {
+        let _ = client.stream.write_all(&[byte]);
+        let next = stage.accept_within(ms(100));
+        let is_over = client.lab.client_ended().is_some();
+        if next.is_some() || is_over || Instant::now() > until {
+            return next;
+        }
+    }
+    None
+}
+
+fn past_the_deadline(lab: &Lab) -> Check {
+    lab.set("TCP_REQUEST_MS", 20_000);
+    lab.set("TCP_DEADLINE_MS", 1000);
+    let stage = Stage::open(lab)?;
+    let text = lab.word(40);
+    stage.start(&[&text])?;
+    let mut client = stage.first(&text)?;
+    let start = Instant::now();
+    lab.note_instead("TCP_DEADLINE_MS=1000");
+    let late = start + ms(1000) + SLACK;
+    drip_until(&stage, &mut client, &text, late);
+    let ended = lab.finish(Duration::ZERO, ms(1000))?;
+    ended.code(lab, 4)?;
+    ended.silent(lab)
+}
+
+const C5_24: Case = Case {
+    id: "C5-24",
+    title: "keeps its limits when the server does not read",
+    does: "A TEXT has 60 000 letters; our server has a small receive buffer, \
+           and never reads. With TCP_REQUEST_MS=400 and TCP_ATTEMPTS=2 it says \
+           nothing: expects exit code 4 within 1 s, and nothing on stdout. \
+           With TCP_DEADLINE_MS=1500 and two TEXTs it sends both replies at \
+           once, before it has read anything: expects that the client is over \
+           within 1.5 s, with exit code 4 or 5, or with both TEXTs on stdout \
+           and exit code 0.",
+    steps: from(5),
+    rule: (5, 4),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "A write waits when the other end does not read, and most programs \
+          limit only their reads. A server that hangs, or one that is \
+          hostile, then holds the client forever, whatever its deadline says. \
+          The limit of an attempt starts with the first byte that is sent.",
+    hint: Hint {
+        meaning: "Your client waits in a write that has no limit: the server \
+                  does not read, so its buffers are full.",
+        look: "the limit of a write, and what the deadline interrupts",
+    },
+    proof: Proof::Defects(&["no-send-limit"]),
+    script: c5_24,
+};
+
+fn c5_24(lab: &Lab) -> Check {
+    quick(lab, 2);
+    let texts: [String; 2] = std::array::from_fn(|_| lab.word(60_000));
+    let texts = texts.each_ref().map(String::as_str);
+    lab.set("TCP_REQUEST_MS", 400);
+    let ended = never_reads(lab, &texts[..1], b"", 1000)?;
+    ended.code(lab, 4)?;
+    ended.silent(lab)?;
+    lab.set("TCP_REQUEST_MS", 20_000);
+    lab.set("TCP_DEADLINE_MS", 1500);
+    let (ended, texts) = answers_unread(lab, &texts)?;
+    match ended.status.code() {
+        Some(4 | 5) => Ok(()),
+        Some(0) => ended.printed_lines(lab, texts),
+        _ => {
+            let expected = "exit code 4 (outcome unknown), or 5";
+            let failure = lab.fail(expected, describe(ended.status));
+            Err(failure.into())
+        }
+    }
+}
+
+/// A server that answers all TEXTs before it has read any. Returns those that
+/// the client took: all, or one.
+fn answers_unread<'t, 'a>(
+    lab: &Lab,
+    texts: &'t [&'a str],
+) -> Check<(Ended, &'t [&'a str])> {
+    let replies = |texts: &[&str]| -> Vec<u8> {
+        texts.iter().flat_map(|text| reply(text.as_bytes())).collect()
+    };
+    match never_reads(lab, texts, &replies(texts), 1500) {
+        Err(stop) if matches!(*stop, Stop::Skip(_)) => {
+            let one = &texts[..1];
+            Ok((never_reads(lab, one, &replies(one), 1500)?, one))
+        }
+        ended => Ok((ended?, texts)),
+    }
+}
+
+/// A server that never reads, and sends these bytes to each client at once.
+fn never_reads(
+    lab: &Lab,
+    texts: &[&str],
+    bytes: &[u8],
+    limit: u64,
+) -> Check<Ended> {
+    let stage = Stage::on(lab, small_listener()?)?;
+    stage.start(texts)?;
+    let first = stage.first_connection()?;
+    lab.note_instead(match bytes {
+        [] => "reads nothing, says nothing",
+        _ => "reads nothing, and sends both replies at once",
+    });
+    let until = Instant::now() + ms(limit) + SLACK;
+    let mut clients = vec![(first.stream, 0)];
+    while lab.client_ended().is_none() && Instant::now() < until {
+        clients.extend(stage.accept_within(ms(10)).map(|stream| (stream, 0)));
+        for (stream, sent) in &mut clients {
+            let _ = stream.set_nonblocking(true);
+            *sent += stream.write(&bytes[*sent..]).unwrap_or(0);
+        }
+    }
+    lab.finish(Duration::ZERO, ms(limit))
+}
+
 /// All of them.
-pub const CASES: &[Case] = &[C5_02, C5_03, C5_07, C5_08, C5_09, C5_10];
+pub const CASES: &[Case] =
+    &[C5_02, C5_03, C5_07, C5_08, C5_09, C5_10, C5_16, C5_24];

@@ -15,7 +15,11 @@ use crate::os;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Stop};
-use crate::wire::{ERROR, frame};
+use crate::wire::{ERROR, frame, reply};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
 
 const C5_01: Case = Case {
     id: "C5-01",
@@ -218,7 +222,8 @@ const C5_06: Case = Case {
     does: "TCP_ATTEMPTS=5. Answers the request with ERROR 4, and in \
            further runs with ERROR 1, 2, 3, 7 and 9. Expects each time \
            exit code 6 within 1 s, no second connection, and nothing on \
-           stdout.",
+           stdout. If the text of the ERROR is not on stderr, or the escape \
+           byte (1b) in it is, that is a warning.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
@@ -239,11 +244,15 @@ fn c5_06(lab: &Lab) -> Check {
         let [text] = words(lab);
         stage.start(&[&text])?;
         let mut client = stage.first(&text)?;
-        client.send_anyway(&frame(ERROR, &[code, b'n', b'o']));
-        lab.note_instead(&format!("answered ERROR({code})"));
+        let why = lab.word(9);
+        let error = [&[code], why.as_bytes(), b" \x1b[1m!"].concat();
+        client.send_anyway(&frame(ERROR, &error));
+        lab.note_instead(&format!("answered ERROR({code}) \"{why} …\""));
         let ended = stage.finish_alone(AT_ONCE)?;
         ended.code(lab, 6)?;
         ended.silent(lab)?;
+        ended.said(lab, &why, "the server's text");
+        ended.commands_no_terminal(lab);
     }
     Ok(())
 }
@@ -400,7 +409,10 @@ const C5_13: Case = Case {
            ERROR 8, then the reply, and expects its text on stdout and \
            exit code 0. In a second run it answers ERROR 6, 8 and 8, and \
            expects nothing on stdout and exit code 3. Each attempt, and \
-           each end, must come within 1 s.",
+           each end, must come within 1 s. In a third run, with \
+           TCP_ATTEMPTS=8 and waits of at most 200 and 400 ms, it answers \
+           ERROR 6 each time, and expects that all of it takes at least 80 \
+           ms.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
@@ -412,11 +424,21 @@ const C5_13: Case = Case {
                   certain that nothing was executed.",
         look: "the table of error codes: which may be retried?",
     },
-    proof: Proof::Defects(&["gives-up-when-busy", "busy-is-unknown"]),
+    proof: Proof::Defects(&[
+        "gives-up-when-busy",
+        "busy-is-unknown",
+        "no-wait-when-busy",
+    ]),
     script: c5_13,
 };
 
 fn c5_13(lab: &Lab) -> Check {
+    busy_at_first(lab)?;
+    comes_back_later(lab)
+}
+
+/// Answers ERROR 6 and 8, and the third time the reply; or ERROR 8 again.
+fn busy_at_first(lab: &Lab) -> Check {
     quick(lab, 3);
     for busy in [2, 3] {
         let stage = Stage::open(lab)?;
@@ -447,5 +469,156 @@ fn c5_13(lab: &Lab) -> Check {
     Ok(())
 }
 
+/// The waits are those of a lost connection. Eight attempts, and seven waits
+/// of up to 200 and then 400 ms: below 80 ms in all once in 10^8 runs.
+fn comes_back_later(lab: &Lab) -> Check {
+    quick(lab, 8);
+    lab.set("TCP_BACKOFF_BASE_MS", 200);
+    lab.set("TCP_BACKOFF_CAP_MS", 400);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    let mut client = stage.first(&text)?;
+    let start = Instant::now();
+    lab.note_instead("sent its request");
+    for attempt in 1..=8 {
+        if attempt > 1 {
+            client = stage.next(&text, ms(500) + SLACK)?;
+        }
+        client.send_anyway(&frame(ERROR, b"\x06busy"));
+        client.fin();
+    }
+    lab.note_instead("answered ERROR(6) eight times");
+    if start.elapsed() < ms(80) {
+        let expected = "random waits of up to 200 and 400 ms in between";
+        let mut failure = lab.fail(expected, "no wait at all");
+        failure.meaning = "A server that is too busy gets the same request \
+                           again at once, and from all its clients."
+            .into();
+        failure.look = "what is between two attempts after ERROR 6".into();
+        return Err(failure.into());
+    }
+    let ended = stage.finish_alone(AT_ONCE)?;
+    ended.code(lab, 3)?;
+    ended.silent(lab)
+}
+
+const C5_18: Case = Case {
+    id: "C5-18",
+    title: "unknown stays unknown, whatever the next attempt brings",
+    does: "TCP_ATTEMPTS=3, waits of at most 40 ms. In four runs the three \
+           attempts get: ERROR 5, then the reply; ERROR 5 three times; no \
+           reply but FIN, ERROR 6, ERROR 8; ERROR 5, ERROR 6, ERROR 6. \
+           Expects exit code 0 and the text on stdout in the first run, and \
+           exit code 4 and nothing on stdout in the others; each attempt, and \
+           each end, within 1 s.",
+    steps: from(5),
+    rule: (5, 8),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
+    why: "ERROR 5 says that the server gave up waiting, and not what became \
+          of the request: the client may ask again, as after a lost \
+          connection. And an attempt that may have been executed stays so. \
+          The ERROR 6 that comes later is about another attempt.",
+    hint: Hint {
+        meaning: "ERROR 5 and a lost connection leave the outcome unknown; a \
+                  refusal of a later attempt does not change that.",
+        look: "the table of error codes, and what you remember of an attempt",
+    },
+    proof: Proof::Defects(&["timeout-is-definite"]),
+    script: c5_18,
+};
+
+fn c5_18(lab: &Lab) -> Check {
+    quick(lab, 3);
+    // 0 stands for no reply, and 99 for the reply.
+    for codes in [&[5, 99][..], &[5, 5, 5], &[0, 6, 8], &[5, 6, 6]] {
+        let stage = Stage::open(lab)?;
+        let [text] = words(lab);
+        stage.start(&[&text])?;
+        let mut client = stage.first(&text)?;
+        lab.note_instead("sent its request");
+        for (i, code) in codes.iter().enumerate() {
+            if i > 0 {
+                client = stage.next(&text, AT_ONCE)?;
+            }
+            answer_with(&mut client, *code, &text);
+        }
+        let ended = stage.finish_alone(AT_ONCE)?;
+        let is_answered = codes.contains(&99);
+        ended.code(lab, if is_answered { 0 } else { 4 })?;
+        match is_answered {
+            true => ended.printed_lines(lab, &[&text])?,
+            false => ended.silent(lab)?,
+        }
+    }
+    Ok(())
+}
+
+fn answer_with(client: &mut Peer, code: u8, text: &str) {
+    let (bytes, what) = match code {
+        0 => (Vec::new(), "no reply".to_owned()),
+        99 => (reply(text.as_bytes()), "the reply".to_owned()),
+        _ => (frame(ERROR, &[code, b'!']), format!("ERROR({code})")),
+    };
+    client.send_anyway(&bytes);
+    client.fin();
+    client.lab.note(format!("answered {what}"));
+}
+
+const C5_19: Case = Case {
+    id: "C5-19",
+    title: "doubles its wait 69 times, and does not lose count",
+    does: "TCP_ATTEMPTS=70, TCP_BACKOFF_BASE_MS=10, TCP_BACKOFF_CAP_MS=20. \
+           Closes each connection after its request. Expects 70 attempts, with \
+           waits of at most 20 ms (25 % and 250 ms more are granted), the last \
+           35 together at least 60 ms; then exit code 4 within 2 s, and \
+           nothing on stdout.",
+    steps: from(5),
+    rule: (5, 5),
+    tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
+    why: "10 ms, doubled 28 times, is more than a signed 32-bit number holds; \
+          doubled 60 times, more than 64 bits hold. What comes out then is \
+          negative, or zero: a wait that fails, or none at all. A client \
+          that runs for days gets there, and a test with five attempts does \
+          not.",
+    hint: Hint {
+        meaning: "The ceiling of the wait is doubled until it no longer fits \
+                  into its type.",
+        look: "where the ceiling is doubled: before the cap, or after it?",
+    },
+    proof: Proof::Defects(&["ceiling-overflows"]),
+    script: c5_19,
+};
+
+fn c5_19(lab: &Lab) -> Check {
+    quick(lab, 70);
+    lab.set("TCP_BACKOFF_BASE_MS", 10);
+    lab.set("TCP_BACKOFF_CAP_MS", 20);
+    let stage = Stage::open(lab)?;
+    let [text] = words(lab);
+    stage.start(&[&text])?;
+    drop(stage.first(&text)?);
+    let mut middle = None;
+    for n in 1..70 {
+        lab.note_instead(&format!("dropped {n} attempts"));
+        let dropped = Instant::now();
+        if n == 35 {
+            middle = Some(dropped);
+        }
+        let mut next = stage.accept(ms(25) + SLACK)?;
+        next.request(&text)?;
+    }
+    let taken = middle.map_or(Duration::ZERO, |middle| middle.elapsed());
+    if taken < ms(60) {
+        // 35 waits of 10 ms on average: that they are so short is no luck.
+        let expected = "waits of up to 20 ms, after 35 attempts as before";
+        return Err(lab.fail(expected, "no wait any more").into());
+    }
+    let ended = stage.finish_alone(AT_ONCE * 2)?;
+    ended.code(lab, 4)?;
+    ended.silent(lab)
+}
+
 /// All of them.
-pub const CASES: &[Case] = &[C5_01, C5_04, C5_05, C5_06, C5_11, C5_12, C5_13];
+pub const CASES: &[Case] =
+    &[C5_01, C5_04, C5_05, C5_06, C5_11, C5_12, C5_13, C5_18, C5_19];

@@ -1,16 +1,22 @@
 //! S1: bind and accept.
 
 use std::net::SocketAddr;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Proof};
 use crate::harness::lab::{Lab, PATIENCE, any_port};
+use crate::harness::programs::LIVES;
 use crate::harness::words::trace;
-use crate::program::running::describe;
+use crate::program::running::{Program, describe};
 use crate::program::words::last_words;
-use crate::steps::{from, only};
+use crate::steps::{all, from, only};
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Failure, Stop};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
 
 const GREETING: &[u8] = b"Hello, client!";
 
@@ -152,7 +158,7 @@ const S1_04: Case = Case {
            Expects that the second one ends within 2 s (1 s more, and as \
            long as the first one took to start, are granted) with an exit \
            code other than 0, and that it prints which port is taken. A \
-           message on stdout is a warning.",
+           message on stdout, or an exit code other than 1, is a warning.",
     steps: from(1),
     rule: (1, 3),
     tags: &[Tag::Starts, Tag::Places, Tag::LastEnds],
@@ -188,6 +194,15 @@ fn s1_04(lab: &Lab) -> Check {
         return Err(Failure { by_time: true, ..failure }.into());
     };
     second.wait_output();
+    judge_second(lab, addr, &second, status)
+}
+
+fn judge_second(
+    lab: &Lab,
+    addr: SocketAddr,
+    second: &Program,
+    status: ExitStatus,
+) -> Check {
     let lines = [second.err.first(), second.out.first()].concat();
     let text = String::from_utf8_lossy(&lines).into_owned();
     if status.success() {
@@ -198,14 +213,25 @@ fn s1_04(lab: &Lab) -> Check {
     if !text.contains(&port) {
         let actual = format!("{}, without the address", describe(status));
         let mut failure = lab.fail(NAMES_IT, actual);
-        failure.printed = last_words(&second);
+        failure.printed = last_words(second);
         return Err(failure.into());
     }
     trace(lab, &text);
+    if status.code() != Some(1) {
+        lab.warn(other_code(lab, status));
+    }
     if !String::from_utf8_lossy(&second.err.first()).contains(&port) {
         lab.warn(on_stdout(lab));
     }
     Ok(())
+}
+
+fn other_code(lab: &Lab, status: ExitStatus) -> Failure {
+    let mut failure = lab.fail("exit code 1", describe(status));
+    failure.meaning =
+        "The contract says 1, so that scripts can count on it.".into();
+    failure.look = "how your program ends after an error".into();
+    failure
 }
 
 fn on_stdout(lab: &Lab) -> Failure {
@@ -267,5 +293,89 @@ fn restart_failed(lab: &Lab, stop: Stop, took: Duration) -> Box<Stop> {
     failure.into()
 }
 
+const S1_06: Case = Case {
+    id: "S1-06",
+    title: "prints what a client sent",
+    does: "A client sends 12 letters, and is greeted. If they are neither on \
+           the server's stdout nor on its stderr within 3 s, that is a \
+           warning.",
+    steps: only(1),
+    rule: (1, 1),
+    tags: &[Tag::Starts, Tag::PlainStart],
+    why: "You can only see what a server does if it says something. Printing \
+          what came is the simplest way to find out whether it came at all. \
+          Into a pipe or a file, many languages hold the lines back until \
+          they have a few thousand bytes of them, so a log seems empty while \
+          the server runs.",
+    hint: Hint {
+        meaning: "Your server does not print what came, or the line is still \
+                  in a buffer: into a pipe, most languages do not write a \
+                  line at once.",
+        look: "what you print after your read, and whether you flush it",
+    },
+    proof: Proof::Defects(&["prints-nothing"]),
+    script: s1_06,
+};
+
+fn s1_06(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let word = lab.word(12);
+    greeted(lab, addr, &word)?;
+    if !lab.prints(&word, PATIENCE) {
+        let expected = format!("\"{word}\" in what it prints");
+        lab.warn(lab.fail(expected, "it did not print that"));
+    }
+    Ok(())
+}
+
+const S1_07: Case = Case {
+    id: "S1-07",
+    title: "serves on when nobody reads what it prints",
+    does: "Reads the first line on the server's stdout and one more, and \
+           closes the pipe, so that each further write to stdout fails. Eight \
+           clients come, one after another. A client that is not served, or \
+           a server that ends, is a warning.",
+    steps: all(),
+    rule: (1, 1),
+    tags: &[Tag::Starts, Tag::PlainStart],
+    why: "`./server | head -1` shows where the server listens, and then the \
+          pipe has no reader any more. From then on each line that the server \
+          prints is an error, and in some languages a signal that ends it. \
+          The clients would pay for a log that nobody reads.",
+    hint: Hint {
+        meaning: "Your server could not print a line, and stopped serving \
+                  because of that.",
+        look: "what happens when print fails: an exception, a panic, a signal?",
+    },
+    proof: Proof::Defects(&["dies-without-stdout"]),
+    script: s1_07,
+};
+
+fn s1_07(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    lab.with_last(|server| server.out.leave());
+    lab.note("closed the other end of its stdout");
+    for _ in 0..8 {
+        let served = match lab.setup.step {
+            1 => greeted(lab, addr, &lab.word(6)),
+            _ => lab.connect(addr)?.exchange(lab.word(6).as_bytes()),
+        };
+        let ended = lab.last_ended(ms(20));
+        match served.map_err(|stop| *stop) {
+            Ok(()) if ended.is_none() => continue,
+            Err(Stop::Fail(_)) | Ok(()) => {}
+            Err(other) => return Err(Box::new(other)),
+        }
+        let actual = match ended.or_else(|| lab.last_ended(ms(300))) {
+            Some(status) => format!("it ended: {}", describe(status)),
+            None => "a client was not served".to_owned(),
+        };
+        lab.warn(lab.fail(LIVES, actual));
+        lab.end_programs();
+        return Ok(());
+    }
+    Ok(())
+}
+
 /// All of them.
-pub const CASES: &[Case] = &[S1_01, S1_02, S1_03, S1_04, S1_05];
+pub const CASES: &[Case] = &[S1_01, S1_02, S1_03, S1_04, S1_05, S1_06, S1_07];

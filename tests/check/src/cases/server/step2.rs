@@ -1,9 +1,9 @@
 //! S2: every byte comes back.
 
 use std::io::Write;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::case::{Case, Proof};
 use crate::diagnosis::evidence::{End, Got};
@@ -13,10 +13,14 @@ use crate::harness::peer::Peer;
 use crate::harness::resources::{nothing_left, stays_calm};
 use crate::harness::visit::{visit, write_until_stalled};
 use crate::program::proc;
-use crate::steps::from;
+use crate::steps::{from, only};
 use crate::traits::{Hint, Tag};
 use crate::verdict::Check;
 use crate::wire;
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
 
 const S2_01: Case = Case {
     id: "S2-01",
@@ -385,6 +389,98 @@ fn s2_08(lab: &Lab) -> Check {
     nothing_left(lab, before)
 }
 
+const S2_09: Case = Case {
+    id: "S2-09",
+    title: "serves one client after the other",
+    does: "Client A exchanges a letter. B connects and sends 6 letters; A \
+           exchanges 10 more letters and leaves. Expects that B then gets its \
+           6 letters within 3 s. If B gets them while A is still there, that \
+           is a warning.",
+    steps: only(2),
+    rule: (2, 3),
+    tags: &[Tag::PlainStart],
+    why: "While the server of this step talks to A, the system completes B's \
+          connection and keeps its bytes. When A has left, B must be the next \
+          one. A server that answers B earlier is already the server of step \
+          3: that is fine there, but it is not this step.",
+    hint: Hint {
+        meaning: "The client that waited was not served when the one before \
+                  it had left.",
+        look: "what follows after a client has ended: is accept called again?",
+    },
+    proof: Proof::Defects(&["serves-all-at-once"]),
+    script: s2_09,
+};
+
+fn s2_09(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut first = lab.connect_as(addr, "A: ")?;
+    first.exchange(lab.word(1).as_bytes())?;
+    let mut second = lab.connect_as(addr, "B: ")?;
+    let word = lab.word(6);
+    second.say(word.as_bytes())?;
+    for _ in 0..10 {
+        first.exchange(lab.word(1).as_bytes())?;
+    }
+    if second.stirs_before(Instant::now() + ms(100)) {
+        let expected = "B is served when A has left";
+        let mut failure = lab.fail(expected, "it was served before that");
+        failure.meaning = "Your server serves two clients at the same time. \
+                           That is what step 3 is about."
+            .into();
+        failure.look = "nothing, if you went ahead on purpose".into();
+        lab.warn(failure);
+    }
+    first.fin();
+    first.expect_all(b"")?;
+    second.hear(word.as_bytes())
+}
+
+const S2_10: Case = Case {
+    id: "S2-10",
+    title: "answers a message that is as long as a buffer",
+    does: "On a connection for each: exchanges 5 letters, then sends 1024, \
+           4096, 8192, 16 384 and 65 536 bytes, and nothing after them. \
+           Expects all of them back within 3 s. From step 4 on it sends \
+           frames of these lengths, and all but the last length also as \
+           payloads.",
+    steps: from(2),
+    rule: (2, 1),
+    tags: &[Tag::PlainStart],
+    why: "A read that fills the whole buffer tells you nothing about what \
+          comes next. A server that takes it for \"there is more\" reads \
+          again before it answers, and waits forever when the message was \
+          exactly as long as its buffer. Only one length in a thousand shows \
+          that.",
+    hint: Hint {
+        meaning: "Your read filled its buffer, and your server reads on before \
+                  it answers; but nothing more comes.",
+        look: "what your loop does after a read that filled the buffer",
+    },
+    proof: Proof::Defects(&["full-buffer-means-more"]),
+    script: s2_10,
+};
+
+fn s2_10(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let header = lab.request(b"").len();
+    for size in [1024, 4096, 8192, 16_384, 65_536] {
+        as_long_as(lab, addr, size - header)?;
+        if lab.is_framed() && size < 65_536 {
+            as_long_as(lab, addr, size)?;
+        }
+    }
+    Ok(())
+}
+
+fn as_long_as(lab: &Lab, addr: SocketAddr, payload: usize) -> Check {
+    let mut client = lab.connect(addr)?;
+    client.exchange(lab.word(5).as_bytes())?;
+    client.exchange(&lab.bytes(payload))?;
+    lab.note_instead(&format!("exchanged {}", show::size(payload)));
+    Ok(())
+}
+
 /// All of them.
 pub const CASES: &[Case] =
-    &[S2_01, S2_02, S2_03, S2_04, S2_05, S2_06, S2_07, S2_08];
+    &[S2_01, S2_02, S2_03, S2_04, S2_05, S2_06, S2_07, S2_08, S2_09, S2_10];

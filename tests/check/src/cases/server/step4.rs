@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use crate::case::{Case, Proof};
 use crate::harness::lab::{BULK, Lab, PATIENCE};
+use crate::program::proc;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
 use crate::verdict::Check;
 use crate::wire::{echo, reply};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
 
 const PARSER: Hint = Hint {
     meaning: "Your server takes one read for one message.",
@@ -85,7 +90,7 @@ const S4_03: Case = Case {
     title: "takes the largest frame: N = 65 536",
     does: "Sends an ECHO of 65 535 random bytes (N = 65 536). Expects the \
            whole reply within 3 s, and then the reply to an ECHO of 3 \
-           letters.",
+           letters; then the replies to two of the largest in one write.",
     steps: from(4),
     rule: (4, 2),
     tags: &[],
@@ -103,7 +108,12 @@ fn s4_03(lab: &Lab) -> Check {
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
     client.exchange(&lab.bytes(65_535))?;
-    client.exchange(lab.word(3).as_bytes())
+    client.exchange(lab.word(3).as_bytes())?;
+    // A buffer may have room for exactly one.
+    let (a, b) = (lab.bytes(65_535), lab.bytes(65_535));
+    client.send(&[echo(&a), echo(&b)].concat())?;
+    client.hear(&a)?;
+    client.hear(&b)
 }
 
 const S4_08: Case = Case {
@@ -323,6 +333,114 @@ fn s4_15(lab: &Lab) -> Check {
     client.expect_all(&join(&empty, reply))
 }
 
+const S4_20: Case = Case {
+    id: "S4-20",
+    title: "a length that is only claimed costs no memory",
+    does: "150 clients exchange 5 letters each. Then each sends the length of \
+           the largest frame, `00 01 00 00`, and nothing more. Expects that \
+           the server's memory then grows by less than 150 MiB; more than 5 \
+           MiB is a warning. Another client is answered meanwhile.",
+    steps: from(4),
+    rule: (4, 7),
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::PlainStart],
+    why: "The four bytes say that 65 536 will follow. A server that sets \
+          memory aside as soon as it has read them pays 16 000 times what the \
+          client paid, and a thousand clients need not send another byte. If \
+          the memory grows with the bytes that really come, the client pays \
+          as much as the server.",
+    hint: Hint {
+        meaning: "Your server sets memory aside for bytes that were only \
+                  announced. The contract allows 1 MiB for a connection.",
+        look: "how large your buffer is when only the length has come",
+    },
+    proof: Proof::Defects(&["memory-by-length"]),
+    script: s4_20,
+};
+
+/// How many clients claim a frame of 64 KiB.
+const CLAIMS: usize = 150;
+
+fn s4_20(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut clients = Vec::new();
+    for _ in 0..CLAIMS {
+        let mut client = lab.connect(addr)?;
+        client.exchange(lab.word(5).as_bytes())?;
+        clients.push(client);
+    }
+    let memory = || -> u64 {
+        lab.pids().iter().filter_map(|&pid| proc::resident(pid)).sum()
+    };
+    let before = memory();
+    for client in &mut clients {
+        client.send(&65_536u32.to_be_bytes())?;
+    }
+    lab.note_instead("150 clients sent a length of 65 536, and nothing more");
+    thread::sleep(ms(200)); // the server has read them
+    lab.connect_as(addr, "another: ")?.exchange(lab.word(6).as_bytes())?;
+    let grown = memory().saturating_sub(before) >> 20;
+    let expected = "less than 5 MiB more for 600 bytes";
+    if grown >= CLAIMS as u64 {
+        return Err(lab
+            .fail(expected, "more than 1 MiB for each client")
+            .into());
+    }
+    if grown >= 5 {
+        lab.warn(lab.fail(expected, "as much as was claimed, or more"));
+    }
+    Ok(())
+}
+
+const S4_23: Case = Case {
+    id: "S4-23",
+    title: "waits for a frame that pauses in the middle",
+    does: "On four connections at once: exchanges an ECHO of 5 letters, then \
+           sends the first 2, 4, 5 or 9 bytes of an ECHO of 12 letters, and \
+           the rest 1.2 s later. Expects each reply within 3 s, and then the \
+           reply to another ECHO.",
+    steps: from(4),
+    rule: (4, 1),
+    tags: &[Tag::PlainStart, Tag::Slices],
+    why: "Many servers give each read a short limit, so that they can look \
+          now and then whether they should stop. A read of exactly n bytes \
+          that ends that way has already taken some of them. A server that \
+          starts over throws those away, and takes the middle of the frame \
+          for its beginning.",
+    hint: Hint {
+        meaning: "The bytes before the pause are lost: a timer or a poll \
+                  interrupted a read, and your server started the frame over.",
+        look: "what becomes of the bytes that a read has taken when its time \
+               is up",
+    },
+    proof: Proof::Defects(&["timer-drops-bytes"]),
+    script: s4_23,
+};
+
+fn s4_23(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let word = lab.word(12);
+    let bytes = echo(word.as_bytes());
+    let mut clients = Vec::new();
+    for cut in [2, 4, 5, 9] {
+        let mut client = lab.connect(addr)?;
+        client.exchange(lab.word(5).as_bytes())?;
+        client.send(&bytes[..cut])?;
+        clients.push((client, cut));
+    }
+    thread::sleep(ms(1200));
+    for (client, cut) in &mut clients {
+        lab.note_instead(&format!(
+            "sent {cut} bytes, and 1.2 s later the rest"
+        ));
+        client.send(&bytes[*cut..])?;
+        client.sends(&bytes);
+        client.hear(word.as_bytes())?;
+        client.exchange(lab.word(7).as_bytes())?;
+    }
+    Ok(())
+}
+
 /// All of them.
-pub const CASES: &[Case] =
-    &[S4_01, S4_02, S4_03, S4_08, S4_09, S4_10, S4_11, S4_14, S4_15];
+pub const CASES: &[Case] = &[
+    S4_01, S4_02, S4_03, S4_08, S4_09, S4_10, S4_11, S4_14, S4_15, S4_20, S4_23,
+];

@@ -7,12 +7,18 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Proof};
 use crate::diagnosis::fatal::reset_after;
-use crate::harness::lab::{AT_ONCE, Lab};
-use crate::harness::visit::served;
+use crate::harness::lab::{AT_ONCE, Lab, PATIENCE};
+use crate::harness::peer::Peer;
+use crate::harness::visit::{HARDLY_READS, narrow, served};
+use crate::program::proc;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Failure, Stop};
 use crate::wire::{ECHO_REPLY, ERROR, echo, frame};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
 
 const BELIEVES: Hint = Hint {
     meaning: "Your server believed the length, and waits for bytes that will \
@@ -180,8 +186,10 @@ const S4_13: Case = Case {
            after the answer an ECHO of 5 letters on the same connection. \
            On a second connection: kinds 00, 06, 80 and ff without a \
            payload, one of 65 535 bytes, one between two ECHOs in the \
-           same write, and 20 more. Expects each time ERROR 3, in its \
-           place among the replies, within 3 s.",
+           same write, and 5 000 without a payload in one write. Expects \
+           each time ERROR 3, in its place among the replies, within 3 s. \
+           An ERROR whose text is no UTF-8, longer than 200 bytes, or \
+           contains what the client sent is a warning.",
     steps: from(4),
     rule: (4, 4),
     tags: &[],
@@ -195,6 +203,7 @@ const S4_13: Case = Case {
         "unknown-kind-desync",
         "echoes-any-kind",
         "errors-first",
+        "quotes-the-client",
     ]),
     script: s4_13,
 };
@@ -221,11 +230,22 @@ fn s4_13(lab: &Lab) -> Check {
     client.hear(a)?;
     client.expect_error(3)?;
     client.hear(b)?;
-    for _ in 0..20 {
-        client.send(&frame(0x55, b"again"))?;
+    many_unknown_kinds(&mut client)?;
+    client.exchange(b)
+}
+
+/// The answers take more room than the frames.
+fn many_unknown_kinds(client: &mut Peer) -> Check {
+    client.lab.hint(
+        "Many short frames of an unknown kind came in one write; each of \
+         them gets an ERROR that is longer than the frame.",
+        "the size of the buffer into which you write",
+    );
+    client.send(&frame(0x55, b"").repeat(5000))?;
+    for _ in 0..5000 {
         client.expect_error(3)?;
     }
-    client.exchange(b)
+    Ok(())
 }
 
 fn unknown_kind(lab: &Lab, kind: u8) -> Check {
@@ -421,25 +441,54 @@ const S4_22: Case = Case {
     title: "closes soon after a fatal error, whatever still comes",
     does: "Sends a length of 4 294 967 295, reads ERROR 1 and FIN, and \
            goes on sending a byte each 50 ms. Expects that the server has \
-           closed 3 s after the bad length, so that a write fails.",
+           closed 3 s after the bad length, so that a write fails. A FIN \
+           that comes later than 0.6 s after the bad length is a warning, \
+           and so is a write that fails before 0.9 s.",
     steps: from(4),
     rule: (4, 3),
     tags: &[Tag::Timed, Tag::Hostile],
     why: "After its ERROR a server reads and throws away, so that the \
           ERROR can arrive. But only for a second: otherwise a client that \
-          never stops sending keeps the connection for ever.",
+          never stops sending keeps the connection forever. Its own end \
+          (FIN) does not have to wait for that: it tells the client at once \
+          that nothing more will come.",
     hint: Hint {
         meaning: "Your server throws away what still comes for as long \
                   as the client likes to send.",
         look: "the second after an ERROR: is it one for all reads, or \
                one for each?",
     },
-    proof: Proof::Defects(&["drains-for-ever"]),
+    proof: Proof::Defects(&["drains-for-ever", "ends-late"]),
     script: s4_22,
 };
 
 /// A server that is slow to close is given twice the time.
 const CLOSED: Duration = Duration::from_secs(3);
+
+/// The second in which a server throws away what still comes, or a little less.
+const SECOND: Duration = Duration::from_millis(900);
+
+fn closed_early(client: &Peer) -> Failure {
+    let expected = "it reads and throws away for 1 s";
+    let mut failure = client.fail(expected, "it closed before that");
+    failure.meaning = "What comes after the close is answered with a reset, \
+                       which can overtake the ERROR on a slow line."
+        .into();
+    failure.look = "how long you read after an ERROR, before you close".into();
+    failure
+}
+
+fn ends_late(client: &Peer) -> Failure {
+    let expected = "FIN right behind the ERROR";
+    let mut failure = client.fail(expected, "FIN comes much later");
+    failure.meaning =
+        "Nothing more will come, and your server knows that; the \
+                       client learns it only when your server has thrown away \
+                       what still came."
+            .into();
+    failure.look = "when you end your direction after an ERROR".into();
+    failure
+}
 
 fn s4_22(lab: &Lab) -> Check {
     let addr = lab.server()?;
@@ -447,21 +496,93 @@ fn s4_22(lab: &Lab) -> Check {
     let start = Instant::now();
     client.send_anyway(&[0xff; 4]);
     client.expect_fatal(1, start, AT_ONCE)?;
+    if start.elapsed() > ms(600) + lab.lateness() {
+        lab.warn(ends_late(&client));
+    }
     lab.note("goes on sending, a byte each 50 ms");
     while start.elapsed() < CLOSED {
         // A server that has closed answers with RST: the next write fails.
         if client.stream.write_all(b"x").is_err() {
+            if start.elapsed() < SECOND {
+                lab.warn(closed_early(&client));
+            }
             return served(lab, addr);
         }
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(ms(50));
     }
     let expected = "closed 1 s after the ERROR";
     let failure = client.fail(expected, "it still reads, 3 s after it");
     Err(Failure { by_time: true, ..failure }.into())
 }
 
+const S4_24: Case = Case {
+    id: "S4-24",
+    title: "keeps nothing of a client that it has refused",
+    does: "A client with a small receive buffer sends an ECHO of 40 000 bytes \
+           and `ff ff ff ff`, reads nothing, and keeps its socket. Expects \
+           that 4 s later nothing of the reply waits in the server's system \
+           any more, and that a new client is answered. What still waits is a \
+           warning.",
+    steps: from(4),
+    rule: (4, 3),
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
+    why: "When a program closes a connection, the system goes on trying to \
+          deliver what the client has not taken. If the client stays and never \
+          reads, that lasts for minutes, although the server believes that the \
+          connection is over. Clients that do this one after another fill the \
+          memory of the system, and no limit of your program sees them.",
+    hint: Hint {
+        meaning: "Your server has closed, but its system still holds bytes \
+                  for this client and offers them again and again, for \
+                  minutes.",
+        look: "how you close when the second after the ERROR is over: the \
+               system can keep what is unsent, or throw it away",
+    },
+    proof: Proof::Defects(&["keeps-unsent"]),
+    script: s4_24,
+};
+
+fn s4_24(lab: &Lab) -> Check {
+    let addr = lab.server()?;
+    let mut client = narrow(lab, addr, HARDLY_READS)?;
+    let local = client.local_addr().map_or(0, |addr| addr.port());
+    let request = [echo(&lab.bytes(40_000)), vec![0xff; 4]].concat();
+    let _ = client.set_write_timeout(Some(PATIENCE));
+    let _ = client.write_all(&request);
+    lab.note("sent an ECHO of 40 000 bytes and ff ff ff ff, never reads");
+    let start = Instant::now();
+    loop {
+        let is_reset = matches!(client.take_error(), Ok(Some(_)));
+        let is_unsent = proc::unsent(addr.port(), local) > 0;
+        if is_reset || !is_unsent && start.elapsed() > ms(1500) {
+            break;
+        }
+        if start.elapsed() > ms(4000) {
+            lab.warn(not_over(lab, addr.port(), local));
+            break;
+        }
+        thread::sleep(ms(20));
+    }
+    served(lab, addr)
+}
+
+/// The connection is not over: its program still has it, or only the system.
+fn not_over(lab: &Lab, from: u16, to: u16) -> Failure {
+    let expected = "the connection is over 1 s after the ERROR";
+    if proc::is_orphan(from, to) {
+        return lab.fail(expected, "its system still keeps what was not read");
+    }
+    let actual = "4 s later your server still has the connection";
+    let mut failure = lab.fail(expected, actual);
+    failure.meaning = "Your server waits for a client that it must refuse, or \
+                       has not read the bad length yet."
+        .into();
+    failure.look = "what your server waits for: a write to this client?".into();
+    failure
+}
+
 /// All of them.
 pub const CASES: &[Case] = &[
     S4_04, S4_05, S4_06, S4_07, S4_12, S4_13, S4_16, S4_17, S4_18, S4_19,
-    S4_21, S4_22,
+    S4_21, S4_22, S4_24,
 ];

@@ -1,18 +1,22 @@
 //! S5: a server's time limits.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use socket2::SockRef;
 
 use crate::case::{Case, Proof};
-use crate::harness::lab::{Lab, SLACK};
+use crate::diagnosis::evidence::End;
+use crate::harness::lab::{Lab, PATIENCE, SLACK};
 use crate::harness::peer::Peer;
+use crate::harness::visit::write_until_stalled;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
-use crate::verdict::{Check, Failure};
-use crate::wire::echo;
+use crate::verdict::{Check, Failure, Stop};
+use crate::wire::{echo, reply};
 
 /// The limit that these cases set, in ms.
 const LIMIT: u64 = 600;
@@ -361,5 +365,196 @@ fn still_open(client: &Peer) -> Failure {
     Failure { by_time: true, ..client.fail(wanted, actual) }
 }
 
+const S5_07: Case = Case {
+    id: "S5-07",
+    title: "does not cut a client that reads slowly, but steadily",
+    does: "TCP_WRITE_MS=1000. Sends ECHOs of 60 000 bytes as fast as the \
+           server takes them, and reads 16 000 bytes every 25 ms, for 4 s. \
+           Expects that bytes come all the time, and that the connection \
+           stays.",
+    steps: from(5),
+    rule: (5, 2),
+    tags: &[Tag::Timed, Tag::Starts],
+    why: "The limit is for a write without progress. A client behind a slow \
+          line takes its replies all the time, only not quickly: the buffers \
+          stay full, and each write of the server waits a little. A limit for \
+          the whole write, or for all replies together, cuts such a client, \
+          although nothing is wrong with it.",
+    hint: Hint {
+        meaning: "Your server cut a client that reads steadily: its limit is \
+                  for the whole write, and not for a write without progress.",
+        look: "what starts the clock of a write again",
+    },
+    proof: Proof::Defects(&["write-limit-in-all"]),
+    script: s5_07,
+};
+
+fn s5_07(lab: &Lab) -> Check {
+    lab.set("TCP_WRITE_MS", 1000);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let _ = SockRef::from(&client.stream).set_recv_buffer_size(64 * 1024);
+    let message = echo(&lab.bytes(60_000));
+    client.sends(&message);
+    let ended = thread::scope(|scope| {
+        if let Ok(mut writer) = client.stream.try_clone() {
+            let _ = writer.set_write_timeout(Some(PATIENCE));
+            scope.spawn(move || {
+                while writer.write_all(&message).is_ok() {} // until it is shut
+            });
+        }
+        let ended = read_slowly(&mut client, ms(4000));
+        let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
+        ended
+    });
+    lab.note("read 16 000 bytes every 25 ms, for 4 s");
+    match ended {
+        None => Ok(()),
+        Some(end) => {
+            let expected = "it goes on as long as the client reads";
+            let failure = client.fail(expected, end.text());
+            let by_time = end == End::Open; // nothing came
+            Err(Failure { by_time, ..failure }.into())
+        }
+    }
+}
+
+/// Reads for this time; returns how it ended, if it did before.
+fn read_slowly(client: &mut Peer, time: Duration) -> Option<End> {
+    let start = Instant::now();
+    let mut buffer = vec![0; 16_000];
+    let _ = client.stream.set_read_timeout(Some(PATIENCE));
+    while start.elapsed() < time {
+        match client.stream.read(&mut buffer) {
+            Ok(0) => return Some(End::Fin),
+            Ok(_) => thread::sleep(ms(25)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Some(End::Open);
+            }
+            Err(_) => return Some(End::Reset),
+        }
+    }
+    None
+}
+
+const S5_08: Case = Case {
+    id: "S5-08",
+    title: "does not count the time in which it does not read",
+    does: "TCP_IDLE_MS=600 and TCP_FRAME_MS=600. Sends ECHOs of 60 000 bytes \
+           without reading, until nothing moves; waits 0.9 s; then reads, \
+           sends the rest of the last frame, and FIN. Expects all replies, in \
+           order. A connection that is cut is a warning.",
+    steps: from(5),
+    rule: (5, 3),
+    tags: &[Tag::Timed, Tag::Starts],
+    why: "A server that waits until a client takes its replies does not read \
+          from it meanwhile. The next frame of that client is on its way, and \
+          cannot come in. The client has its limit for taking the replies, \
+          TCP_WRITE_MS, and keeps it: so the clock of the frame must stand \
+          still.",
+    hint: Hint {
+        meaning: "While your server waited for the client to take replies, it \
+                  read nothing; but the clock of the next frame ran.",
+        look: "which clock runs while your server writes",
+    },
+    proof: Proof::Defects(&["clock-runs-while-writing"]),
+    script: s5_08,
+};
+
+fn s5_08(lab: &Lab) -> Check {
+    lab.set("TCP_IDLE_MS", 600);
+    lab.set("TCP_FRAME_MS", 600);
+    let addr = lab.server()?;
+    let mut client = lab.connect(addr)?;
+    let payload = lab.bytes(60_000);
+    let (request, answer) = (echo(&payload), reply(&payload));
+    let all = request.repeat(300);
+    client.sends(&all);
+    let sent = write_until_stalled(&mut client.stream, &all);
+    let count = sent.div_ceil(request.len());
+    thread::sleep(ms(900));
+    lab.note("sent until nothing moved, and waited 0.9 s");
+    let rest = all[sent..count * request.len()].to_vec();
+    let got = thread::scope(|scope| {
+        if let Ok(mut writer) = client.stream.try_clone() {
+            let _ = writer.set_write_timeout(Some(PATIENCE));
+            scope.spawn(move || {
+                let _ = writer.write_all(&rest);
+                let _ = writer.shutdown(Shutdown::Write);
+            });
+        }
+        client.read_while_moving(count * answer.len() + 64, PATIENCE)
+    });
+    let want = answer.repeat(count);
+    if got.bytes != want || got.end != End::Fin {
+        let actual = format!("only a part came, then {}", got.end.text());
+        lab.warn(client.fail("all replies, and FIN", &actual));
+    }
+    Ok(())
+}
+
+const S5_09: Case = Case {
+    id: "S5-09",
+    title: "answers what came in time, even if it looks late",
+    does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. A has sent 7 bytes of an \
+           ECHO, and B nothing since its last reply. Stops the server \
+           (SIGSTOP); 0.3 s later A sends the rest, and B a whole ECHO; lets \
+           the server go on (SIGCONT) after 1.5 s. Expects both replies. A \
+           client that is cut is a warning.",
+    steps: from(5),
+    rule: (5, 3),
+    tags: &[Tag::Timed, Tag::Linux, Tag::Starts],
+    why: "A machine that was paused, a garbage collector, or a long wait for a \
+          processor: when the server looks again, the limit has passed, and \
+          the frame is there as well. It came in time, and it was the server \
+          that was late. Whoever asks the clock first cuts all clients after \
+          each pause.",
+    hint: Hint {
+        meaning: "The frame had arrived before its limit. Your server looked \
+                  at the clock first, and cut the client.",
+        look: "what wins when a timer has fired and bytes are there, too",
+    },
+    proof: Proof::Defects(&["timer-before-data"]),
+    script: s5_09,
+};
+
+fn s5_09(lab: &Lab) -> Check {
+    lab.set("TCP_IDLE_MS", 1000);
+    lab.set("TCP_FRAME_MS", 1000);
+    let addr = lab.server()?;
+    let (first, second) = (lab.word(12), lab.word(7));
+    let bytes = echo(first.as_bytes());
+    let mut a = lab.connect_as(addr, "A: ")?;
+    let mut b = lab.connect_as(addr, "B: ")?;
+    let start = Instant::now();
+    a.exchange(lab.word(5).as_bytes())?;
+    b.exchange(lab.word(5).as_bytes())?;
+    a.send(&bytes[..7])?;
+    thread::sleep(ms(100)); // the server has read these
+    lab.signal_all(Signal::STOP);
+    thread::sleep(ms(300));
+    a.send(&bytes[7..])?;
+    b.say(second.as_bytes())?;
+    let was_in_time = start.elapsed() < ms(900);
+    thread::sleep(ms(1200));
+    lab.signal_all(Signal::CONT);
+    lab.note("the server was stopped for 1.5 s");
+    let answered =
+        a.hear(first.as_bytes()).and_then(|()| b.hear(second.as_bytes()));
+    match answered.map_err(|stop| *stop) {
+        Err(Stop::Fail(failure)) if was_in_time => lab.warn(failure),
+        Err(Stop::Fail(_)) => return Err(was_late()),
+        Err(other) => return Err(Box::new(other)),
+        Ok(()) => {}
+    }
+    Ok(())
+}
+
+fn was_late() -> Box<Stop> {
+    let why = "this machine was too busy to send in time";
+    Box::new(Stop::Unknown(why.to_owned()))
+}
+
 /// All of them.
-pub const CASES: &[Case] = &[S5_01, S5_02, S5_03, S5_04, S5_05, S5_06];
+pub const CASES: &[Case] =
+    &[S5_01, S5_02, S5_03, S5_04, S5_05, S5_06, S5_07, S5_08, S5_09];
