@@ -244,6 +244,21 @@ fn idle() {
     scene.snapshot("error-timeout");
 }
 
+/// Without its option the limit is a minute, and this test fails.
+#[test]
+fn limits_are_options_too() {
+    let args = ["server", "--addr", "127.0.0.1:0", "--idle-ms", "300"];
+    let server = Program::start("step5", &args);
+    let mut silent = TcpStream::connect(server.addr()).unwrap();
+    silent.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut answer = Vec::new();
+    silent.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer[4..6], [0x7f, 5], "ERROR 5: too slow");
+    let ended = Program::start("step5", &["server", "--idle-ms", "0"]).finish();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("--idle-ms"), "{}", ended.stderr);
+}
+
 #[test]
 fn help_of_the_limits() {
     let ended = Program::start("step5", &["server", "--help"]).finish();
