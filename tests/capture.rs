@@ -18,9 +18,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 
-use libtest_mimic::{Arguments, Trial};
 use packets::{Packet, SERVER, frames, lifelines, read, table};
-use support::{Program, ROOT, bin, is_installed, signal, snapshot};
+use support::arguments::arguments;
+use support::{Program, ROOT, bin, is_installed, signal, snapshot, trial};
 
 /// A capture: its name, its title in the book, and the conversation.
 struct Conversation {
@@ -120,33 +120,21 @@ const CONVERSATIONS: [Conversation; 6] = [
 ];
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let arguments = arguments();
     let missing = missing();
     let mut trials = Vec::new();
-    // What plays in a network of its own.
-    let mut played = |what: &str, play: Box<dyn Fn() + Send>| {
-        let title = match &missing {
-            Some(needs) => format!("{what} (skipped: {needs})"),
-            None => what.to_owned(),
-        };
-        let trial = Trial::test(title, move || {
-            play();
-            Ok(())
-        });
-        trials.push(trial.with_ignored_flag(missing.is_some()));
-    };
     for conversation in &CONVERSATIONS {
-        let again = Box::new(|| capture_again(conversation));
-        played(&format!("{}: captured anew", conversation.name), again);
+        let name = conversation.name;
+        let again = || capture_again(conversation);
+        trials.push(trial(&format!("{name}: captured anew"), missing, again));
+        let print = || print(conversation);
+        trials.push(trial(
+            &format!("{name}: as the book prints it"),
+            None,
+            print,
+        ));
     }
-    played("a client connects to itself", Box::new(self_connect));
-    trials.extend(CONVERSATIONS.iter().map(|conversation| {
-        let title = format!("{}: as the book prints it", conversation.name);
-        Trial::test(title, || {
-            print(conversation);
-            Ok(())
-        })
-    }));
+    trials.push(trial("a client connects to itself", missing, self_connect));
     update();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -11,19 +11,21 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::thread;
 
 use support::scene::{Scene, rename_ports, without_waits};
-use support::wire::refusing;
 use support::{
-    DEADLINE, FIN_WAIT2, Program, bin, ends, signal, snapshot, unread,
-    wait_until,
+    DEADLINE, FIN_WAIT2, Program, bin, ends, refusing, signal, snapshot,
+    unread, wait_until,
 };
 
-/// Ten times, since the order of the lines must be no matter of luck.
+/// Ten at once, since the order of the lines must be no matter of luck.
 fn demo(step: &str) {
-    for _ in 0..10 {
-        demo_once(step);
-    }
+    thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| demo_once(step));
+        }
+    });
 }
 
 fn demo_once(step: &str) {
@@ -140,7 +142,6 @@ fn black_hole() {
     let shown = "timeout 2 cargo run --bin step4 -- client hello; \
                  echo \"exit code $?\"";
     scene.terminal("step 4, ended after two seconds", shown, client);
-    scene.wait_end(1);
     let script = format!(
         "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 {} client --addr {addr} hello; \
          echo \"exit code $?\"",
@@ -151,6 +152,7 @@ fn black_hole() {
     let shown = "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 cargo run --bin step5 -- \
                  client hello; echo \"exit code $?\"";
     scene.terminal("step 5", shown, client);
+    scene.wait_end(1);
     scene.wait_end(2);
     scene.snapshot("step5-black-hole");
 }
@@ -158,22 +160,30 @@ fn black_hole() {
 /// A byte now and then: step 4 waits as long as its client wants.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
-fn slowloris() {
+fn slowloris_and_step4() {
+    let mut scene = Scene::new();
+    scene.server("step4");
+    slowloris(scene, "step4", "in the middle");
+}
+
+/// Step 5 does not.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn slowloris_and_step5() {
+    let mut scene = Scene::new();
+    scene.server_with("step5", &[("TCP_FRAME_MS", "600")]);
+    slowloris(scene, "step5", "not whole");
+}
+
+fn slowloris(mut scene: Scene, step: &str, last: &str) {
+    let addr = scene.program(0).addr();
+    scene.run("slowloris", &[&text(addr)], "cargo run --bin slowloris");
+    scene.wait_end(1);
+    scene.wait_for(0, last, 1);
+    let text = scene.text();
     let bytes = regex::Regex::new(r"after \d+ bytes: error").unwrap();
-    for step in ["step4", "step5"] {
-        let mut scene = Scene::new();
-        let addr = match step {
-            "step5" => scene.server_with(step, &[("TCP_FRAME_MS", "600")]),
-            _ => scene.server(step),
-        };
-        scene.run("slowloris", &[&text(addr)], "cargo run --bin slowloris");
-        scene.wait_end(1);
-        let last = if step == "step5" { "not whole" } else { "in the middle" };
-        scene.wait_for(0, last, 1);
-        let text = scene.text();
-        let text = bytes.replace(&text, "after N bytes: error");
-        snapshot(&format!("{step}-slowloris"), text.trim_end());
-    }
+    let text = bytes.replace(&text, "after N bytes: error");
+    snapshot(&format!("{step}-slowloris"), text.trim_end());
 }
 
 /// A limit around `read_exact`, and one around `read_buf`.
@@ -232,6 +242,21 @@ fn idle() {
     scene.wait_end(1);
     scene.wait_for(0, "no frame", 1);
     scene.snapshot("error-timeout");
+}
+
+/// Without its option the limit is a minute, and this test fails.
+#[test]
+fn limits_are_options_too() {
+    let args = ["server", "--addr", "127.0.0.1:0", "--idle-ms", "300"];
+    let server = Program::start("step5", &args);
+    let mut silent = TcpStream::connect(server.addr()).unwrap();
+    silent.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut answer = Vec::new();
+    silent.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer[4..6], [0x7f, 5], "ERROR 5: too slow");
+    let ended = Program::start("step5", &["server", "--idle-ms", "0"]).finish();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("--idle-ms"), "{}", ended.stderr);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::case::Case;
 use crate::cases;
 use crate::diagnosis::show::time;
 use crate::harness::lab::{CASE, Lab, Setup, Target, any_port};
+use crate::harness::machine::{Machine, Room};
 use crate::harness::peer::FULL;
 use crate::os;
 use crate::program::running::{Program, Template};
@@ -164,31 +165,38 @@ fn is_silent(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Fail(failure) if failure.is_silence())
 }
 
-/// Runs one case, again if the machine was late and there is time for it.
+/// Runs one case; again if the machine was late and there is time for it, and
+/// then with more room.
 fn judge_alone(setup: &Setup, case: &'static Case) -> Verdict {
     if let Some(why) = cannot_run(setup, case) {
         return Verdict::Skip(why);
     }
-    let mut start = Instant::now();
-    let end = start + CASE;
-    for _ in 0..TRIES {
-        let (verdict, is_excused) = try_once(setup, case, end - start);
-        if let Target::Command(template) = &setup.target {
-            template.processes.wait_if_over();
+    let Machine { turn, processes, .. } = &setup.machine;
+    let mut why =
+        "this machine is too busy to tell; try again when it is not".to_owned();
+    let mut left = CASE;
+    for n in 0..TRIES {
+        let room = [Room::Little, Room::Much].get(n).unwrap_or(&Room::All);
+        let (tried, took) = turn.with(*room, || {
+            let start = Instant::now();
+            (try_once(setup, case, left), start.elapsed())
+        });
+        processes.wait_if_over();
+        match tried {
+            (Verdict::Unknown(reason), _) => why = reason,
+            (verdict, false) => return verdict,
+            (_, true) => {}
         }
-        if !is_excused {
-            return verdict;
-        }
-        if Instant::now() + start.elapsed() > end {
+        left = left.saturating_sub(took);
+        if left < took {
             break;
         }
-        start = Instant::now();
     }
-    let why = "this machine is too busy to tell; try again when it is not";
-    Verdict::Unknown(why.into())
+    Verdict::Unknown(why)
 }
 
-fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
+/// Why a case cannot be tried here.
+pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
     match &setup.target {
         _ if case.has(Tag::Linux) && !os::IS_LINUX => {
             Some("needs Linux".into())

@@ -17,9 +17,8 @@ use crate::cli::pages::list;
 use crate::cli::say::{Unwritten, Voice};
 use crate::cli::target;
 use crate::diagnosis::show;
-use crate::harness::late::Ticker;
+use crate::harness::machine::Machine;
 use crate::harness::random;
-use crate::program::ending::Processes;
 use crate::report::{Format, Obstacle, Report};
 use crate::session::Session;
 use crate::traits::Side;
@@ -79,8 +78,8 @@ impl Row {
 ///
 /// # Errors
 /// The folder cannot be read, or a report not be written.
-pub fn run(options: &Options, processes: &Processes) -> Result<u8> {
-    let voice = Voice(processes);
+pub fn run(options: &Options, machine: &Machine) -> Result<u8> {
+    let voice = Voice(&machine.processes);
     let side = match options.side {
         End::Server => Side::Server,
         End::Client => Side::Client,
@@ -93,12 +92,10 @@ pub fn run(options: &Options, processes: &Processes) -> Result<u8> {
     let folders = prepare(options)?;
     let seed = options.how.seed.unwrap_or_else(random::any_seed);
     let (mut rows, mut written) = (Vec::new(), Ok(()));
-    let ticker = Ticker::start();
     for folder in folders {
         let session = Session::new(side, options.step, &options.cmd)?;
-        let session = target::set(session, &options.how, processes);
+        let session = target::set(session, &options.how, machine);
         let session = session.folder(inner(&folder)).seed(seed);
-        let session = session.watched_by(&ticker);
         let row = try_one(session, &folder, &cases, &options.how);
         if let Some(out) = &options.out {
             // The others are tried all the same, and the table is printed.

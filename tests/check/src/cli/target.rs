@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cli::options::{How, Options};
-use crate::program::ending::Processes;
+use crate::harness::machine::Machine;
 use crate::program::start::reachable;
 use crate::report::Obstacle;
 use crate::session::Session;
@@ -59,8 +59,8 @@ fn attach(text: &str, may_be_remote: bool) -> Result<SocketAddr> {
 }
 
 /// A session, set as the command line says.
-pub fn set(session: Session, how: &How, processes: &Processes) -> Session {
-    let session = session.memory(how.memory).among(processes);
+pub fn set(session: Session, how: &How, machine: &Machine) -> Session {
+    let session = session.memory(how.memory).on(machine);
     match how.jobs {
         Some(jobs) => session.jobs(jobs),
         None => session,

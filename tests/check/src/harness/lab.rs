@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::late::Ticker;
+use crate::harness::machine::Machine;
 use crate::harness::random::Random;
 use crate::program::proc;
 use crate::program::running::{Program, Seen, Template};
@@ -58,7 +58,7 @@ pub struct Setup {
     pub is_mute: OnceLock<bool>,
     pub seed: u64,
     pub target: Target,
-    pub ticker: Ticker,
+    pub machine: Machine,
 }
 
 /// One case that runs.
@@ -322,7 +322,7 @@ impl<'a> Lab<'a> {
 
     /// How late the checker was since then.
     pub fn late_since(&self, start: Instant) -> Duration {
-        self.setup.ticker.late_since(start)
+        self.setup.machine.ticker.late_since(start)
     }
 
     /// Was the machine to blame for much of the time that the program took?

@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // each test file uses a part of this
 
+#[path = "../../../support/arguments.rs"]
+pub mod arguments;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
