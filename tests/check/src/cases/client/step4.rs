@@ -432,7 +432,7 @@ const C4_07: Case = Case {
           one is an answer to nothing, and a script that reads the client's \
           stdout must not see it.",
     hint: Hint {
-        meaning: "Your client prints whatever comes, also when it has asked \
+        meaning: "Your client prints whatever comes, even when it has asked \
                   for nothing more.",
         look: "how your client knows how many replies are still due",
     },
