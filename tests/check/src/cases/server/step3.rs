@@ -457,7 +457,7 @@ const S3_07: Case = Case {
     tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
     why: "A client can vanish while the server writes to it. Then it is the \
           write that fails, and not the read. Servers often have a way out \
-          for each, and the one after a write is tried by nobody: each such \
+          for each, and few tests take the one after a write: each such \
           client leaves an open descriptor behind, or a loop that writes \
           again and again.",
     hint: Hint {
