@@ -118,6 +118,7 @@ impl<'a> Lab<'a> {
             window: RefCell::new(Window {
                 start: Instant::now(),
                 waits: proc::Waits::new(),
+                own: own_waits(),
                 used: Duration::ZERO,
             }),
             since_progress: RefCell::default(),
@@ -297,7 +298,8 @@ impl<'a> Lab<'a> {
 
     fn window_from_now(&self) -> Window {
         let used = proc::cpu_time(&self.pids());
-        Window { start: Instant::now(), waits: self.waits(), used }
+        let (start, waits, own) = (Instant::now(), self.waits(), own_waits());
+        Window { start, waits, own, used }
     }
 
     /// Something came in a long exchange: it is not late for what follows
@@ -325,11 +327,17 @@ impl<'a> Lab<'a> {
         self.setup.machine.ticker.late_since(start)
     }
 
-    /// Was the machine to blame for much of the time that the program took?
+    /// Was the machine to blame for much of the time that the program took? A
+    /// program of many short threads waits a little in each of them, so what
+    /// we waited and overslept ourselves counts, too.
     pub fn was_held_up(&self) -> bool {
         let window = self.window.borrow();
+        let took = window.start.elapsed();
         let late = self.lateness_in(&window);
-        late > window.start.elapsed() / 4 && !self.is_own_fault()
+        let own = proc::waited(&window.own, &own_waits());
+        let overslept = self.setup.ticker.overslept_since(window.start);
+        let is_late = late.max(own) > took / 4 || overslept > took / 8;
+        is_late && !self.is_own_fault()
     }
 
     /// How late the checker or the program was in the window.
@@ -366,5 +374,11 @@ const MUCH: f64 = 0.35;
 struct Window {
     start: Instant,
     waits: proc::Waits,
+    /// The same of our own threads.
+    own: proc::Waits,
     used: Duration,
+}
+
+fn own_waits() -> proc::Waits {
+    proc::waits(&[std::process::id() as i32])
 }

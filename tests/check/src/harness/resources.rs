@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::lab::Lab;
 use crate::program::proc;
-use crate::verdict::{Check, Stop};
+use crate::verdict::{Check, Failure, Stop};
 
 /// How long a server is watched.
 pub const WATCHED: Duration = Duration::from_millis(500);
@@ -44,7 +44,7 @@ pub fn nothing_left(lab: &Lab, before: usize) -> Check {
         if Instant::now() > until {
             let expected = "as many open descriptors as before, or 5 more";
             let failure = lab.fail(expected, "many more are open");
-            return Err(failure.into());
+            return Err(Failure { by_time: true, ..failure }.into());
         }
         thread::sleep(Duration::from_millis(10));
     }
