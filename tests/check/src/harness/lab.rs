@@ -335,7 +335,7 @@ impl<'a> Lab<'a> {
         let took = window.start.elapsed();
         let late = self.lateness_in(&window);
         let own = proc::waited(&window.own, &own_waits());
-        let overslept = self.setup.ticker.overslept_since(window.start);
+        let overslept = self.setup.machine.ticker.overslept_since(window.start);
         let is_late = late.max(own) > took / 4 || overslept > took / 8;
         is_late && !self.is_own_fault()
     }
