@@ -188,7 +188,10 @@ fn judge_alone(setup: &Setup, case: &'static Case) -> Verdict {
             (verdict, Trust::IfAlone) if !was_crowded => return verdict,
             _ => {}
         }
-        left = left.saturating_sub(took);
+        // What a crowd took of the time is not the program's fault.
+        if !was_crowded {
+            left = left.saturating_sub(took);
+        }
         if left < took {
             break;
         }
@@ -217,8 +220,9 @@ pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
 /// How far a verdict is believed.
 enum Trust {
     Full,
-    /// Nothing was wrong, but a late machine may have hidden what came too
-    /// early. It is believed only if no other case added to the lateness.
+    /// Nothing was wrong but the time, or a late machine may have hidden what
+    /// was: what came too early, or a slice that was merged with the next. It
+    /// is believed only if no other case added to the lateness.
     IfAlone,
     /// A late machine excuses the failure.
     None,
@@ -248,8 +252,8 @@ fn try_once(
             }
         },
     };
-    let is_timed = lab.traits.has(Tag::Timed);
-    match is_timed && lab.lateness() > LATE_TIMED {
+    let hides = lab.traits.has(Tag::Timed) || lab.traits.has(Tag::Slices);
+    match hides && lab.lateness() > LATE_TIMED {
         true => (verdict, Trust::IfAlone),
         false => (verdict, Trust::Full),
     }
@@ -262,7 +266,8 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, Trust) {
     if failure.by_time && lab.is_cut() {
         // What a late machine took of the time is not the program's fault.
         let is_excused = lab.limit < CASE || lab.was_held_up();
-        return (took_too_long(lab, failure), trust(is_excused));
+        let trust = if is_excused { Trust::None } else { Trust::IfAlone };
+        return (took_too_long(lab, failure), trust);
     }
     let is_timed = lab.traits.has(Tag::Timed);
     let is_late = match failure.by_time {
