@@ -190,7 +190,7 @@ fn tried_with(defect: &Defect, id: &str) -> Option<&'static Case> {
 /// The printed matrix has a row for each defect of this gallery, and it was
 /// printed with the cases that there are now: a case or a defect that came,
 /// went or got another name fails here. Which other cases catch a defect is
-/// not tried again, since that takes ten minutes; `gallery matrix` does.
+/// not tried again, since that takes twenty minutes; `gallery matrix` does.
 fn the_matrix_is_of_this_gallery() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/matrix.md");
     let matrix = fs::read_to_string(path).unwrap();

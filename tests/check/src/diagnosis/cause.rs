@@ -93,7 +93,17 @@ fn round_size(e: &Evidence) -> Option<Cause> {
 /// A byte that a text library takes for an end or for space.
 fn stripped(e: &Evidence) -> Option<Cause> {
     let at = show::first_difference(e.expected, e.got)?;
-    let meaning = match e.expected.get(at)? {
+    let (before, wrong) = (e.expected.get(..at)?, e.expected.get(at)?);
+    // A byte of this kind has come back before: so it is not the reason.
+    let class = |byte: &u8| match byte {
+        0x80.. => 2,
+        b'\n' | b'\r' | b' ' | b'\t' => 1,
+        _ => u8::from(*byte == 0) * 3,
+    };
+    if before.iter().any(|byte| class(byte) == class(wrong)) {
+        return None;
+    }
+    let meaning = match wrong {
         0 => "It stops at a zero byte: is the length taken with strlen?",
         b'\n' | b'\r' | b' ' | b'\t' => {
             "A space or a newline is missing: trim, strip or a line reader \

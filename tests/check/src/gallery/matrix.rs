@@ -41,7 +41,7 @@ impl Row {
     }
 }
 
-/// How many defects are tried at the same time, where no clock judges.
+/// How many defects are tried at the same time: their cases mostly wait.
 const AT_ONCE: usize = 6;
 
 /// How often a defect is tried alone when the machine was too busy.
@@ -53,10 +53,7 @@ pub fn run(options: &Options) -> ExitCode {
         .iter()
         .filter(|d| d.name.contains(&only) || d.case.contains(&only))
         .collect();
-    let (timed, untimed): (Vec<_>, Vec<_>) =
-        chosen.iter().partition(|defect| defect.step >= 5);
-    let mut rows = try_all(&untimed, AT_ONCE);
-    rows.extend(try_all(&timed, 1));
+    let rows = try_all(&chosen);
     let rows = match rows.into_iter().collect::<Result<Vec<Row>, _>>() {
         Ok(rows) => rows,
         Err(why) => return fail(2, &why),
@@ -95,15 +92,12 @@ fn try_patiently(defect: &'static Defect) -> Result<Row, String> {
     Ok(row)
 }
 
-/// Tries defects, `at_once` of them at a time.
-fn try_all(
-    defects: &[&'static Defect],
-    at_once: usize,
-) -> Vec<Result<Row, String>> {
+/// Tries all these defects.
+fn try_all(defects: &[&'static Defect]) -> Vec<Result<Row, String>> {
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..at_once {
+        for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);

@@ -129,7 +129,13 @@ fn c5_15(lab: &Lab) -> Check {
     let (mut client, is_new) = next?;
     if !is_new {
         let expected = "the second request on a new connection";
-        lab.warn(lab.fail(expected, "it came on the old one"));
+        let mut failure = lab.fail(expected, "it came on the old one");
+        failure.meaning =
+            "The surplus reply was there already, so your client \
+                           could drop it. One that comes a moment later would \
+                           be taken for the reply to the second request."
+                .into();
+        lab.warn(failure);
     }
     client.send_anyway(&reply(second.as_bytes()));
     client.fin();

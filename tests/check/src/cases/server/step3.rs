@@ -294,7 +294,7 @@ fn s3_05(lab: &Lab) -> Check {
 
 fn not_all(lab: &Lab, addr: SocketAddr, has_first: bool) -> Failure {
     let actual = match has_first {
-        false => "none was answered within 10 s",
+        false => "the first of them was not answered within 10 s",
         true => "not all were answered within 10 s",
     };
     // What was read last was one of many: so its end says something, too.
