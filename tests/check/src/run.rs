@@ -185,7 +185,9 @@ fn judge_alone(setup: &Setup, case: &'static Case) -> Verdict {
         match tried {
             (Verdict::Unknown(reason), _) => why = reason,
             (verdict, Trust::Full) => return verdict,
-            (verdict, Trust::IfAlone) if !was_crowded => return verdict,
+            (verdict, Trust::OutsideACrowd) if n > 0 || !was_crowded => {
+                return verdict;
+            }
             _ => {}
         }
         left = left.saturating_sub(took);
@@ -218,8 +220,8 @@ pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
 enum Trust {
     Full,
     /// Nothing was wrong, but a late machine may have hidden what came too
-    /// early. It is believed only if no other case added to the lateness.
-    IfAlone,
+    /// early. It is believed only if no crowd of cases made the machine late.
+    OutsideACrowd,
     /// A late machine excuses the failure.
     None,
 }
@@ -250,7 +252,7 @@ fn try_once(
     };
     let is_timed = lab.traits.has(Tag::Timed);
     match is_timed && lab.lateness() > LATE_TIMED {
-        true => (verdict, Trust::IfAlone),
+        true => (verdict, Trust::OutsideACrowd),
         false => (verdict, Trust::Full),
     }
 }
