@@ -62,11 +62,11 @@ const C4_02: Case = Case {
     title: "prints replies that were merged and sliced",
     does: "Starts the client with three TEXTs: 6 letters, none at all, \
            and letters that take more than one byte each, with spaces \
-           around them and a newline among them (LC_ALL is C.UTF-8). Sends the replies to all ECHOs \
-           that have come in slices of 7 bytes, 3 ms apart. Expects the \
-           three texts on stdout, in order and each with a newline, and \
-           exit code 0 within 8 s. A client that takes no more than one \
-           TEXT gets a warning.",
+           around them and a newline among them (LC_ALL is C.UTF-8). \
+           Sends the replies to all ECHOs that have come in slices of 7 \
+           bytes, 3 ms apart. Expects the three texts on stdout, in order \
+           and each with a newline, and exit code 0 within 8 s. A client \
+           that takes no more than one TEXT gets a warning.",
     steps: from(4),
     rule: (4, 1),
     tags: &[Tag::Basic],

@@ -98,10 +98,10 @@ const C5_15: Case = Case {
     steps: from(5),
     rule: (5, 7),
     tags: FAULT,
-    why: "A reply that the client did not ask for lies in the buffer, and looks exactly \
-          like the reply to the next request. From then on, each answer on \
-          this connection would belong to the question before. A new \
-          connection has no such past.",
+    why: "A reply that the client did not ask for lies in the buffer, and \
+          looks exactly like the reply to the next request. From then on, \
+          each answer on this connection would belong to the question before. \
+          A new connection has no such past.",
     hint: Hint {
         meaning: "A reply that belonged to no request was taken for the reply \
                   to the next one.",
