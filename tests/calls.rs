@@ -11,10 +11,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use libtest_mimic::{Arguments, Failed, Trial};
 use regex::Regex;
+use support::arguments::arguments;
 use support::language::Language;
-use support::{Program, bin, is_installed, snapshot};
+use support::{Program, bin, is_installed, snapshot, trial};
 
 /// A name; the program to trace; a command that tells the version of what it
 /// is written in, and the version that the book prints. Another version may
@@ -32,45 +32,28 @@ const TOKIO: [&str; 3] = ["cargo", "--version", ""]; // Cargo.lock says which
 const STD: [&str; 3] = ["rustc", "--version", "1.95."];
 
 fn main() {
-    let arguments = Arguments::from_args();
     let strace = cfg!(target_os = "linux") && is_installed("strace", "-V");
+    let strace = (!strace).then_some("needs strace");
     let mut trials = Vec::new();
     for (name, command, [program, flag, version]) in SERVERS {
         let told = Command::new(program).arg(flag).output();
         let told = told.map(|output| output.stdout).unwrap_or_default();
         let fits = String::from_utf8_lossy(&told).contains(version);
-        let title = match (strace, fits) {
-            (true, true) => format!("calls of {name}"),
-            (false, _) => format!("calls of {name} (skipped: needs strace)"),
-            (_, false) => {
-                let needs = format!("{program} {version}");
-                format!("calls of {name} (skipped: needs {needs})")
-            }
-        };
-        let trial = Trial::test(title, move || {
+        let other = (!fits).then(|| format!("needs {program} {version}"));
+        let missing = strace.or(other.as_deref());
+        trials.push(trial(&format!("calls of {name}"), missing, move || {
             snapshot(&format!("calls-{name}"), calls(command()).trim_end());
-            Ok(())
-        });
-        trials.push(trial.with_ignored_flag(!(strace && fits)));
+        }));
     }
-    trials.push(trial("the client", "calls-client", strace, of_the_client));
-    trials.push(trial("100 frames", "calls-frames", strace, of_100_frames));
+    trials.push(trial("calls of the client", strace, || {
+        snapshot("calls-client", of_the_client().trim_end());
+    }));
+    trials.push(trial("calls of 100 frames", strace, || {
+        snapshot("calls-frames", of_100_frames().trim_end());
+    }));
     let test = lines_in_two_pieces_are_made_whole;
-    trials.push(Trial::test("lines in two pieces are made whole", test));
-    libtest_mimic::run(&arguments, trials).exit();
-}
-
-fn trial(what: &str, name: &str, strace: bool, calls: fn() -> String) -> Trial {
-    let title = match strace {
-        true => format!("calls of {what}"),
-        false => format!("calls of {what} (skipped: needs strace)"),
-    };
-    let name = name.to_owned();
-    let trial = Trial::test(title, move || {
-        snapshot(&name, calls().trim_end());
-        Ok(())
-    });
-    trial.with_ignored_flag(!strace)
+    trials.push(trial("lines in two pieces are made whole", None, test));
+    libtest_mimic::run(&arguments(), trials).exit();
 }
 
 /// Counts the calls with which step 4 receives 100 frames and answers them.
@@ -198,7 +181,7 @@ fn whole_lines(trace: &str) -> Vec<String> {
             waiting.insert(found[1].to_owned(), lines.len());
             lines.push(format!("{} {}", &found[1], &found[2]));
         } else if let Some(found) = resumed.captures(line) {
-            let at = waiting.remove(&found[1]).expect("the begin of a call");
+            let at = waiting.remove(&found[1]).expect("the start of a call");
             lines[at] += &found[2];
         } else {
             lines.push(line.to_owned());
@@ -207,11 +190,10 @@ fn whole_lines(trace: &str) -> Vec<String> {
     lines
 }
 
-fn lines_in_two_pieces_are_made_whole() -> Result<(), Failed> {
+fn lines_in_two_pieces_are_made_whole() {
     let trace =
         "1  a(2 <unfinished ...>\n7  b() = 1\n1  <... a resumed>, 3) = 0";
     assert_eq!(whole_lines(trace), ["1 a(2, 3) = 0", "7  b() = 1"]);
-    Ok(())
 }
 
 /// Of all calls, those for the socket that listens, and then the options of

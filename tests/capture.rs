@@ -18,9 +18,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 
-use libtest_mimic::{Arguments, Trial};
 use packets::{Packet, SERVER, frames, lifelines, read, table};
-use support::{Program, ROOT, bin, is_installed, signal, snapshot};
+use support::arguments::arguments;
+use support::{Program, ROOT, bin, is_installed, signal, snapshot, trial};
 
 /// A capture: its name, its title in the book, and the conversation.
 struct Conversation {
@@ -120,36 +120,34 @@ const CONVERSATIONS: [Conversation; 6] = [
 ];
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let arguments = arguments();
     let missing = missing();
     let mut trials = Vec::new();
     for conversation in &CONVERSATIONS {
         let name = conversation.name;
-        let title = match &missing {
-            Some(what) => format!("{name}: captured anew (skipped: {what})"),
-            None => format!("{name}: captured anew"),
-        };
-        let again = Trial::test(title, move || {
-            capture_again(conversation);
-            Ok(())
-        });
-        trials.push(again.with_ignored_flag(missing.is_some()));
-        let print =
-            Trial::test(format!("{name}: as the book prints it"), || {
-                print(conversation);
-                Ok(())
-            });
-        trials.push(print);
+        let again = || capture_again(conversation);
+        trials.push(trial(&format!("{name}: captured anew"), missing, again));
+        let print = || print(conversation);
+        trials.push(trial(
+            &format!("{name}: as the book prints it"),
+            None,
+            print,
+        ));
     }
-    if let Ok(names) = env::var("UPDATE_CAPTURES") {
-        let is_named =
-            |c: &&Conversation| names.split(',').any(|n| n == c.name);
-        for conversation in CONVERSATIONS.iter().filter(is_named) {
-            let file = capture(conversation);
-            fs::copy(file.path(), kept(conversation.name)).unwrap();
-        }
-    }
+    trials.push(trial("a client connects to itself", missing, self_connect));
+    update();
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Captures anew what `UPDATE_CAPTURES` names, and keeps it.
+fn update() {
+    let names = env::var("UPDATE_CAPTURES").unwrap_or_default();
+    let is_named =
+        |c: &&Conversation| names.split(',').any(|name| name == c.name);
+    for conversation in CONVERSATIONS.iter().filter(is_named) {
+        let file = capture(conversation);
+        fs::copy(file.path(), kept(conversation.name)).unwrap();
+    }
 }
 
 fn kept(name: &str) -> PathBuf {
@@ -266,6 +264,34 @@ fn is_over(file: &Path) -> bool {
         && packets.last().is_some_and(is_last)
 }
 
+/// No server listens, and the only port that the system has for a client is
+/// the one that the client asks for.
+fn self_connect() {
+    let mut text = String::new();
+    for (n, step) in ["step1", "step5"].iter().enumerate() {
+        let net = Namespace::new(&format!("self-{step}"));
+        let ports = ports(SERVER, SERVER);
+        net.shell(&ports);
+        let mut command = net.command("sh");
+        let script = format!(
+            "{} client 'Is anybody there?' 2>&1; echo \" exit code $?\"",
+            bin(step)
+        );
+        command.args(["-c", &script]).env("TCP_ATTEMPTS", "1");
+        let ended = Program::spawn(&mut command, false).finish();
+        let printed = String::from_utf8(ended.stdout).unwrap();
+        let set = if *step == "step5" { "TCP_ATTEMPTS=1 " } else { "" };
+        text += &format!(
+            "# terminal {}: {step}, alone in a network of its own\n\
+             $ unshare -rn sh -c 'ip link set lo up; {ports}; exec sh'\n\
+             # {set}target/debug/{step} client 'Is anybody there?'; \
+             echo \" exit code $?\"\n{printed}\n",
+            n + 1
+        );
+    }
+    snapshot("self-connect", text.trim_end());
+}
+
 /// A network namespace with nothing but loopback, where ports are always
 /// free: the server's is 8888, and the clients' are 50001 and 50002.
 struct Namespace {
@@ -277,14 +303,15 @@ impl Namespace {
         let full_name = format!("tcp-step-by-step-{name}-{}", process::id());
         ip(&["netns", "add", &full_name]);
         let net = Namespace { name: full_name };
-        let ports = "/proc/sys/net/ipv4/ip_local_port_range";
         // In most, a client has one of two ports; a demo needs some more.
         let last = if name == "step5-retry" { 50010 } else { 50002 };
-        let script =
-            format!("ip link set lo up && echo 50001 {last} > {ports}");
-        let sh = net.command("sh").args(["-c", &script]).status();
-        assert!(sh.unwrap().success(), "{script}");
+        net.shell(&format!("ip link set lo up && {}", ports(50001, last)));
         net
+    }
+
+    fn shell(&self, script: &str) {
+        let sh = self.command("sh").args(["-c", script]).status();
+        assert!(sh.unwrap().success(), "{script}");
     }
 
     /// A command that runs in this namespace.
@@ -309,6 +336,11 @@ impl Namespace {
     fn typing_client(&self, step: &str) -> Program {
         Program::spawn(self.command(bin(step)).arg("client"), true)
     }
+}
+
+/// The command that gives clients these ports, the first and the last.
+fn ports(first: u16, last: u16) -> String {
+    format!("echo {first} {last} > /proc/sys/net/ipv4/ip_local_port_range")
 }
 
 impl Drop for Namespace {

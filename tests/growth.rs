@@ -1,7 +1,7 @@
 //! How the program grows: the diff between two neighbouring steps is a
 //! snapshot, and the chapter of the later step prints it.
 //!
-//! Steps share no code, so a mend made in one copy only shows up here.
+//! Steps share no code, so a fix made in one copy only shows up here.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -20,12 +20,12 @@ const MOST_ADDED: usize = 120;
 
 /// Steps that may add more, with the reason.
 const MORE_ADDED: [(usize, usize, &str); 2] = [
-    (4, 280, "a protocol, with both ends of it"),
-    (5, 547, "limits and retry, with both ends of them"),
+    (4, 300, "a protocol, with both ends of it"),
+    (5, 341, "limits and retry, with both ends of them"),
 ];
 
 /// The most lines of a file of a step, its tests not counted.
-const MOST_LINES: usize = 150;
+const MOST_LINES: usize = 200;
 
 /// File name → text, without tests and the lines that mark parts for the book.
 fn step(n: usize) -> BTreeMap<String, String> {
@@ -141,10 +141,10 @@ fn a_step_names_no_other_step_in_its_commands() {
 }
 
 #[test]
-fn every_step_has_the_same_three_files() {
+fn every_step_has_the_same_four_files() {
     for n in 1..=steps() {
         let files = step(n);
-        for name in ["main.rs", "server.rs", "client.rs"] {
+        for name in ["main.rs", "listener.rs", "server.rs", "client.rs"] {
             assert!(files.contains_key(name), "step{n} has no {name}");
         }
     }

@@ -1,10 +1,12 @@
 //! Programs in other languages against our steps, in both directions.
 //!
 //! `tests/peers` has four small programs in each of three languages that send
-//! raw bytes (for those that send frames, see `tests/framed.rs`): a server
-//! that only receives, a server that answers once, a client that only
-//! connects, and a client that sends and receives once. What is not installed
-//! is skipped by name.
+//! raw bytes: a server that only receives, a server that answers once, a
+//! client that only connects, and a client that sends and receives once. In
+//! five languages it has a server and a client that send frames, and in two a
+//! client that tries again: the checker tries whether they keep the contract
+//! (`tests/check/tests/peers.rs`); here they talk to ours. What is not
+//! installed is skipped by name.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -13,69 +15,63 @@ mod support;
 use std::fs;
 use std::net::SocketAddr;
 
-use libtest_mimic::{Arguments, Trial};
-use support::language::Language::{self, Go, Java, Python};
+use support::arguments::arguments;
+use support::language::Language::{self, C, Go, Java, Node, Python};
 use support::scene::Scene;
-use support::wire::refusing;
-use support::{ESTABLISHED, End, Program, ends, wait_until};
-
-const STEPS: [&str; 3] = ["step1", "step2", "step3"];
+use support::{ESTABLISHED, End, Program, ends, refusing, trial, wait_until};
 
 fn main() {
-    let arguments = Arguments::from_args();
     let mut trials = Vec::new();
-    for language in [Python, Java, Go] {
-        for step in STEPS {
-            trials.extend(pairs(language, step));
+    for language in [Python, Java, Go, C, Node] {
+        let (name, program) = language.names();
+        let missing = match language {
+            C if !cfg!(unix) => Some("needs Unix".to_owned()),
+            _ if language.is_installed() => None,
+            _ => Some(format!("needs {program}")),
+        };
+        let missing = missing.as_deref();
+        for (theirs, ours, steps, test) in pairs(language) {
+            trials.extend(steps.iter().map(|step| {
+                let title = format!("{name}: {theirs}, {ours} of {step}");
+                trial(&title, missing, move || test(language, step))
+            }));
+        }
+        if language == Python {
+            let linux = (!cfg!(target_os = "linux")).then_some("needs Linux");
+            let scene = |(name, test)| trial(name, missing.or(linux), test);
+            trials.extend(SCENES.map(scene));
         }
     }
-    trials.extend(SCENES.map(|(name, test)| scene(name, test)));
-    libtest_mimic::run(&arguments, trials).exit();
+    libtest_mimic::run(&arguments(), trials).exit();
 }
 
-/// A program of theirs, the end of ours that it meets, and the test.
-type Pair = (&'static str, &'static str, fn(Language, &str));
+/// A program of theirs, the end of ours that it meets, our steps, and the
+/// test.
+type Pair =
+    (&'static str, &'static str, &'static [&'static str], fn(Language, &str));
 
-/// Each program of a language against one step.
-fn pairs(language: Language, step: &'static str) -> Vec<Trial> {
-    let (name, needs) = language.names();
-    let is_missing = !language.is_installed();
-    let skipped = match is_missing {
-        true => format!(" (skipped: needs {needs})"),
-        false => String::new(),
-    };
-    let pairs: [Pair; 4] = [
-        ("receive-loop server", "client", receive_loop),
-        ("answer-once server", "client", answer_once),
-        ("connect-only client", "server", connect_only),
-        ("send-and-receive client", "server", ask),
-    ];
-    let trials = pairs.map(|(theirs, ours, test)| {
-        let title = format!("{name}: {theirs}, {ours} of {step}{skipped}");
-        let trial = Trial::test(title, move || {
-            test(language, step);
-            Ok(())
-        });
-        trial.with_ignored_flag(is_missing)
-    });
-    trials.into()
-}
+const BYTES: &[&str] = &["step1", "step2", "step3"];
+const FRAMES: &[&str] = &["step4", "step5"];
 
-fn scene(name: &str, test: fn()) -> Trial {
-    let missing = match (cfg!(target_os = "linux"), Python.is_installed()) {
-        (true, true) => None,
-        (true, false) => Some("python3"),
-        (false, _) => Some("Linux"),
-    };
-    let title = match missing {
-        Some(what) => format!("{name} (skipped: needs {what})"),
-        None => name.to_owned(),
-    };
-    let trial = Trial::test(title, move || {
-        test();
-        Ok(())
-    });
-    trial.with_ignored_flag(missing.is_some())
+const RAW: [Pair; 4] = [
+    ("receive-loop server", "client", BYTES, receive_loop),
+    ("answer-once server", "client", BYTES, answer_once),
+    ("connect-only client", "server", BYTES, connect_only),
+    ("send-and-receive client", "server", BYTES, ask),
+];
+const FRAMED: [Pair; 2] = [
+    ("framed server", "client", FRAMES, framed_server),
+    ("framed client", "server", FRAMES, framed_client),
+];
+const RETRY: [Pair; 1] = [("retry client", "server", FRAMES, retry_client)];
+
+/// What the programs of a language meet.
+fn pairs(language: Language) -> Vec<Pair> {
+    match language {
+        Python | Go => [&RAW[..], &FRAMED, &RETRY].concat(),
+        Java => [&RAW[..], &FRAMED].concat(),
+        C | Node => FRAMED.into(),
+    }
 }
 
 /// Starts a server of another language on a free port.
@@ -87,13 +83,55 @@ fn server(language: Language, program: &str) -> (Program, SocketAddr) {
 }
 
 /// Runs a client of another language to its end.
-fn client(language: Language, program: &str, addr: SocketAddr) -> String {
+fn client(
+    language: Language,
+    program: &str,
+    addr: SocketAddr,
+    texts: &[&str],
+) -> String {
     let mut command = language.command(program);
-    let client = Program::spawn(command.arg(addr.port().to_string()), false);
-    let ended = client.finish();
+    command.arg(addr.port().to_string()).args(texts);
+    let ended = Program::spawn(&mut command, false).finish();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     String::from_utf8(ended.stdout).unwrap()
 }
+
+// ---- Frames
+
+/// Lines on stdin, and 3 MB of them at once.
+fn framed_server(language: Language, step: &str) {
+    let (_server, addr) = server(language, "framed_server");
+    let small = b"one\n\nthree\n".to_vec();
+    let letters = (b'a'..=b'z').cycle().take(300);
+    let lines = letters.map(|letter| [vec![letter; 9_999], vec![b'\n']]);
+    let large = lines.flatten().flatten().collect();
+    for input in [small, large] {
+        let mut client = Program::client(step, addr, None);
+        client.feed(input.clone());
+        let ended = client.finish();
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+        assert!(ended.stdout == input, "the echo differs");
+    }
+}
+
+/// One text; empty ones, lines and a long one; and 200.
+fn framed_client(language: Language, step: &str) {
+    let (_server, addr) = Program::server(step);
+    let large = "x".repeat(20_000);
+    let numbers: Vec<String> = (0..200).map(|i| i.to_string()).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    for texts in [&["hi"], &["", "two\nlines", &large, ""][..], &numbers] {
+        let printed = client(language, "framed_client", addr, texts);
+        assert_eq!(printed, texts.join("\n") + "\n");
+    }
+}
+
+fn retry_client(language: Language, step: &str) {
+    let (_server, addr) = Program::server(step);
+    assert_eq!(client(language, "retry_client", addr, &["hi"]), "hi\n");
+}
+
+// ---- Raw bytes
 
 fn receive_loop(language: Language, step: &str) {
     let (server, addr) = server(language, "receive_loop_server");
@@ -118,7 +156,7 @@ fn answer_once(language: Language, step: &str) {
 fn connect_only(language: Language, step: &str) {
     let (_server, addr) = Program::server(step);
     assert_eq!(
-        client(language, "connect_only_client", addr).trim(),
+        client(language, "connect_only_client", addr, &[]).trim(),
         "connected"
     );
     let ended = Program::client(step, addr, Some("next")).finish();
@@ -128,7 +166,7 @@ fn connect_only(language: Language, step: &str) {
 
 fn ask(language: Language, step: &str) {
     let (server, addr) = Program::server(step);
-    let printed = client(language, "send_and_receive_client", addr);
+    let printed = client(language, "send_and_receive_client", addr, &[]);
     let answer = match step {
         "step1" => "Hello, client!",
         _ => "Hello, Server!",

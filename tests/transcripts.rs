@@ -1,4 +1,4 @@
-//! What a reader sees who types the commands of the book.
+//! What a reader sees after typing the commands of the book.
 //!
 //! Each test runs real programs over loopback and keeps what they printed as a
 //! snapshot. The book prints those files: read a snapshot before accepting it.
@@ -11,19 +11,21 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::thread;
 
-use support::scene::{Scene, rename_ports};
-use support::wire::refusing;
+use support::scene::{Scene, rename_ports, without_waits};
 use support::{
-    DEADLINE, FIN_WAIT2, Program, bin, ends, signal, snapshot, unread,
-    wait_until,
+    DEADLINE, FIN_WAIT2, Program, bin, ends, refusing, signal, snapshot,
+    unread, wait_until,
 };
 
-/// Ten times, since the order of the lines must be no matter of luck.
+/// Ten at once, since the order of the lines must be no matter of luck.
 fn demo(step: &str) {
-    for _ in 0..10 {
-        demo_once(step);
-    }
+    thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| demo_once(step));
+        }
+    });
 }
 
 fn demo_once(step: &str) {
@@ -34,6 +36,7 @@ fn demo_once(step: &str) {
     let port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap();
     let port: u16 = port.parse().unwrap();
     let text = rename_ports(&text, |p| (p == port).then_some(40001));
+    let text = without_waits(&text);
     let text = format!("$ cargo run --bin {step}\n{text}");
     snapshot(&format!("demo-{step}"), text.trim_end());
 }
@@ -65,7 +68,8 @@ fn demo_step5() {
     demo("step5");
 }
 
-/// Three messages that the server reads at once: it is stopped meanwhile.
+/// Three messages that the server reads at once: it is stopped meanwhile. (The
+/// client is that of step 2, which sends each piece as soon as it is there.)
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc/net/tcp")]
 fn step1_reads_three_messages_as_one() {
@@ -73,8 +77,8 @@ fn step1_reads_three_messages_as_one() {
     let addr = scene.server("step1");
     signal(scene.program(0).id(), "-STOP");
     let shown = "(printf one; printf two; printf three) \\\n  \
-                 | cargo run --bin step1 -- client";
-    scene.client("step1", None, shown);
+                 | cargo run --bin step2 -- client";
+    scene.client("step2", None, shown);
     for message in ["one", "two", "three"] {
         scene.program(1).write(message.as_bytes());
     }
@@ -138,17 +142,17 @@ fn black_hole() {
     let shown = "timeout 2 cargo run --bin step4 -- client hello; \
                  echo \"exit code $?\"";
     scene.terminal("step 4, ended after two seconds", shown, client);
-    scene.wait_end(1);
     let script = format!(
-        "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 {} client --addr {addr} --seed 1 \
-         hello; echo \"exit code $?\"",
+        "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 {} client --addr {addr} hello; \
+         echo \"exit code $?\"",
         bin("step5")
     );
     let mut sh = Command::new("sh");
     let client = Program::spawn(sh.arg("-c").arg(script + " >&2"), false);
     let shown = "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 cargo run --bin step5 -- \
-                 client --seed 1 hello; echo \"exit code $?\"";
+                 client hello; echo \"exit code $?\"";
     scene.terminal("step 5", shown, client);
+    scene.wait_end(1);
     scene.wait_end(2);
     scene.snapshot("step5-black-hole");
 }
@@ -156,22 +160,30 @@ fn black_hole() {
 /// A byte now and then: step 4 waits as long as its client wants.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
-fn slowloris() {
+fn slowloris_and_step4() {
+    let mut scene = Scene::new();
+    scene.server("step4");
+    slowloris(scene, "step4", "in the middle");
+}
+
+/// Step 5 does not.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn slowloris_and_step5() {
+    let mut scene = Scene::new();
+    scene.server_with("step5", &[("TCP_FRAME_MS", "600")]);
+    slowloris(scene, "step5", "not whole");
+}
+
+fn slowloris(mut scene: Scene, step: &str, last: &str) {
+    let addr = scene.program(0).addr();
+    scene.run("slowloris", &[&text(addr)], "cargo run --bin slowloris");
+    scene.wait_end(1);
+    scene.wait_for(0, last, 1);
+    let text = scene.text();
     let bytes = regex::Regex::new(r"after \d+ bytes: error").unwrap();
-    for step in ["step4", "step5"] {
-        let mut scene = Scene::new();
-        let addr = match step {
-            "step5" => scene.server_with(step, &[("TCP_FRAME_MS", "600")]),
-            _ => scene.server(step),
-        };
-        scene.run("slowloris", &[&text(addr)], "cargo run --bin slowloris");
-        scene.wait_end(1);
-        let last = if step == "step5" { "not whole" } else { "in the middle" };
-        scene.wait_for(0, last, 1);
-        let text = scene.text();
-        let text = bytes.replace(&text, "after N bytes: error");
-        snapshot(&format!("{step}-slowloris"), text.trim_end());
-    }
+    let text = bytes.replace(&text, "after N bytes: error");
+    snapshot(&format!("{step}-slowloris"), text.trim_end());
 }
 
 /// A limit around `read_exact`, and one around `read_buf`.
@@ -232,6 +244,21 @@ fn idle() {
     scene.snapshot("error-timeout");
 }
 
+/// Without its option the limit is a minute, and this test fails.
+#[test]
+fn limits_are_options_too() {
+    let args = ["server", "--addr", "127.0.0.1:0", "--idle-ms", "300"];
+    let server = Program::start("step5", &args);
+    let mut silent = TcpStream::connect(server.addr()).unwrap();
+    silent.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut answer = Vec::new();
+    silent.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer[4..6], [0x7f, 5], "ERROR 5: too slow");
+    let ended = Program::start("step5", &["server", "--idle-ms", "0"]).finish();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("--idle-ms"), "{}", ended.stderr);
+}
+
 #[test]
 fn help_of_the_limits() {
     let ended = Program::start("step5", &["server", "--help"]).finish();
@@ -270,8 +297,8 @@ fn step1_reads_once_a_message_in_pieces() {
     let mut scene = Scene::new();
     let addr = scene.server("step1");
     let shown = "(printf 'Hello, '; sleep 1; printf 'Server!') \\\n  \
-                 | cargo run --bin step1 -- client";
-    scene.client("step1", None, shown);
+                 | cargo run --bin step2 -- client";
+    scene.client("step2", None, shown);
     scene.program(1).write(b"Hello, ");
     wait_until("the server's close", || {
         ends(addr).iter().any(|end| end.is_server && end.state == FIN_WAIT2)

@@ -13,7 +13,7 @@ const BUFFER: usize = 16 * 1024;
 /// Connects to the server at `addr`.
 ///
 /// # Errors
-/// Nobody listens there, or nobody answers.
+/// No server listens there, or no answer comes.
 pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
     TcpStream::connect(addr).await.with_context(|| {
         format!("cannot connect to {addr} (is the server running?)")
@@ -22,41 +22,42 @@ pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
 // ANCHOR_END: connect
 
 // ANCHOR: talk
-/// Sends all of `input`, tells the server that this was all, and copies what
-/// the server answers to `output`, until the server closes.
+/// Sends `text` and ends our direction of the stream. Then copies what the
+/// server answers to `output`, until the server closes.
 ///
 /// # Errors
-/// The connection broke, `input` cannot be read or `output` be written.
+/// The connection broke, or `output` cannot be written.
 pub async fn talk(
     mut stream: TcpStream,
-    input: impl AsyncRead + Unpin,
+    text: &[u8],
     output: impl AsyncWrite + Unpin,
 ) -> Result<()> {
-    let texts = ["cannot read the text", "cannot send"];
-    let sent = copy(input, &mut stream, texts).await;
-    let ended = stream.shutdown().await.context("cannot end the request");
-    // Also after an error: what the server said before that is printed.
-    let texts = ["cannot receive", "cannot print the answer"];
-    let received = copy(stream, output, texts).await;
-    sent.and(ended).and(received)
+    let sent = send(&mut stream, text).await;
+    // Receive even if that failed: the server may have answered before it
+    // closed.
+    let received = receive(stream, output).await;
+    sent.and(received)
 }
 
-/// Copies all that comes `from` here `to` there. The two texts say what could
-/// not be done, if that fails. (When a read fails, tokio's own `copy` may drop
-/// bytes that it has read before and not yet written.)
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    [cannot_read, cannot_write]: [&'static str; 2],
+async fn send(stream: &mut TcpStream, text: &[u8]) -> Result<()> {
+    stream.write_all(text).await.context("cannot send")?;
+    stream.shutdown().await.context("cannot end the request")
+}
+
+/// Copies everything that the server sends to `output`, until its stream ends.
+async fn receive(
+    mut stream: impl AsyncRead + Unpin,
+    mut output: impl AsyncWrite + Unpin,
 ) -> Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let n = from.read(&mut buffer).await.context(cannot_read)?;
+        let n = stream.read(&mut buffer).await.context("cannot receive")?;
         if n == 0 {
-            return Ok(()); // the end of the stream
+            return Ok(()); // the server has closed
         }
-        to.write_all(&buffer[..n]).await.context(cannot_write)?;
-        to.flush().await.context(cannot_write)?;
+        let printed = output.write_all(&buffer[..n]).await;
+        printed.context("cannot print the answer")?;
+        output.flush().await.context("cannot print the answer")?;
     }
 }
 // ANCHOR_END: talk

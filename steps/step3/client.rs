@@ -13,7 +13,7 @@ const BUFFER: usize = 16 * 1024;
 /// Connects to the server at `addr`.
 ///
 /// # Errors
-/// Nobody listens there, or nobody answers.
+/// No server listens there, or no answer comes.
 pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
     TcpStream::connect(addr).await.with_context(|| {
         format!("cannot connect to {addr} (is the server running?)")
@@ -22,50 +22,60 @@ pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
 // ANCHOR_END: connect
 
 // ANCHOR: talk
-/// Sends all of `input`, tells the server that this was all, and meanwhile
-/// copies what the server answers to `output`, until the server closes.
+/// Sends everything that `input` gives, then ends our direction of the stream.
+/// Meanwhile copies what the server answers to `output`, until the server
+/// closes.
 ///
 /// # Errors
-/// The connection broke, `input` cannot be read or `output` be written.
+/// The connection broke, `input` cannot be read, or `output` not be written.
 pub async fn talk(
     mut stream: TcpStream,
     input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin,
 ) -> Result<()> {
-    // As in the server: what is small is sent at once, too.
-    stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
+    let _ = stream.set_nodelay(true); // as in the server
     let (reader, mut writer) = stream.split();
     let send = async {
-        let texts = ["cannot read the text", "cannot send"];
-        let sent = copy(input, &mut writer, texts).await;
+        let sent = send_all(input, &mut writer).await;
         let ended = writer.shutdown().await.context("cannot end the request");
-        // No `?` above: after an error, the server's answer may still come.
+        // No `?` here: it would stop `receive`, too, although the server may
+        // have answered before sending failed.
         Ok(sent.and(ended))
     };
-    let receive = async {
-        let texts = ["cannot receive", "cannot print the answer"];
-        copy(reader, output, texts).await
-    };
-    let (sent, ()) = tokio::try_join!(send, receive)?;
+    let (sent, ()) = tokio::try_join!(send, receive(reader, output))?;
     sent
 }
 
-/// Copies all that comes `from` here `to` there. The two texts say what could
-/// not be done, if that fails. (When a read fails, tokio's own `copy` may drop
-/// bytes that it has read before and not yet written.)
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    [cannot_read, cannot_write]: [&'static str; 2],
+/// Sends each piece of `input` as soon as it is there.
+async fn send_all(
+    mut input: impl AsyncRead + Unpin,
+    stream: &mut (impl AsyncWrite + Unpin),
 ) -> Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let n = from.read(&mut buffer).await.context(cannot_read)?;
+        let read = input.read(&mut buffer).await;
+        let n = read.context("cannot read the text")?;
         if n == 0 {
-            return Ok(()); // the end of the stream
+            return Ok(());
         }
-        to.write_all(&buffer[..n]).await.context(cannot_write)?;
-        to.flush().await.context(cannot_write)?;
+        stream.write_all(&buffer[..n]).await.context("cannot send")?;
+    }
+}
+
+/// Copies everything that the server sends to `output`, until its stream ends.
+async fn receive(
+    mut stream: impl AsyncRead + Unpin,
+    mut output: impl AsyncWrite + Unpin,
+) -> Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let n = stream.read(&mut buffer).await.context("cannot receive")?;
+        if n == 0 {
+            return Ok(()); // the server has closed
+        }
+        let printed = output.write_all(&buffer[..n]).await;
+        printed.context("cannot print the answer")?;
+        output.flush().await.context("cannot print the answer")?;
     }
 }
 // ANCHOR_END: talk

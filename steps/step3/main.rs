@@ -1,7 +1,7 @@
 //! Step 3: many clients.
 //!
-//! The server gives each client a task of its own, so that nobody waits for
-//! anybody else. All else is as in step 2.
+//! The server gives each client a task of its own, so that no client has to
+//! wait for another. Everything else is as in step 2.
 //!
 //! Both ends in one process, to see what happens and in which order:
 //!
@@ -13,8 +13,10 @@
 //!     cargo run --bin step3 -- client 'Hello, echo!'
 
 mod client;
+mod listener;
 mod server;
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ use tokio::net::TcpStream;
 ///
 /// Without a command it plays a demo: both ends in one process, on a free port.
 #[derive(Parser)]
+#[command(version)]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -38,18 +41,24 @@ struct Args {
 enum Command {
     /// Wait for clients, echo what they send; stop with Ctrl-C
     Server {
-        /// Where to listen; 0.0.0.0 is every network, port 0 any free port
-        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
-        addr: SocketAddr,
+        #[command(flatten)]
+        address: Address,
     },
     /// Send a text to the server and print the answer
     Client {
-        /// Where the server listens
-        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
-        addr: SocketAddr,
+        #[command(flatten)]
+        address: Address,
         /// What to send; without it, everything that stdin gives
-        text: Option<String>,
+        text: Option<OsString>,
     },
+}
+
+#[derive(clap::Args)]
+struct Address {
+    /// The server's address; to listen, 0.0.0.0 is every network and port 0 any
+    /// free port
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
+    addr: SocketAddr,
 }
 // ANCHOR_END: args
 
@@ -58,28 +67,32 @@ enum Command {
 async fn main() {
     let outcome = match Args::parse().command {
         None => demo().await,
-        Some(Command::Server { addr }) => run_server(addr).await,
-        Some(Command::Client { addr, text }) => run_client(addr, text).await,
+        Some(Command::Server { address }) => run_server(address.addr).await,
+        Some(Command::Client { address, text }) => {
+            run_client(address.addr, text).await
+        }
     };
     if let Err(error) = outcome {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
-        // Not a return: that would wait for a read of stdin under way.
+        // Exit instead of returning: dropping the runtime would wait for a
+        // pending read of stdin.
         std::process::exit(1);
     }
 }
 
 async fn run_server(addr: SocketAddr) -> Result<()> {
-    let listener = server::bind(addr)?;
+    let listener = listener::bind(addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     server::run(listener).await;
     Ok(())
 }
 
-async fn run_client(addr: SocketAddr, text: Option<String>) -> Result<()> {
+async fn run_client(addr: SocketAddr, text: Option<OsString>) -> Result<()> {
     let stream = client::connect(addr).await?;
-    let outcome = match text {
-        Some(text) => client::talk(stream, text.as_bytes(), stdout()).await,
-        None => client::talk(stream, stdin(), stdout()).await,
+    let outcome = if let Some(text) = text {
+        client::talk(stream, text.as_encoded_bytes(), stdout()).await
+    } else {
+        client::talk(stream, stdin(), stdout()).await
     };
     if std::io::stdout().is_terminal() {
         say(""); // what follows the answer starts on a line of its own
@@ -87,18 +100,19 @@ async fn run_client(addr: SocketAddr, text: Option<String>) -> Result<()> {
     outcome
 }
 
-/// Prints one line. When its reader is gone (as in `server | head -1`) the
-/// line is lost and the program goes on, where `println!` would panic.
+/// Prints one line. If its reader is gone (as in `server | head -1`), the line
+/// is lost and the program carries on, where `println!` would panic. If its
+/// reader is there and does not read, printing waits, and the program with it.
 fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 // ANCHOR_END: main
 
 // ANCHOR: demo
-/// Each end says what it will do before it does it, and what it saw after:
-/// so the lines come in the same order in every run.
+/// Each end says what it is about to do before it does it, and what it saw
+/// after it, so the lines come in the same order in every run.
 async fn demo() -> Result<()> {
-    let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let addr = listener.local_addr()?;
     say(format!("listening on {addr}"));
     tokio::spawn(server::run(listener));

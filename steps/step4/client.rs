@@ -18,7 +18,7 @@ const BUFFER: usize = 16 * 1024;
 /// Connects to the server at `addr`.
 ///
 /// # Errors
-/// Nobody listens there, or nobody answers.
+/// No server listens there, or no answer comes.
 pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
     TcpStream::connect(addr).await.with_context(|| {
         format!("cannot connect to {addr} (is the server running?)")
@@ -32,44 +32,44 @@ pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
 ///
 /// # Errors
 /// The connection broke, the server refused a message or broke the rules of
-/// the frame, a message is too large, or a reply is missing or too much.
+/// the frame, a message is too large, or there is not one reply to each.
 pub async fn talk(
     mut stream: TcpStream,
     messages: Messages<impl AsyncRead + Unpin>,
     output: impl AsyncWrite + Unpin,
 ) -> Result<()> {
-    // As in the server: what is small is sent at once, too.
-    stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
+    let _ = stream.set_nodelay(true); // as in the server
     let (reader, mut writer) = stream.split();
-    let count = Cell::new(0); // of the messages sent so far
+    let sent = Cell::new(0); // how many messages, so far
     let send = async {
-        let sent = send_all(messages, &mut writer, &count).await;
+        let outcome = send_all(messages, &mut writer, &sent).await;
         let ended = writer.shutdown().await.context("cannot end the requests");
-        // No `?` above: after an error, the server's answer may still come.
-        Ok(sent.and(ended))
+        // No `?` here: it would stop `receive`, too, although the server may
+        // have answered before sending failed.
+        Ok(outcome.and(ended))
     };
-    let receive = receive_all(reader, output, &count);
-    let (sent, received) = tokio::try_join!(send, receive)?;
-    sent?;
-    let sent = count.get();
+    let receive = receive_all(reader, output, &sent);
+    let (outcome, received) = tokio::try_join!(send, receive)?;
+    outcome?;
+    let sent = sent.get();
     ensure!(received == sent, "{received} replies to {sent} messages");
     Ok(())
 }
 
-/// Sends each message in a frame, and each frame in a write of its own: who
-/// types a line wants it to leave at once.
+/// Sends each message in a frame, and each frame in a write of its own: a line
+/// that you type leaves at once.
 async fn send_all(
     mut messages: Messages<impl AsyncRead + Unpin>,
     writer: &mut (impl AsyncWrite + Unpin),
-    count: &Cell<usize>,
+    sent: &Cell<usize>,
 ) -> Result<()> {
-    let (mut message, mut bytes, mut n) = (Vec::new(), Vec::new(), 0);
+    let (mut message, mut bytes) = (Vec::new(), Vec::new());
     while messages.next(&mut message).await? {
-        n += 1;
+        let n = sent.get() + 1;
         let fits = message.len() <= MAX_PAYLOAD;
         ensure!(fits, "message {n} is larger than {MAX_PAYLOAD} bytes");
         frame::encode(ECHO, &message, &mut bytes)?;
-        count.set(n);
+        sent.set(n);
         writer.write_all(&bytes).await.context("cannot send")?;
         bytes.clear();
     }
@@ -82,49 +82,60 @@ async fn send_all(
 async fn receive_all(
     mut reader: impl AsyncRead + Unpin,
     mut output: impl AsyncWrite + Unpin,
-    count: &Cell<usize>,
+    sent: &Cell<usize>,
 ) -> Result<usize> {
     let mut input = Vec::with_capacity(BUFFER);
     let (mut lines, mut received) = (Vec::new(), 0);
     while reader.read_buf(&mut input).await.context("cannot receive")? > 0 {
-        let taken = take_replies(&mut input, &mut lines);
+        let most = sent.get() - received;
+        let taken = take_replies(&mut input, &mut lines, most);
+        // Print the replies even if the frame behind them is wrong.
         let printed = output.write_all(&lines).await;
         printed.context("cannot print the replies")?;
         output.flush().await.context("cannot print the replies")?;
         lines.clear();
         received += taken?;
-        ensure!(received <= count.get(), "a reply to no message");
     }
     ensure!(input.is_empty(), "the server ended in the middle of a reply");
-    let sent = count.get();
+    let sent = sent.get();
     ensure!(received == sent, "{received} replies to {sent} messages");
     Ok(received)
 }
 
-/// Takes all whole replies out of `input` and appends them to `lines`.
-fn take_replies(input: &mut Vec<u8>, lines: &mut Vec<u8>) -> Result<usize> {
+/// Takes all whole replies out of `input`, at most `most`, and appends them to
+/// `lines`. Returns how many.
+fn take_replies(
+    input: &mut Vec<u8>,
+    lines: &mut Vec<u8>,
+    most: usize,
+) -> Result<usize> {
     let mut rest = &input[..];
     let mut total = 0;
     while let Some(frame) =
         frame::decode(&mut rest).context("the server sent")?
     {
-        match frame {
-            Frame { kind: ECHO_REPLY, payload } => {
-                lines.extend_from_slice(payload);
-            }
-            Frame { kind: ERROR, payload: [code, text @ ..] } => {
-                // {:?} escapes what a terminal would obey.
-                let text = &text[..text.len().min(MAX_TEXT)];
-                let text = String::from_utf8_lossy(text);
-                bail!("the server answered with error {code}: {text:?}");
-            }
-            Frame { kind, .. } => bail!("the server sent kind {kind:02x}"),
-        }
+        let payload = payload(frame)?;
+        ensure!(total < most, "the server sent a reply to no message");
+        lines.extend_from_slice(payload);
         lines.push(b'\n');
         total += 1;
     }
     let used = input.len() - rest.len();
     input.drain(..used);
     Ok(total)
+}
+
+/// Returns the payload of a reply. Any other frame is an error.
+fn payload(frame: Frame<'_>) -> Result<&[u8]> {
+    match frame {
+        Frame { kind: ECHO_REPLY, payload } => Ok(payload),
+        Frame { kind: ERROR, payload: [code, text @ ..] } => {
+            // {:?} escapes what a terminal would obey.
+            let text = &text[..text.len().min(MAX_TEXT)];
+            let text = String::from_utf8_lossy(text);
+            bail!("the server answered with error {code}: {text:?}")
+        }
+        Frame { kind, .. } => bail!("the server sent kind {kind:02x}"),
+    }
 }
 // ANCHOR_END: receive

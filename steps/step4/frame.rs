@@ -37,8 +37,8 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
-/// A length that no frame may have. After one has been received, nobody can
-/// say where the next frame begins: the connection is of no more use.
+/// A length that no frame may have. The receiver of one cannot tell where the
+/// next frame starts, so the connection is of no more use.
 #[derive(Debug, PartialEq)]
 pub enum LengthError {
     TooLarge(u32),
@@ -70,15 +70,15 @@ impl Error for LengthError {}
 // ANCHOR_END: wire
 
 // ANCHOR: decode
-/// Takes the first frame off `bytes`, which then begin after it.
+/// Takes the first frame off `bytes`, which then start after it.
 ///
 /// - Less than a frame is there: `None`, and `bytes` stay as they are.
 /// - Exactly a frame is there: the frame, and no bytes are left.
 /// - More is there: the frame, and the rest is left for the next call.
 ///
 /// # Errors
-/// The length is 0 or too large. That is known from its four bytes, before
-/// anything behind them has arrived: no memory is spent on it.
+/// The length is 0 or too large. Its four bytes tell, before anything behind
+/// them has arrived, so no memory is spent on it.
 pub fn decode<'a>(
     bytes: &mut &'a [u8],
 ) -> Result<Option<Frame<'a>>, LengthError> {
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(bytes, b"before");
     }
 
-    /// The begin of an HTTP request, and a piece of a word such as "balloon".
+    /// The start of an HTTP request, and a piece of a word such as "balloon".
     #[test]
     fn a_lost_frame_boundary_reads_text_as_a_length() {
         for (text, length) in [("GET ", 1_195_725_856), ("llon", 1_819_045_742)]

@@ -14,9 +14,11 @@
 
 mod client;
 mod frame;
+mod listener;
 mod messages;
 mod server;
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -34,6 +36,7 @@ use messages::Messages;
 ///
 /// Without a command it plays a demo: both ends in one process, on a free port.
 #[derive(Parser)]
+#[command(version)]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -43,19 +46,25 @@ struct Args {
 enum Command {
     /// Wait for clients, echo their messages; stop with Ctrl-C
     Server {
-        /// Where to listen; 0.0.0.0 is every network, port 0 any free port
-        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
-        addr: SocketAddr,
+        #[command(flatten)]
+        address: Address,
     },
     /// Send messages to the server and print the replies
     Client {
-        /// Where the server listens
-        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
-        addr: SocketAddr,
+        #[command(flatten)]
+        address: Address,
         /// What to send, a message each; without any, each line of stdin
         #[arg(value_name = "TEXT")]
-        texts: Vec<String>,
+        texts: Vec<OsString>,
     },
+}
+
+#[derive(clap::Args)]
+struct Address {
+    /// The server's address; to listen, 0.0.0.0 is every network and port 0 any
+    /// free port
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
+    addr: SocketAddr,
 }
 // ANCHOR_END: args
 
@@ -64,44 +73,49 @@ enum Command {
 async fn main() {
     let outcome = match Args::parse().command {
         None => demo().await,
-        Some(Command::Server { addr }) => run_server(addr).await,
-        Some(Command::Client { addr, texts }) => run_client(addr, texts).await,
+        Some(Command::Server { address }) => run_server(address.addr).await,
+        Some(Command::Client { address, texts }) => {
+            run_client(address.addr, texts).await
+        }
     };
     if let Err(error) = outcome {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
-        // Not a return: that would wait for a read of stdin under way.
+        // Exit instead of returning: dropping the runtime would wait for a
+        // pending read of stdin.
         std::process::exit(1);
     }
 }
 
 async fn run_server(addr: SocketAddr) -> Result<()> {
-    let listener = server::bind(addr)?;
+    let listener = listener::bind(addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     server::run(listener).await;
     Ok(())
 }
 
-async fn run_client(addr: SocketAddr, texts: Vec<String>) -> Result<()> {
+async fn run_client(addr: SocketAddr, texts: Vec<OsString>) -> Result<()> {
     let stream = client::connect(addr).await?;
-    let messages = match texts.is_empty() {
-        true => Messages::Lines(BufReader::new(stdin())),
-        false => Messages::Given(texts.into_iter()),
+    let messages = if texts.is_empty() {
+        Messages::Lines(BufReader::new(stdin()))
+    } else {
+        Messages::Given(texts.into_iter())
     };
     client::talk(stream, messages, stdout()).await
 }
 
-/// Prints one line. When its reader is gone (as in `server | head -1`) the
-/// line is lost and the program goes on, where `println!` would panic.
+/// Prints one line. If its reader is gone (as in `server | head -1`), the line
+/// is lost and the program carries on, where `println!` would panic. If its
+/// reader is there and does not read, printing waits, and the program with it.
 fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 // ANCHOR_END: main
 
 // ANCHOR: demo
-/// Each end says what it will do before it does it, and what it saw after:
-/// so the lines come in the same order in every run.
+/// Each end says what it is about to do before it does it, and what it saw
+/// after it, so the lines come in the same order in every run.
 async fn demo() -> Result<()> {
-    let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let addr = listener.local_addr()?;
     say(format!("listening on {addr}"));
     tokio::spawn(server::run(listener));

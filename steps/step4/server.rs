@@ -5,113 +5,84 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{copy, sink};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::frame::{self, ECHO, ECHO_REPLY, Frame, LengthError, UNKNOWN_KIND};
-use crate::say;
+use crate::{listener, say};
 
-/// How many connections may wait for `accept`. When more come, Linux ignores
-/// them; and it takes `net.core.somaxconn` if that is less (listen(2)).
-const BACKLOG: u32 = 1024;
+/// Room for received bytes, in bytes; it grows for a frame that is larger.
+const BUFFER: usize = 4 * 1024;
 
-/// How long the server pauses when `accept` fails.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Room for received bytes, in bytes. For large frames it grows, to at most
-/// twice the largest one, and stays so.
-const BUFFER: usize = 16 * 1024;
+/// After this pause of a client, the room of its large frames is given back.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a client that broke the rules may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Makes a socket, binds it to `addr` and listens. Port 0 means any free port.
-///
-/// # Errors
-/// The address is in use, is not an address of this machine, or is reserved.
-pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
-    listen(addr).with_context(|| {
-        format!("cannot listen on {addr} (try another with --addr)")
-    })
-}
-
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match addr {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Who closes first remembers the connection for a while (TIME_WAIT, on
-    // Linux a minute), and its port would be refused to a server that starts
-    // again. On Windows the option would let two servers share one port.
-    if cfg!(not(windows)) {
-        socket.set_reuseaddr(true)?;
-    }
-    socket.bind(addr)?;
-    socket.listen(BACKLOG)
-}
-
-// ANCHOR: accept
+// ANCHOR: run
 /// Serves the clients of `listener`. It never returns.
 pub async fn run(listener: TcpListener) {
     loop {
-        let (stream, peer) = accept(&listener).await;
+        let (stream, peer) = listener::accept(&listener).await;
         tokio::spawn(serve(stream, peer));
     }
 }
 
-/// Waits for the next client, however often `accept` fails before it comes.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        let error = match listener.accept().await {
-            Ok(connection) => return connection,
-            Err(error) => error,
-        };
-        say(format!("server: cannot accept: {error}"));
-        // A client gave up: that costs nobody time. All else may last, such
-        // as the limit on open sockets; without a pause the loop would spin.
-        if error.kind() != io::ErrorKind::ConnectionAborted {
-            sleep(ACCEPT_PAUSE).await;
-        }
-    }
-}
-
-// ANCHOR: serve
-/// Serves one client. What goes wrong with it is reported and ends here.
+/// Serves one client. An error of its connection is reported and ends here.
 async fn serve(mut stream: TcpStream, peer: SocketAddr) {
     say(format!("server: {peer} connected"));
+    // Otherwise Nagle's algorithm (RFC 9293 section 3.7.4) would hold a small
+    // answer until the client has acknowledged the one before. If the option
+    // cannot be set, the connection is already broken; `read` will say how.
+    let _ = stream.set_nodelay(true);
     match answer(&mut stream).await {
         Ok(total) => say(format!("server: {peer} ended after {total} frames")),
         Err(error) => {
             say(format!("server: {peer}: {error:#}"));
-            if let Some(error) = error.downcast_ref::<LengthError>() {
-                let _ = timeout(LINGER, refuse(&mut stream, error)).await;
+            if let Some(wrong) = error.downcast_ref::<LengthError>() {
+                refuse(&mut stream, wrong.code(), &wrong.to_string()).await;
             }
         }
     }
 }
-// ANCHOR_END: serve
-// ANCHOR_END: accept
+// ANCHOR_END: run
 
 // ANCHOR: answer
 /// Answers each frame, until the client's stream ends. Returns how many.
-async fn answer(stream: &mut TcpStream) -> Result<usize> {
-    // Else a small answer waits until the client has acknowledged the one
-    // before (Nagle's algorithm, RFC 9293 section 3.7.4).
-    stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
+async fn answer(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> Result<usize> {
     let mut input = Vec::with_capacity(BUFFER); // what no frame has used yet
-    let mut output = Vec::new();
     let mut total = 0;
-    loop {
+    while receive(stream, &mut input).await? > 0 {
+        let mut output = Vec::new();
         let replied = reply(&mut input, &mut output);
+        // Send the replies even if the frame behind them is wrong.
         stream.write_all(&output).await.context("cannot write")?;
-        output.clear();
         total += replied?;
-        if stream.read_buf(&mut input).await.context("cannot read")? == 0 {
-            ensure!(input.is_empty(), "ended in the middle of a frame");
-            return Ok(total);
-        }
     }
+    ensure!(input.is_empty(), "ended in the middle of a frame");
+    Ok(total)
+}
+
+/// Appends what has come to `input`. Returns how many bytes; 0 is the end.
+async fn receive(
+    stream: &mut (impl AsyncRead + Unpin),
+    input: &mut Vec<u8>,
+) -> Result<usize> {
+    if input.is_empty() && input.capacity() > BUFFER {
+        let read = timeout(PAUSE, stream.read_buf(input)).await;
+        if let Ok(read) = read {
+            return read.context("cannot read");
+        }
+        // Without this, one large frame would cost its room for as long as
+        // the client stays.
+        *input = Vec::with_capacity(BUFFER);
+    }
+    stream.read_buf(input).await.context("cannot read")
 }
 
 /// Takes all whole frames out of `input` and appends the replies to `output`,
@@ -136,14 +107,24 @@ fn reply(
 // ANCHOR_END: answer
 
 // ANCHOR: refuse
-/// Tells the client what is wrong, and closes so that it can read that: a
-/// close with bytes unread sends RST, and the client may lose the ERROR.
-async fn refuse(stream: &mut TcpStream, error: &LengthError) -> io::Result<()> {
+/// Tells the client what it did wrong, and closes. If the client takes too long
+/// to read that, the close becomes a reset (RST), so that the kernel does not
+/// keep the unread bytes.
+async fn refuse(stream: &mut TcpStream, code: u8, text: &str) {
+    let told = timeout(LINGER, tell(stream, code, text)).await;
+    if !matches!(told, Ok(Ok(()))) {
+        let _ = stream.set_zero_linger();
+    }
+}
+
+/// Sends ERROR and FIN, then reads on until the client closes. To close with
+/// bytes unread would send RST at once, and the client might lose the ERROR.
+async fn tell(stream: &mut TcpStream, code: u8, text: &str) -> io::Result<()> {
     let mut output = Vec::new();
-    frame::encode_error(error.code(), &error.to_string(), &mut output);
+    frame::encode_error(code, text, &mut output);
     stream.write_all(&output).await?;
     stream.shutdown().await?;
-    copy(stream, &mut sink()).await?; // none of it is a frame any more
+    copy(stream, &mut sink()).await?; // these bytes are no frames any more
     Ok(())
 }
 // ANCHOR_END: refuse

@@ -1,127 +1,175 @@
 // ANCHOR: client
 //! The client: it asks until it is answered, or until a limit is reached.
 
+use std::io::ErrorKind::WouldBlock;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use anyhow::{Context, Result, anyhow, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::frame::ECHO;
+use crate::frame::{self, ECHO, ECHO_REPLY, ERROR, Frame, MAX_TEXT};
 use crate::limits::ClientLimits;
-use crate::replies::{is_silent, receive};
-use crate::retry::{Backoff, Failure};
+use crate::retry::{Outcome, ceiling, full_jitter};
 
-/// A client of the server at `addr`, over as many connections as it needs.
+/// Room for a reply, in bytes; it grows for one that is larger.
+const BUFFER: usize = 4 * 1024;
+
+/// A client of the server at `addr`, with one request in flight.
 pub struct Client {
     addr: SocketAddr,
     limits: ClientLimits,
-    deadline: Instant, // when everything must be over
-    backoff: Backoff,
     kept: Option<TcpStream>, // a connection on which no reply is missing
 }
 
 impl Client {
     pub fn new(addr: SocketAddr, limits: ClientLimits) -> Client {
-        let deadline = Instant::now() + limits.deadline;
-        let backoff = Backoff::new(&limits);
-        Client { addr, limits, deadline, backoff, kept: None }
-    }
-
-    /// From now on there is as much time as the deadline gives.
-    pub fn restart(&mut self) {
-        self.deadline = Instant::now() + self.limits.deadline;
+        Client { addr, limits, kept: None }
     }
     // ANCHOR_END: client
 
     // ANCHOR: ask
-    /// Sends all of `requests`, which are frames, and prints the replies to
-    /// `output`. When that fails and may be tried again, it tells `report`,
-    /// waits, and asks anew for what has no reply yet.
+    /// Sends `message` and returns the reply. If that fails and another attempt
+    /// may help, tells `report`, waits, and tries again, until the attempts are
+    /// used up or the deadline is near.
+    ///
+    /// # Errors
+    /// There is no reply. The error has an [`Outcome`], unless `message` is too
+    /// large.
     pub async fn ask(
         &mut self,
-        mut requests: &[u8],
-        mut output: impl AsyncWrite + Unpin,
+        message: &[u8],
         mut report: impl FnMut(String),
-    ) -> Result<(), Failure> {
-        let mut is_unknown = false; // may an attempt have been executed?
-        let mut n = 0;
+    ) -> Result<Vec<u8>> {
+        let deadline = Instant::now() + self.limits.deadline;
+        let most = self.limits.attempts;
+        let mut outcome = Outcome::NotExecuted; // of all attempts together
+        let mut n = 1;
         loop {
-            let unanswered = requests.len();
-            let failure = match self.attempt(&mut requests, &mut output).await {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
+            let error = match self.attempt(message, deadline).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
             };
-            if !failure.may_retry(ECHO) {
-                return Err(failure);
+            match Outcome::of(&error) {
+                Some(Outcome::NotExecuted) => {}
+                // Ask again, only because a second ECHO does no harm.
+                Some(Outcome::Unknown) => outcome = Outcome::Unknown,
+                // This refusal does not undo what an earlier attempt did.
+                _ if outcome == Outcome::Unknown => {
+                    return Err(error.context(outcome));
+                }
+                _ => return Err(error),
             }
-            // After a reply, which shows that the server works, from 1 again.
-            n = if requests.len() < unanswered { 1 } else { n + 1 };
-            report(format!("attempt {n}: {failure}"));
-            is_unknown |= matches!(failure, Failure::Unknown(_));
-            let wait = self.backoff.wait(n);
-            let is_late = Instant::now() + wait >= self.deadline;
-            if n == self.limits.attempts || is_late {
-                let most = self.limits.attempts;
-                return Err(Failure::of_all(n, most, is_unknown));
+            report(format!("attempt {n}: {error:#}"));
+            let ceiling = ceiling(&self.limits, n);
+            let wait = full_jitter(ceiling);
+            if n == most || Instant::now() + wait >= deadline {
+                let error = anyhow!("gave up after {n} of {most} attempts");
+                return Err(error.context(outcome));
             }
-            let ceiling = self.backoff.ceiling(n);
             report(format!("waits {wait:.0?} (at most {ceiling:?})"));
             sleep(wait).await;
+            n += 1;
         }
     }
     // ANCHOR_END: ask
 
     // ANCHOR: attempt
-    /// Asks once. The connection is kept only if all went well: on one that
-    /// failed, the reply to the old request may come when we ask a new one.
+    /// Asks once. The connection is kept only if the reply came, and nothing
+    /// else: otherwise what belongs to this request could be taken for the
+    /// reply to the next one.
     async fn attempt(
         &mut self,
-        requests: &mut &[u8],
-        output: impl AsyncWrite + Unpin,
-    ) -> Result<(), Failure> {
-        let mut stream = self.connection().await?;
-        let (reader, mut writer) = stream.split();
-        let all = *requests;
-        let send = async {
-            // If it fails, the receiving side sees why, or runs out of time.
-            let _ = writer.write_all(all).await;
-            Ok(())
+        message: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<u8>> {
+        let mut stream = match self.kept.take().filter(is_silent) {
+            Some(stream) => stream,
+            None => {
+                self.connect(deadline).await.context(Outcome::NotExecuted)?
+            }
         };
-        let limit = self.limits.request;
-        let receive =
-            receive(reader, requests, output, limit, &mut self.deadline);
-        // When one of them fails, the other one is dropped.
-        let ((), is_usable) = tokio::try_join!(send, receive)?;
-        if is_usable {
-            self.kept = Some(stream);
-        }
-        Ok(())
+        let limit = self.limits.request.min(deadline - Instant::now());
+        // When the time is up, this is dropped halfway, and the stream with it.
+        let reply = timeout(limit, exchange(&mut stream, message)).await;
+        let late = |_| anyhow!("no whole reply within {limit:.0?}");
+        let (reply, is_all) =
+            reply.map_err(late).context(Outcome::Unknown)??;
+        self.kept = is_all.then_some(stream);
+        Ok(reply)
     }
 
-    /// The connection that was kept, if it is not over; or a new one.
-    async fn connection(&mut self) -> Result<TcpStream, Failure> {
-        if let Some(stream) = self.kept.take()
-            && is_silent(&stream)?
-        {
-            return Ok(stream);
-        }
-        let time_left = self.deadline - Instant::now();
-        let limit = self.limits.connect.min(time_left);
-        let stream = connect(self.addr, limit).await.with_context(|| {
+    async fn connect(&self, deadline: Instant) -> Result<TcpStream> {
+        let limit = self.limits.connect.min(deadline - Instant::now());
+        let attempt = timeout(limit, TcpStream::connect(self.addr)).await;
+        let late = |_| anyhow!("no answer within {limit:.0?}");
+        let stream = attempt.map_err(late).and_then(|stream| Ok(stream?));
+        let stream = stream.with_context(|| {
             format!("cannot connect to {} (is the server running?)", self.addr)
-        });
-        stream.map_err(Failure::NotExecuted)
+        })?;
+        // The kernel may choose the very port that we ask for as our own. If no
+        // server listens there, TCP connects us to ourselves.
+        let is_ours = stream.local_addr()? == stream.peer_addr()?;
+        ensure!(!is_ours, "connected to itself (is the server running?)");
+        let _ = stream.set_nodelay(true); // as in the server
+        Ok(stream)
     }
-}
-
-async fn connect(addr: SocketAddr, limit: Duration) -> Result<TcpStream> {
-    let late = |_| anyhow!("no answer within {limit:.0?}");
-    let attempt = timeout(limit, TcpStream::connect(addr)).await;
-    let stream = attempt.map_err(late)??; // too late; or refused, say
-    stream.set_nodelay(true)?; // as in the server
-    Ok(stream)
 }
 // ANCHOR_END: attempt
+
+// ANCHOR: exchange
+/// Has the server neither spoken nor closed since its last reply?
+fn is_silent(stream: &TcpStream) -> bool {
+    let read = stream.try_read(&mut [0]);
+    read.is_err_and(|error| error.kind() == WouldBlock)
+}
+
+/// Sends `message` in a frame and receives the reply to it. Returns the reply,
+/// and whether that was all that came.
+async fn exchange(
+    stream: &mut TcpStream,
+    message: &[u8],
+) -> Result<(Vec<u8>, bool)> {
+    let mut request = Vec::new();
+    frame::encode(ECHO, message, &mut request)?;
+    // If this fails, the server may have said why before it closed.
+    let _ = stream.write_all(&request).await;
+    let mut input = Vec::with_capacity(BUFFER);
+    loop {
+        let mut rest = &input[..];
+        let frame = frame::decode(&mut rest).context(Outcome::Protocol)?;
+        if let Some(frame) = frame {
+            return Ok((answer(frame, message)?, rest.is_empty()));
+        }
+        let read = stream.read_buf(&mut input).await.context("cannot receive");
+        if read.context(Outcome::Unknown)? == 0 {
+            let error = anyhow!("the server ended before the whole reply");
+            return Err(error.context(Outcome::Unknown));
+        }
+    }
+}
+
+/// Returns the payload of the reply to `message`. Any other frame is an error.
+fn answer(frame: Frame, message: &[u8]) -> Result<Vec<u8>> {
+    let (error, outcome) = match frame {
+        Frame { kind: ECHO_REPLY, payload } if payload == message => {
+            return Ok(payload.to_vec());
+        }
+        Frame { kind: ERROR, payload: [code, text @ ..] } => {
+            // {:?} escapes what a terminal would obey.
+            let text = &text[..text.len().min(MAX_TEXT)];
+            let text = String::from_utf8_lossy(text);
+            let error =
+                anyhow!("the server answered with error {code}: {text:?}");
+            (error, Outcome::of_code(*code))
+        }
+        Frame { kind, .. } => {
+            let error =
+                anyhow!("the server sent another reply (kind {kind:02x})");
+            (error, Outcome::Protocol)
+        }
+    };
+    Err(error.context(outcome))
+}
+// ANCHOR_END: exchange

@@ -1,10 +1,13 @@
 // ANCHOR: limits
-//! The limits of both ends: options, which environment variables can set, too.
+//! The limits of both ends: options that environment variables can set, too.
 
+use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a client may take.
 #[derive(Args, Clone, Copy)]
@@ -17,7 +20,7 @@ pub struct ServerLimits {
     #[arg(long = "frame-ms", value_name = "MS", env = "TCP_FRAME_MS")]
     #[arg(default_value = "10000", value_parser = milliseconds)]
     pub frame: Duration,
-    /// Until a write makes progress: the system takes a byte of it
+    /// Until a write makes progress: the kernel takes a byte of it
     #[arg(long = "write-ms", value_name = "MS", env = "TCP_WRITE_MS")]
     #[arg(default_value = "10000", value_parser = milliseconds)]
     pub write: Duration,
@@ -34,7 +37,7 @@ pub struct ClientLimits {
     #[arg(long = "request-ms", value_name = "MS", env = "TCP_REQUEST_MS")]
     #[arg(default_value = "5000", value_parser = milliseconds)]
     pub request: Duration,
-    /// For all attempts together, with the waits between them
+    /// For one request, with all its attempts and the waits between them
     #[arg(long = "deadline-ms", value_name = "MS", env = "TCP_DEADLINE_MS")]
     #[arg(default_value = "30000", value_parser = milliseconds)]
     pub deadline: Duration,
@@ -43,26 +46,87 @@ pub struct ClientLimits {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
     /// The longest first wait; the ceiling doubles with each attempt
-    #[arg(long = "backoff-base-ms", value_name = "MS")]
-    #[arg(env = "TCP_BACKOFF_BASE_MS")]
-    #[arg(default_value = "100", value_parser = milliseconds)]
+    #[arg(long = "backoff-base-ms", value_name = "MS", default_value = "100")]
+    #[arg(env = "TCP_BACKOFF_BASE_MS", value_parser = milliseconds)]
     pub base: Duration,
     /// The longest wait of all
-    #[arg(long = "backoff-cap-ms", value_name = "MS")]
-    #[arg(env = "TCP_BACKOFF_CAP_MS")]
-    #[arg(default_value = "2000", value_parser = milliseconds)]
+    #[arg(long = "backoff-cap-ms", value_name = "MS", default_value = "2000")]
+    #[arg(env = "TCP_BACKOFF_CAP_MS", value_parser = milliseconds)]
     pub cap: Duration,
-    /// Makes the random waits the same in each run
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
 }
 
-/// Reads a number of milliseconds. A limit of 0 would always be over, and a
-/// very large one would be too large for a clock.
+/// Reads a number of milliseconds, at most a day. A limit of 0 would always
+/// have passed.
 fn milliseconds(text: &str) -> Result<Duration> {
-    let number: u64 = text.parse()?;
-    let day = 24 * 60 * 60 * 1000;
-    ensure!((1..=day).contains(&number), "not in 1..={day}, which is a day");
-    Ok(Duration::from_millis(number))
+    let number = text.parse().ok().filter(|n| (1..=86_400_000).contains(n));
+    // clap names the option, even if the text came from the environment.
+    let hint = "give 1 to 86400000 (did its environment variable set it?)";
+    number.map(Duration::from_millis).context(hint)
 }
 // ANCHOR_END: limits
+
+// ANCHOR: too-slow
+/// What a client is too slow with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TooSlow {
+    /// To start a frame.
+    Idle,
+    /// To send all of a frame.
+    Frame,
+    /// To read, so that the kernel takes the next byte that we write.
+    Write,
+}
+
+impl fmt::Display for TooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            TooSlow::Idle => "no frame started in time",
+            TooSlow::Frame => "a frame was not whole in time",
+            TooSlow::Write => "a write stood still for too long",
+        })
+    }
+}
+
+impl std::error::Error for TooSlow {}
+// ANCHOR_END: too-slow
+
+// ANCHOR: within
+/// When the time of a client is up, and what it was too slow with then.
+pub type Limit = (Instant, TooSlow);
+
+const SECOND_LOOK: Duration = Duration::from_millis(1);
+
+/// Waits for `operation`, but not beyond the limit: then the operation is
+/// dropped halfway. So pass only what loses nothing then: `read_buf` and
+/// `write`, not `read_exact` or `write_all`.
+pub async fn within<T>(
+    (end, too_slow): Limit,
+    operation: impl Future<Output = T>,
+) -> Result<T, TooSlow> {
+    let mut operation = pin!(operation);
+    if let Ok(done) = timeout_at(end, &mut operation).await {
+        return Ok(done);
+    }
+    // If this process was stopped for a while (Ctrl-Z), its epoll_wait(2) ended
+    // without events (signal(7)), and the timer fired before the runtime had
+    // seen what arrived meanwhile. When a second timer fires, it has looked.
+    timeout(SECOND_LOOK, operation).await.map_err(|_| too_slow)
+}
+// ANCHOR_END: within
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_come_in_time_is_too_slow() {
+        let start = Instant::now();
+        let limit = (start + LIMIT, TooSlow::Frame);
+        let late = within(limit, pending::<()>()).await;
+        assert_eq!(late, Err(TooSlow::Frame));
+        assert!(start.elapsed() - LIMIT <= Duration::from_millis(1));
+    }
+}

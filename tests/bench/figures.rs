@@ -3,7 +3,7 @@
 //!     cargo bench --bench figures
 //!
 //! writes one table for each question into `tests/bench`; with names behind it
-//! (`-- herd flush`), only those. All take about three minutes. The ratios are
+//! (`-- herd flush`), only those. All take about four minutes. The ratios are
 //! what counts: the times are those of one machine on one day. Needs Linux.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
@@ -32,13 +32,14 @@ fn main() {
         return;
     }
     rlimit::increase_nofile_limit(8192).expect("more descriptors");
-    let figures: [Figure; 6] = [
+    let figures: [Figure; 7] = [
         ("backlog", backlog),
         ("nagle", nagle),
         ("threads", threads),
         ("flush", flush),
         ("herd", herd),
         ("connect", connect),
+        ("costs", costs),
     ];
     let named: Vec<String> =
         env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -430,6 +431,131 @@ fn connect() -> String {
         seconds(system),
         seconds(start.elapsed())
     )
+}
+
+// ---- What do the limits of step 5 cost, and what do they save?
+
+fn costs() -> String {
+    let steps = ["step4", "step5"];
+    let mut times = [vec![], vec![]];
+    for _ in 0..9 {
+        for (times, step) in times.iter_mut().zip(steps) {
+            times.push(time_of_a_message(step)); // in turns
+        }
+    }
+    let [four, five] = times.map(median);
+    let ratio = five.as_secs_f64() / four.as_secs_f64();
+    let [room4, room5] = steps.map(room_of_an_idle_client);
+    let [kept4, kept5] = steps.map(kept_for_a_client_that_never_reads);
+    let slowest = slowest_reader();
+    format!(
+        "| | step 4 | step 5 |\n| --- | ---: | ---: |\n\
+         | processor time for a message of 64 bytes | 1 | {ratio:.2} |\n\
+         | memory of an idle client, two seconds after its 64 KiB frame \
+         | {room4:.0} KB | {room5:.0} KB |\n\
+         | kept by the server's kernel for a client that never reads \
+         | {kept4:.1} MB | {kept5:.1} MB |\n\
+         | slowest steady reader that is not cut, with `TCP_WRITE_MS` = 10000 \
+         | any | {slowest} KB/s |\n"
+    )
+}
+
+/// The server's processor time for one of 100 000 small messages.
+fn time_of_a_message(step: &str) -> Duration {
+    let (server, addr) = Program::server(step);
+    let message = [&[0, 0, 0, 65, 1][..], &[b'x'; 64]].concat();
+    let mut reply = message.clone();
+    let mut clients: Vec<_> =
+        (0..50).map(|_| TcpStream::connect(addr).unwrap()).collect();
+    let start = processor_time(&server);
+    for _ in 0..2000 {
+        for client in &mut clients {
+            client.write_all(&message).unwrap();
+        }
+        for client in &mut clients {
+            client.read_exact(&mut reply).unwrap();
+        }
+    }
+    (processor_time(&server) - start) / 100_000
+}
+
+/// From `/proc/PID/task/*/schedstat`: nanoseconds, for each thread (proc(5)).
+fn processor_time(program: &Program) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
+    let nanoseconds = tasks.map(|task| {
+        let path = task.unwrap().path().join("schedstat");
+        let text = fs::read_to_string(path).unwrap();
+        text.split(' ').next().unwrap().parse::<u64>().unwrap()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// Kilobytes of resident memory.
+fn room_of_an_idle_client(step: &str) -> f64 {
+    let (server, addr) = Program::server(step);
+    let before = status(&server, "VmRSS:");
+    let frame = [&[0, 1, 0, 0, 1][..], &[b'x'; 65_535]].concat();
+    let mut reply = frame.clone();
+    let mut clients = Vec::new();
+    for _ in 0..1000 {
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.write_all(&frame).unwrap();
+        client.read_exact(&mut reply).unwrap();
+        clients.push(client);
+    }
+    thread::sleep(Duration::from_secs(2));
+    (status(&server, "VmRSS:") - before) / 1000.0
+}
+
+/// Megabytes, when nothing more has been taken for half a second.
+fn kept_for_a_client_that_never_reads(step: &str) -> f64 {
+    let (_server, addr) = Program::server(step);
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let frame = [&[0, 1, 0, 0, 1][..], &[b'x'; 65_535]].concat();
+    while client.write_all(&frame).is_ok() {}
+    let ends = support::ends(addr).into_iter().filter(|end| end.is_server);
+    ends.map(|end| end.unsent + end.unread).sum::<u64>() as f64 / 1e6
+}
+
+/// KB/s that a client must read. Measured with a limit of 1 s, in which it has
+/// to read as much as in 10 s with the default.
+fn slowest_reader() -> u64 {
+    let mut command = std::process::Command::new(support::bin("step5"));
+    command.args(["server", "--addr", "127.0.0.1:0", "--write-ms", "1000"]);
+    let server = Program::spawn(&mut command, false);
+    let addr = server.addr();
+    let readers: Vec<_> = (1..=40)
+        .map(|kb| (kb, thread::spawn(move || is_kept(addr, kb * 10_000))))
+        .collect();
+    let kept = readers.into_iter().map(|(kb, r)| (kb, r.join().unwrap()));
+    let (kb, _) = kept.filter(|(_, is_kept)| *is_kept).min().unwrap();
+    kb
+}
+
+/// Is a client that reads this many bytes a second still served after 8 s?
+fn is_kept(addr: SocketAddr, rate: u64) -> bool {
+    let mut client = TcpStream::connect(addr).unwrap();
+    let mut writer = client.try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        let frame = [&[0, 1, 0, 0, 1][..], &[b'x'; 65_535]].concat();
+        while writer.write_all(&frame).is_ok() {}
+    });
+    let start = Instant::now();
+    let mut piece = vec![0; rate as usize / 50];
+    let mut is_kept = true;
+    for n in 1..=400 {
+        // What came before a reset can still be read: only writing shows it.
+        is_kept &= !sender.is_finished();
+        if !is_kept || client.read_exact(&mut piece).is_err() {
+            break;
+        }
+        let due = start + n * Duration::from_millis(20);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    let _ = client.shutdown(std::net::Shutdown::Both);
+    sender.join().unwrap();
+    is_kept
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -2,13 +2,13 @@
 //! otherwise than the contract says. In this folder, with a C++ compiler:
 //!
 //! ```text
-//! cargo run -- -max_total_time=60     for a minute; without it, for ever
+//! cargo run -- -max_total_time=60     for a minute; without it, forever
 //! cargo run -- crash-0123…            once more what it has found
 //! ```
 
 #![no_main]
 
-// Else it would run, see no code being reached, and call that a success.
+// Otherwise it would run, see no code being reached, and call that a success.
 #[cfg(not(fuzzing))]
 compile_error!("start cargo in tests/fuzz, and without RUSTFLAGS");
 

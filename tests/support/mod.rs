@@ -2,9 +2,9 @@
 
 #![allow(dead_code)] // each test file uses a part of this
 
+pub mod arguments;
 pub mod language;
 pub mod scene;
-pub mod wire;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -12,6 +12,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use socket2::{Domain, Socket, Type};
 
 /// How long a test waits for anything that must happen. Far more than it
 /// takes, also on a busy machine: a test that gets here has failed.
@@ -250,6 +253,23 @@ impl Drop for Program {
     }
 }
 
+/// A test; one that misses something is skipped, and its name says why.
+pub fn trial(
+    title: &str,
+    missing: Option<&str>,
+    test: impl FnOnce() + Send + 'static,
+) -> Trial {
+    let title = match missing {
+        Some(what) => format!("{title} (skipped: {what})"),
+        None => title.to_owned(),
+    };
+    let trial = Trial::test(title, move || {
+        test();
+        Ok(())
+    });
+    trial.with_ignored_flag(missing.is_some())
+}
+
 /// Is there a program of this name, that tells its version when asked?
 pub fn is_installed(program: &str, flag: &str) -> bool {
     let version = Command::new(program).arg(flag).output();
@@ -306,6 +326,15 @@ pub fn ends(addr: SocketAddr) -> Vec<End> {
 pub fn unread(addr: SocketAddr) -> u64 {
     let ends = ends(addr).into_iter().filter(|end| end.is_server);
     ends.map(|end| end.unread).sum()
+}
+
+/// A socket that is bound to a free port and does not listen: it refuses for
+/// sure, and nobody can take its port.
+pub fn refusing() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
 }
 
 /// Waits until `true`, looking again and again, or panics.

@@ -8,10 +8,11 @@ use regex::{Captures, Regex};
 use super::{Program, bin, snapshot};
 
 /// Programs in terminals, run for real. A scene is written down as a reader
-/// would see it who types the commands with the addresses left out:
+/// would see it after typing the commands with the addresses left out:
 ///
 /// - the tests listen on free ports: the server's is printed as its default;
 /// - the ports of clients are printed as 50001, 50002, … as they appear;
+/// - how long a random wait of a client is, is printed as "…";
 /// - a line of more than 110 characters is cut, and ends in "…".
 pub struct Scene {
     terminals: Vec<Terminal>,
@@ -22,7 +23,7 @@ struct Terminal {
     title: &'static str,
     shown: String,
     program: Program,
-    typed: Vec<(usize, String)>, // after so many bytes of output, this line
+    typed: Vec<(usize, String)>, // after that many bytes of output, this line
     more: String,
     is_settled: bool, // is all there that the scene shows of it?
 }
@@ -184,7 +185,7 @@ impl Scene {
             }
             text += &terminal.more;
         }
-        cut(&self.ports(&text))
+        cut(&without_waits(&self.ports(&text)))
     }
 
     pub fn snapshot(self, name: &str) {
@@ -221,6 +222,12 @@ pub fn rename_ports(text: &str, known: impl Fn(u16) -> Option<u16>) -> String {
         format!("127.0.0.1:{shown}")
     });
     renamed.into_owned()
+}
+
+/// Prints "…" where a client says how long a random wait is.
+pub fn without_waits(text: &str) -> String {
+    let wait = Regex::new(r"\bwaits [0-9.]+(ns|µs|ms|s)").unwrap();
+    wait.replace_all(text, "waits …").into_owned()
 }
 
 fn cut(text: &str) -> String {

@@ -62,6 +62,15 @@ impl Case {
         if self.has(Tag::Hostile) { 2 } else { 1 }
     }
 
+    /// Its name as a test: `s4_13_answers_an_unknown_kind_with_error_3`.
+    pub fn test_name(&self) -> String {
+        let name = format!("{} {}", self.id, self.title.replace('\'', ""));
+        let name = name.to_lowercase();
+        let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+        words.join("_")
+    }
+
     /// The step in whose chapter the case stands: that of its name.
     pub fn rule_step(&self) -> u8 {
         self.id.as_bytes()[1] - b'0'

@@ -39,6 +39,7 @@ mod wire;
 
 pub use case::{Case, Proof};
 pub use cli::main;
+pub use harness::machine::Machine;
 pub use report::Obstacle;
 pub use session::Session;
 pub use steps::LAST_STEP;

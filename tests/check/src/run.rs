@@ -1,14 +1,20 @@
-//! Runs cases: those that no clock judges beside each other, the others one
-//! after another; and again what a busy machine may have spoilt.
+//! Runs cases: the plainest first, then those of the program's own step, then
+//! those of the steps before; of each group those that no clock judges beside
+//! each other, the others one after another; and again what a busy machine may
+//! have spoilt.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::case::Case;
-use crate::harness::lab::{Lab, Setup, Target, any_port};
+use crate::cases;
+use crate::diagnosis::show::time;
+use crate::harness::lab::{CASE, Lab, Setup, Target, any_port};
+use crate::harness::machine::{Machine, Room};
+use crate::harness::peer::FULL;
 use crate::os;
 use crate::program::running::{Program, Template};
 use crate::program::start::{self, Trouble};
@@ -18,7 +24,7 @@ use crate::verdict::{Failure, Stop, Verdict};
 /// A timed case is excused when something was later than this, any other one
 /// when it was later than that. With 40 ms for all, real failures were excused.
 const LATE_TIMED: Duration = Duration::from_millis(40);
-const LATE: Duration = Duration::from_millis(500);
+const LATE: Duration = Duration::from_millis(800);
 const LATE_SURE: Duration = Duration::from_secs(2);
 
 /// How often a case is tried on a machine that is late.
@@ -47,9 +53,7 @@ pub fn run(
     let mut results: Vec<Option<Result>> = Vec::new();
     results.resize_with(plan.cases.len(), || None);
     let mut said = 0;
-    let (timed, untimed): (Vec<_>, Vec<_>) =
-        (0..plan.cases.len()).partition(|&i| plan.cases[i].has(Tag::Timed));
-    for (indexes, jobs) in [(untimed, plan.jobs), (timed, 1)] {
+    for (indexes, jobs) in groups(setup, plan) {
         let stop = &AtomicUsize::new(usize::MAX);
         let limit = first_failure(&results).filter(|_| !plan.keep_going);
         stop.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
@@ -71,6 +75,23 @@ pub fn run(
     let end = first_failure(&results).filter(|_| !plan.keep_going);
     results.truncate(end.map_or(usize::MAX, |end| end + 1));
     results.into_iter().flatten().collect()
+}
+
+/// The indexes of cases that run together, and in how many threads.
+fn groups(setup: &Setup, plan: &Plan) -> Vec<(Vec<usize>, usize)> {
+    let nearness = |i: usize| match plan.cases[i] {
+        case if Some(case.id) == setup.basic => 0,
+        case if case.rule_step() == setup.step => 1,
+        _ => 2,
+    };
+    let near =
+        |wanted| (0..plan.cases.len()).filter(move |&i| nearness(i) == wanted);
+    let groups = (0..=2).flat_map(|wanted| {
+        let (timed, untimed) =
+            near(wanted).partition(|&i| plan.cases[i].has(Tag::Timed));
+        [(untimed, plan.jobs), (timed, 1)]
+    });
+    groups.collect()
 }
 
 fn first_failure(results: &[Option<Result>]) -> Option<usize> {
@@ -114,25 +135,68 @@ fn spread(
     });
 }
 
-/// Runs one case, again if the machine was late.
+/// Runs one case. A server that does not answer the plainest message explains
+/// why it does not answer any other, and so does a client that does not send
+/// it. If that is not known yet, it is tried.
 pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
+    let mut verdict = judge_alone(setup, case);
+    let Some(basic) = setup.basic.and_then(cases::find) else { return verdict };
+    if basic.id == case.id {
+        setup.is_mute.get_or_init(|| is_silent(&verdict));
+        return verdict;
+    }
+    let Verdict::Fail(failure) = &mut verdict else { return verdict };
+    let is_mute = || is_silent(&judge_alone(setup, basic));
+    if failure.is_silence() && *setup.is_mute.get_or_init(is_mute) {
+        let what = match case.side() {
+            Side::Server => "Your server does not answer",
+            Side::Client => "Your client does not send",
+        };
+        failure.meaning = format!(
+            "{what} the plainest message either: {} fails. Repair that first.",
+            basic.id
+        );
+        failure.look = format!("what check says of {}", basic.id);
+    }
+    verdict
+}
+
+fn is_silent(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Fail(failure) if failure.is_silence())
+}
+
+/// Runs one case; again if the machine was late and there is time for it, and
+/// then with more room.
+fn judge_alone(setup: &Setup, case: &'static Case) -> Verdict {
     if let Some(why) = cannot_run(setup, case) {
         return Verdict::Skip(why);
     }
-    for _ in 0..TRIES {
-        let (verdict, is_excused) = try_once(setup, case);
-        if let Target::Command(template) = &setup.target {
-            template.processes.wait_if_over();
+    let Machine { turn, processes, .. } = &setup.machine;
+    let mut why =
+        "this machine is too busy to tell; try again when it is not".to_owned();
+    let mut left = CASE;
+    for n in 0..TRIES {
+        let room = [Room::Little, Room::Much].get(n).unwrap_or(&Room::All);
+        let (tried, took) = turn.with(*room, || {
+            let start = Instant::now();
+            (try_once(setup, case, left), start.elapsed())
+        });
+        processes.wait_if_over();
+        match tried {
+            (Verdict::Unknown(reason), _) => why = reason,
+            (verdict, false) => return verdict,
+            (_, true) => {}
         }
-        if !is_excused {
-            return verdict;
+        left = left.saturating_sub(took);
+        if left < took {
+            break;
         }
     }
-    let why = "this machine is too busy to tell; try again when it is not";
-    Verdict::Unknown(why.into())
+    Verdict::Unknown(why)
 }
 
-fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
+/// Why a case cannot be tried here.
+pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
     match &setup.target {
         _ if case.has(Tag::Linux) && !os::IS_LINUX => {
             Some("needs Linux".into())
@@ -149,8 +213,13 @@ fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
     }
 }
 
-fn try_once(setup: &Setup, case: &'static Case) -> (Verdict, bool) {
-    let lab = Lab::new(setup, case.traits());
+/// The verdict, and whether a late machine excuses it.
+fn try_once(
+    setup: &Setup,
+    case: &'static Case,
+    left: Duration,
+) -> (Verdict, bool) {
+    let lab = Lab::new(setup, case.traits(), left);
     let is_server = case.side() == Side::Server;
     let done = (case.script)(&lab).and_then(|()| match is_server {
         true => lab.lives_on(),
@@ -176,8 +245,9 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
     let late = lab.lateness();
     lab.complete(&mut failure);
     if failure.by_time && lab.is_cut() {
-        let why = "nothing was wrong, but it took longer than 15 s";
-        return (Verdict::Unknown(why.into()), false);
+        // What a late machine took of the time is not the program's fault.
+        let is_excused = lab.limit < CASE || lab.was_held_up();
+        return (took_too_long(lab, failure), is_excused);
     }
     let is_timed = lab.traits.has(Tag::Timed);
     let is_late = match failure.by_time {
@@ -186,6 +256,32 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
         _ => is_timed && late > LATE_TIMED,
     };
     (Verdict::Fail(failure), is_late && !lab.is_own_fault())
+}
+
+/// Nothing was wrong when the time of the case was over.
+fn took_too_long(lab: &Lab, failure: Failure) -> Verdict {
+    let all = time(CASE);
+    let mut failure = failure.of(
+        format!("all of it within {all}"),
+        "its time was over, and nothing was wrong so far",
+    );
+    failure.sent.clear();
+    if lab.had_to_knock.get() {
+        let actual = "when it was over, clients still waited to get in";
+        failure.actual = vec![actual.into()];
+        failure.meaning = FULL.meaning.into();
+        failure.look = FULL.look.into();
+        return Verdict::Fail(failure);
+    }
+    let side = lab.traits.side.name();
+    failure.meaning = format!(
+        "Your {side} is slow: others need a small part of these {all}, and \
+         this machine was not too busy."
+    );
+    failure.look = "what it does for each client or message: does it pause, \
+                    wait for a time, or take one byte after another?"
+        .into();
+    Verdict::Warn(failure)
 }
 
 /// Starts a server before any case: what goes wrong here goes wrong in each
@@ -214,7 +310,7 @@ fn probe_one(
     let mut program = template
         .start(any_port(), &[], &[], None)
         .map_err(|error| vec![format!("{error:#}.")])?;
-    let addr = start::wait_ready(&mut program, any_port())?;
+    let addr = start::wait_ready(&mut program)?;
     start::stays(&mut program)?;
     Ok((program, addr))
 }

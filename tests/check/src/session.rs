@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -11,9 +12,8 @@ use anyhow::{Result, ensure};
 use crate::case::Case;
 use crate::cases;
 use crate::harness::lab::{Setup, Target};
-use crate::harness::late::Ticker;
+use crate::harness::machine::Machine;
 use crate::harness::random;
-use crate::program::ending::Processes;
 use crate::program::file;
 use crate::program::running::Template;
 use crate::program::start::Trouble;
@@ -24,6 +24,9 @@ use crate::verdict::Verdict;
 
 /// What a program may use of memory, unless it is told otherwise: 2 GB.
 const MEMORY: u64 = 2048;
+
+/// How often a patient caller has a case judged.
+const PATIENCE: usize = 3;
 
 /// A program under test, and how to try it.
 ///
@@ -44,23 +47,31 @@ impl Session {
     /// # Errors
     /// The command is none, or lacks what this side needs.
     pub fn new(side: Side, step: u8, command: &str) -> Result<Session> {
-        let (bytes, processes) = (MEMORY << 20, Processes::new());
-        let template = Template::parse(command, None, bytes, &processes)?;
+        let (bytes, machine) = (MEMORY << 20, Machine::new());
+        let processes = &machine.processes;
+        let template = Template::parse(command, None, bytes, processes)?;
         ensure_complete(side, &template, command)?;
         let target = Target::Command(template);
-        Ok(Session::of(side, step, target, command))
+        Ok(Session::of(side, step, target, command, machine))
     }
 
     /// A server that runs already. Cases that start it, or measure it, are
     /// skipped.
     pub fn attached(step: u8, addr: SocketAddr) -> Session {
-        Session::of(Side::Server, step, Target::Address(addr), "")
+        let target = Target::Address(addr);
+        Session::of(Side::Server, step, target, "", Machine::new())
     }
 
-    fn of(side: Side, step: u8, target: Target, command: &str) -> Session {
+    fn of(
+        side: Side,
+        step: u8,
+        target: Target,
+        command: &str,
+        machine: Machine,
+    ) -> Session {
         let (seed, basic) = (random::any_seed(), cases::basic(side, step));
-        let ticker = Ticker::start();
-        let setup = Setup { step, basic, seed, target, ticker };
+        let is_mute = OnceLock::new();
+        let setup = Setup { step, basic, is_mute, seed, target, machine };
         let all = thread::available_parallelism();
         let jobs = all.map_or(2, |n| n.get().min(8));
         Session { side, setup, command: command.to_owned(), jobs }
@@ -91,15 +102,11 @@ impl Session {
         self.with(|template| template.most_memory = megabytes << 20)
     }
 
-    /// Whose programs these are: several sessions may have the same.
-    pub(crate) fn among(self, processes: &Processes) -> Session {
-        self.with(|template| template.processes = processes.clone())
-    }
-
-    /// Several sessions may have the same.
-    pub(crate) fn watched_by(mut self, ticker: &Ticker) -> Session {
-        self.setup.ticker = ticker.clone();
-        self
+    /// The machine that it shares with other sessions; at first, it has one
+    /// of its own.
+    pub fn on(mut self, machine: &Machine) -> Session {
+        self.setup.machine = machine.clone();
+        self.with(|template| template.processes = machine.processes.clone())
     }
 
     fn with(mut self, set: impl FnOnce(&mut Template)) -> Session {
@@ -139,10 +146,26 @@ impl Session {
         Obstacle { what, command, why }
     }
 
-    /// Runs one case; again, if the machine was late. A case with
-    /// [`Tag::Timed`](crate::Tag::Timed) wants the machine for itself.
+    /// Why this case cannot be tried here, if it cannot.
+    pub fn skips(&self, case: &Case) -> Option<String> {
+        run::cannot_run(&self.setup, case)
+    }
+
+    /// Runs one case; again if the machine was late, and then with few other
+    /// cases on the same [`Machine`], or none.
     pub fn judge(&self, case: &'static Case) -> Verdict {
         run::judge(&self.setup, case)
+    }
+
+    /// The same, a few times more while the machine is too busy to tell.
+    pub fn judge_patiently(&self, case: &'static Case) -> Verdict {
+        let mut verdict = self.judge(case);
+        for _ in 1..PATIENCE {
+            if let Verdict::Unknown(_) = verdict {
+                verdict = self.judge(case);
+            }
+        }
+        verdict
     }
 
     /// Runs these cases, as many beside each other as there are jobs, and

@@ -37,12 +37,11 @@ pub enum Tag {
     Places,
 
     // ---- What its explanations may count on
-    /// The plainest exchange of its step. From step 4 on it is tried first,
-    /// and other cases refer to it.
+    /// The plainest exchange of its step. It is tried first; if it gets no
+    /// answer, the others refer to it instead of guessing.
     Basic,
-    /// It begins with a plain message. If that gets no answer, the basic case
-    /// says more than this one's hint.
-    PlainStart,
+    /// Its hint also explains why a connection was not accepted.
+    Queueing,
     /// Its hint also explains a connection that was closed with nothing
     /// answered.
     Closing,
@@ -53,8 +52,6 @@ pub enum Tag {
     /// Its hint explains why a server has ended; otherwise it is an error of
     /// one client that must not end it.
     Ending,
-    /// The program that it starts last has to end.
-    LastEnds,
 }
 
 /// What a failure of a case usually means, and where to look.

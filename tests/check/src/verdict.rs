@@ -1,5 +1,7 @@
 //! What a script can say of a program.
 
+use std::process::ExitStatus;
+
 /// What a script returns: `Err` ends it.
 pub type Check<T = ()> = Result<T, Box<Stop>>;
 
@@ -22,8 +24,10 @@ pub struct Failure {
     pub actual: Vec<String>,
     /// What was done before.
     pub so_far: Vec<String>,
-    /// What the program printed last, escaped.
+    /// What the program printed, as far as it tells an error; escaped.
     pub printed: Vec<String>,
+    /// How the server ended, where that is the cause.
+    pub gone: Option<ExitStatus>,
     /// What that usually means.
     pub meaning: String,
     /// Where to look.
@@ -32,6 +36,8 @@ pub struct Failure {
     pub by_time: bool,
     /// Only a machine that was very late excuses it.
     pub is_sure: bool,
+    /// Where a message was due, nothing came at all.
+    pub is_silent: bool,
 }
 
 impl Failure {
@@ -43,6 +49,13 @@ impl Failure {
     ) -> Failure {
         let (expected, actual) = (expected.into(), vec![actual.into()]);
         Failure { expected, actual, ..self.clone() }
+    }
+}
+
+impl Failure {
+    /// Did nothing come, although the program lives?
+    pub(crate) fn is_silence(&self) -> bool {
+        self.is_silent && self.gone.is_none()
     }
 }
 

@@ -89,6 +89,27 @@ fn what_needs_a_start_is_skipped() {
 
 const FORMATS: [&str; 5] = ["text", "json", "junit", "tap", "gradescope"];
 
+/// A name will do; another machine is not attacked unasked.
+#[test]
+fn an_address_may_be_a_name_of_this_machine() {
+    let run = |addr: &str| check(&["server", "step4", "--addr", addr]);
+    for (addr, why) in [
+        ("localhost", "IP:PORT or NAME:PORT"),
+        (":8888", "IP:PORT or NAME:PORT"),
+        ("192.0.2.1:80", "192.0.2.1 is another machine."),
+        ("[2001:db8::1]:80", "add --remote"),
+    ] {
+        let said = run(addr);
+        assert_eq!((said.code, said.text.as_str()), (Some(64), ""), "{addr}");
+        assert!(said.stderr.contains(why), "{}", said.stderr);
+    }
+    for addr in ["localhost:1", "0.0.0.0:1", "[::ffff:127.0.0.1]:1"] {
+        let said = run(addr);
+        assert_eq!(said.code, Some(3), "{addr}: {}", said.stderr);
+        assert!(said.text.starts_with("✗ nobody answers at "), "{}", said.text);
+    }
+}
+
 /// Each form says that it did not start, and why, and 0 of all points.
 fn says_not_started(format: &str, text: &str) {
     let has = |what: &str| assert!(text.contains(what), "{format}: {text}");
@@ -271,6 +292,31 @@ fn a_report_that_cannot_be_written() {
         drop(reader);
         assert_eq!(run(writer.into(), format), (Some(0), String::new()));
     }
+}
+
+/// An archive often unpacks to a folder in a folder; and why one did not start
+/// is said to the end.
+#[test]
+fn a_class_of_folders_in_folders() {
+    let class = tempfile::tempdir().unwrap();
+    let inner = class.path().join("anna/anna-1.0/server");
+    fs::create_dir_all(&inner).unwrap();
+    fs::create_dir(class.path().join("anna/__MACOSX")).unwrap();
+    fs::write(class.path().join("anna/.DS_Store"), "").unwrap();
+    fs::create_dir(class.path().join("boris")).unwrap();
+    let script = format!("exec '{GALLERY}' server --step 4 --addr $1\n");
+    fs::write(inner.join("server.sh"), script).unwrap();
+    let folder = class.path().to_str().unwrap();
+    let args = ["class", "server", "step4", folder, "--case", "S4-01"];
+    let said = check(&[&args[..], &["--cmd", "sh server.sh {addr}"]].concat());
+    let mut rows = said.text.lines().skip(1);
+    assert_eq!(rows.next().unwrap(), "anna        1/1", "{}", said.text);
+    let boris = rows.next().unwrap();
+    assert!(
+        boris.starts_with("boris       0/1      did not start: "),
+        "{boris}"
+    );
+    assert!(!boris.contains('…'), "{boris}");
 }
 
 /// A folder of submissions: each in its own folder, and a table of all.

@@ -10,14 +10,15 @@ mod support;
 mod table;
 
 use std::fs;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use check::{Case, LAST_STEP, Proof, Side, Tag, cases};
+use check::{Case, LAST_STEP, Machine, Proof, Session, Side, Verdict, cases};
 use defects::{DEFECTS, Defect};
-use libtest_mimic::{Arguments, Trial};
-use support::{Said, alone, check, gallery, shared, snapshot};
+use libtest_mimic::Trial;
+use support::arguments::arguments;
+use support::{gallery, snapshot};
 
 /// The steps at which a program that is merely slow is tried, too.
 const SLOW: [u8; 2] = [2, LAST_STEP];
@@ -28,21 +29,22 @@ fn main() {
         trial("each case names what proves it", each_case_names_its_proof),
         trial("the matrix is of this gallery", the_matrix_is_of_this_gallery),
     ];
+    let machine = Machine::new();
+    machine.end_with_us(|| ());
     for step in 1..=LAST_STEP {
-        let name = format!("the reference passes step {step}");
-        trials.push(trial(&name, move || passes(step, None)));
         for side in [Side::Server, Side::Client] {
+            trials.extend(passes(&machine, side, step, None));
+            if SLOW.contains(&step) {
+                trials.extend(passes(&machine, side, step, Some("slow")));
+            }
             let name = format!("defects of a {} of step {step}", side.name());
             if !of(side, step).is_empty() {
-                trials.push(trial(&name, move || caught(side, step)));
+                let machine = machine.clone();
+                trials.push(trial(&name, move || caught(&machine, side, step)));
             }
         }
     }
-    for step in SLOW {
-        let name = format!("a program that is merely slow passes step {step}");
-        trials.push(trial(&name, move || passes(step, Some("slow"))));
-    }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    libtest_mimic::run(&arguments(), trials).exit();
 }
 
 fn trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
@@ -57,29 +59,40 @@ fn of(side: Side, step: u8) -> Vec<&'static Defect> {
     DEFECTS.iter().filter(is_of).collect()
 }
 
-/// All cases of both sides pass. A machine that is too busy to tell may be
-/// asked again, but never accuses.
-fn passes(step: u8, defect: Option<&str>) {
-    for side in ["server", "client"] {
-        let command = gallery(side, step, defect);
-        let step = format!("step{step}");
-        let args = [side, &step, "--keep-going", "--cmd", &command];
-        for _ in 0..3 {
-            let _machine = alone();
-            let Said { code, text, .. } = check(&args);
-            assert!(code == Some(0) || code == Some(2), "{text}");
-            assert!(!text.contains("! "), "no warning either: {text}");
-            if code == Some(0) {
-                break;
-            }
-        }
-    }
+fn session(
+    machine: &Machine,
+    side: Side,
+    step: u8,
+    defect: Option<&str>,
+) -> Session {
+    let command = gallery(side.name(), step, defect);
+    Session::new(side, step, &command).unwrap().on(machine).seed(7)
+}
+
+/// The correct program, or one that is merely slow, passes each case, without
+/// a warning.
+fn passes(
+    machine: &Machine,
+    side: Side,
+    step: u8,
+    defect: Option<&str>,
+) -> Vec<Trial> {
+    let session = Arc::new(session(machine, side, step, defect));
+    let who = defect.unwrap_or("reference");
+    let trial = |case: &'static Case| {
+        let session = Arc::clone(&session);
+        let name = format!("{who} of step{step}::{}", case.test_name());
+        Trial::test(name, move || match session.judge_patiently(case) {
+            Verdict::Pass => Ok(()),
+            verdict => Err(session.report(case, &verdict).into()),
+        })
+    };
+    cases::of(side, step).into_iter().map(trial).collect()
 }
 
 /// Each defect of a step is caught by its case.
-fn caught(side: Side, step: u8) {
+fn caught(machine: &Machine, side: Side, step: u8) {
     let chosen = of(side, step);
-    // Most of them only wait; those that a clock judges run alone.
     let next = AtomicUsize::new(0);
     let texts = Mutex::new(vec![String::new(); chosen.len()]);
     thread::scope(|scope| {
@@ -88,7 +101,7 @@ fn caught(side: Side, step: u8) {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(defect) = chosen.get(at) else { return };
-                    let text = caught_report(defect);
+                    let text = caught_report(machine, defect);
                     texts.lock().unwrap()[at] = text;
                 }
             });
@@ -98,16 +111,16 @@ fn caught(side: Side, step: u8) {
     snapshot(&format!("gallery-{}-step{step}", side.name()), &texts);
 }
 
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 8;
 
-fn caught_report(defect: &Defect) -> String {
-    let said = report(defect);
-    let mark = if defect.is_warning() { "!" } else { "✗" };
-    let head = format!("{mark} {}", defect.case);
-    assert!(said.text.starts_with(&head), "{}: {}", defect.name, said.text);
-    let code = if defect.is_warning() { 0 } else { 1 };
-    assert_eq!(said.code, Some(code), "{}", defect.name);
-    let report = said.text.split("\n\n").next().unwrap();
+fn caught_report(machine: &Machine, defect: &Defect) -> String {
+    let case = cases::find(defect.case).unwrap();
+    let session = session(machine, case.side(), defect.step, Some(defect.name));
+    let verdict = session.judge_patiently(case);
+    let report = session.report(case, &verdict);
+    let wanted = if defect.is_warning() { "warn" } else { "FAIL" };
+    assert_eq!(verdict.name(), wanted, "{}: {report}", defect.name);
+    let report = report.trim_end();
     let lines = report.lines().count();
     assert!(lines <= 13, "{lines} lines: {report}");
     for line in report.lines() {
@@ -130,30 +143,6 @@ fn without_bytes(report: &str) -> String {
         !bytes.iter().any(|label| line.trim_start().starts_with(label))
     };
     report.lines().filter(is_kept).collect::<Vec<_>>().join("\n")
-}
-
-/// The report of the case that names a defect; on a busy machine, the first
-/// one that is more than `unknown`.
-fn report(defect: &Defect) -> Said {
-    let command = gallery(defect.side(), defect.step, Some(defect.name));
-    let step = format!("step{}", defect.step);
-    let args = [defect.side(), &step, "--case", defect.case, "--seed", "7"];
-    let args = [&args[..], &["--cmd", &command]].concat();
-    let is_timed = cases::find(defect.case).unwrap().has(Tag::Timed);
-    let mut said = None;
-    for _ in 0..5 {
-        let (_alone, _shared) = match is_timed {
-            true => (Some(alone()), None),
-            false => (None, Some(shared())),
-        };
-        let this = check(&args);
-        let is_unknown = this.code == Some(2);
-        said = Some(this);
-        if !is_unknown {
-            break;
-        }
-    }
-    said.unwrap()
 }
 
 /// At least 40, each with a name of its own on its side.

@@ -189,9 +189,11 @@ fn eats_memory() {
 /// Always the same port: said, and then tried one case after another.
 #[test]
 fn chooses_its_own_port() {
-    // Nobody else uses this address, so nobody else has this port.
-    let addr = "--addr 127.77.1.2:18888 {addr}";
-    let cmd = format!("'{GALLERY}' server --step 4 {addr}");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let addr = format!("--addr 127.0.0.1:{port}");
+    let cmd = format!("'{GALLERY}' server --step 4 {addr} {{addr}}");
     let args = ["server", "step4", "--cmd", &cmd, "--case", "S4-01"];
     let said = check(&[&args[..], &["--case", "S4-02"]].concat());
     assert_eq!(said.code, Some(0), "{}{}", said.text, said.stderr);

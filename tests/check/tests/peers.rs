@@ -1,119 +1,84 @@
-//! The project's own servers and clients in five other languages, checked:
-//! what is not installed is skipped by name.
+//! The project's own servers and clients in five other languages, checked: a
+//! trial for each case. What is not installed is skipped by name.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 mod support;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::{Arc, OnceLock};
 
-use libtest_mimic::{Arguments, Trial};
-use support::{alone, check};
+use check::{Case, Machine, Session, Side, Verdict, cases};
+use libtest_mimic::{Failed, Trial};
+use support::arguments::arguments;
+use support::{built, is_there};
 
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers");
 
-/// A program, what it needs, its side and step, and the cases that it is
-/// known to fail.
-struct Peer {
-    needs: &'static str,
-    file: &'static str,
-    side: &'static str,
-    step: &'static str,
-    fails: &'static str,
-}
+/// What a program needs, its file, its side and step, and the cases that it
+/// cannot be tried with.
+type Peer = (&'static str, &'static str, Side, u8, &'static str);
 
-const fn peer(
-    needs: &'static str,
-    file: &'static str,
-    side: &'static str,
-    step: &'static str,
-    fails: &'static str,
-) -> Peer {
-    Peer { needs, file, side, step, fails }
-}
+/// A client that takes its texts from the command line, not from stdin.
+const NO_STDIN: &str = "C1-05 C2-01 C4-09";
+/// And it takes one text only.
+const ONE_TEXT: &str = "C1-05 C5-14 C5-15 C5-20 C5-21 C5-22 C5-23";
 
 const ALL: [Peer; 12] = [
-    peer("python3", "python/framed_server.py", "server", "step4", ""),
-    peer("javac", "java/FramedServer.java", "server", "step4", ""),
-    peer("go", "go/framed_server.go", "server", "step4", ""),
-    peer("cc", "c/framed_server.c", "server", "step4", ""),
-    peer("node", "node/framed_server.mjs", "server", "step4", ""),
-    peer("python3", "python/framed_client.py", "client", "step4", ""),
-    peer("javac", "java/FramedClient.java", "client", "step4", ""),
-    peer("go", "go/framed_client.go", "client", "step4", ""),
-    peer("cc", "c/framed_client.c", "client", "step4", ""),
-    peer("node", "node/framed_client.mjs", "client", "step4", ""),
-    peer("python3", "python/retry_client.py", "client", "step5", ""),
-    peer("go", "go/retry_client.go", "client", "step5", ""),
+    ("python3", "python/framed_server.py", Side::Server, 4, ""),
+    ("javac", "java/FramedServer.java", Side::Server, 4, ""),
+    ("go", "go/framed_server.go", Side::Server, 4, ""),
+    ("cc", "c/framed_server.c", Side::Server, 4, ""),
+    ("node", "node/framed_server.mjs", Side::Server, 4, ""),
+    ("python3", "python/framed_client.py", Side::Client, 4, NO_STDIN),
+    ("javac", "java/FramedClient.java", Side::Client, 4, NO_STDIN),
+    ("go", "go/framed_client.go", Side::Client, 4, NO_STDIN),
+    ("cc", "c/framed_client.c", Side::Client, 4, NO_STDIN),
+    ("node", "node/framed_client.mjs", Side::Client, 4, NO_STDIN),
+    ("python3", "python/retry_client.py", Side::Client, 5, ONE_TEXT),
+    ("go", "go/retry_client.go", Side::Client, 5, ONE_TEXT),
 ];
 
 fn main() {
-    let trials = ALL.map(|peer| {
-        let flag = if peer.needs == "go" { "version" } else { "--version" };
-        let version = Command::new(peer.needs).arg(flag).output();
-        let is_there = version.is_ok_and(|output| output.status.success());
-        let name = format!("{}: {} of {}", peer.file, peer.side, peer.step);
-        let skipped = match is_there {
-            true => String::new(),
-            false => format!(" (skipped: needs {})", peer.needs),
-        };
-        let run = move || {
-            try_peer(&peer);
-            Ok(())
-        };
-        let trial = Trial::test(name + &skipped, run);
-        trial.with_ignored_flag(!is_there)
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+    let machine = Machine::new();
+    machine.end_with_us(|| ());
+    let trials = ALL.iter().flat_map(|peer| trials_of(peer, &machine));
+    libtest_mimic::run(&arguments(), trials.collect()).exit();
 }
 
-fn try_peer(peer: &Peer) {
-    let text = if peer.side == "client" { " {text}" } else { "" };
-    let cmd = format!("{} {{port}}{text}", command(peer));
-    let args = [peer.side, peer.step, "--keep-going", "--seed", "7"];
-    let args = [&args[..], &["--format", "json", "--cmd", &cmd]].concat();
-    let _machine = alone();
-    for _ in 0..3 {
-        let said = check(&args);
-        let report: serde_json::Value =
-            serde_json::from_str(&said.text).unwrap();
-        let cases = report["cases"].as_array().unwrap();
-        let failed = cases.iter().filter(|case| case["verdict"] == "FAIL");
-        let failed: Vec<_> =
-            failed.map(|case| case["id"].as_str().unwrap()).collect();
-        assert_eq!(failed.join(" "), peer.fails, "{}", said.text);
-        if said.code != Some(2) {
-            return;
-        }
-    }
-    panic!("too busy to tell");
-}
-
-/// How to start a peer, compiled where its language wants that.
-fn command(peer: &Peer) -> String {
-    let source = Path::new(PEERS).join(peer.file);
-    let (source, stem) = (source.to_str().unwrap(), source.file_stem());
-    let stem = stem.unwrap().to_str().unwrap();
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let folder = folder.join(format!("{}-{stem}", peer.needs));
-    fs::create_dir_all(&folder).unwrap();
-    let output = folder.join(stem);
-    let (output, folder) = (output.to_str().unwrap(), folder.to_str().unwrap());
-    let mut compiler = Command::new(peer.needs);
-    match peer.needs {
-        "javac" => compiler.args(["-d", folder, source]),
-        "go" => compiler
-            .env("GO111MODULE", "off")
-            .env("GOCACHE", format!("{folder}/cache"))
-            .args(["build", "-o", output, source]),
-        "cc" => compiler.args(["-O1", "-pthread", "-o", output, source]),
-        _ => return format!("{} '{source}'", peer.needs),
+fn trials_of(peer: &'static Peer, machine: &Machine) -> Vec<Trial> {
+    let &(needs, file, side, step, without) = peer;
+    let is_missing = !is_there(needs);
+    let skipped = match is_missing {
+        true => format!(" (skipped: needs {needs})"),
+        false => String::new(),
     };
-    assert!(compiler.status().unwrap().success());
-    match peer.needs {
-        "javac" => format!("java -cp '{folder}' {stem}"),
-        _ => format!("'{output}'"),
+    let shared = Arc::new((machine.clone(), OnceLock::new()));
+    let trial = |case: &'static Case| {
+        let name = format!("{file}: step{step}::{}", case.test_name());
+        let shared = Arc::clone(&shared);
+        let run = move || {
+            let (machine, session) = &*shared;
+            try_case(session.get_or_init(|| session_of(peer, machine)), case)
+        };
+        Trial::test(name + &skipped, run).with_ignored_flag(is_missing)
+    };
+    let cases = cases::of(side, step).into_iter();
+    cases.filter(|case| !without.contains(case.id)).map(trial).collect()
+}
+
+/// Compiles the program, if that has to be.
+fn session_of(peer: &Peer, machine: &Machine) -> Session {
+    let &(needs, file, side, step, _) = peer;
+    let text = if side == Side::Client { " {text}" } else { "" };
+    let program = built(needs, &format!("{PEERS}/{file}"));
+    let command = format!("{program} {{port}}{text}");
+    Session::new(side, step, &command).unwrap().on(machine)
+}
+
+/// These programs are short, to be read; a warning is let pass.
+fn try_case(session: &Session, case: &'static Case) -> Result<(), Failed> {
+    match session.judge_patiently(case) {
+        Verdict::Pass | Verdict::Warn(_) => Ok(()),
+        verdict => Err(session.report(case, &verdict).into()),
     }
 }

@@ -3,7 +3,7 @@
 //!     cargo run --bin lost-bytes
 //!
 //! Both ends are in this process. The peer sends a frame in two pieces, the
-//! second one when the time is over. First a reader with the mistake tries to
+//! second one after the limit. First a reader with the mistake tries to
 //! receive the length, then one without.
 
 use std::io;
@@ -83,7 +83,7 @@ async fn begin(peer: &mut TcpStream) -> Result<()> {
 }
 
 async fn finish(peer: &mut TcpStream) -> Result<()> {
-    println!("the time is over");
+    println!("the limit has passed");
     println!("the peer sends {:02x?}", &FRAME[2..]);
     Ok(peer.write_all(&FRAME[2..]).await?)
 }

@@ -1,4 +1,4 @@
-//! A client that resets: it sends a text, and in place of the orderly end
+//! A client that resets: it sends a text, and instead of the orderly end
 //! (FIN) it tears the connection down (RST).
 //!
 //!     cargo run --bin reset                  the server is at 127.0.0.1:8888

@@ -4,8 +4,8 @@
 //!     cargo run --bin write-first                    16 MB to 127.0.0.1:8888
 //!     cargo run --bin write-first -- IP:PORT BYTES
 //!
-//! With the mistake alone it would hang for ever. So that you need not stop it
-//! by hand, it gives up when a write has made no progress for two seconds.
+//! With the mistake alone it would hang forever. So that you need not stop it
+//! by hand, it gives up when a write has made no progress for a second.
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
@@ -22,7 +22,7 @@ fn main() -> Result<()> {
 
     let mut stream = TcpStream::connect(&addr)
         .with_context(|| format!("cannot connect to {addr}"))?;
-    stream.set_write_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
 
     let message = vec![b'x'; size];
     let mut sent = 0;

@@ -5,7 +5,6 @@ mod client;
 mod server;
 
 use crate::case::Case;
-use crate::steps::FRAMES;
 use crate::traits::{Side, Tag};
 
 /// All cases: those of a server by name, then those of a client.
@@ -16,18 +15,17 @@ pub fn all() -> Vec<&'static Case> {
     cases
 }
 
-/// What a program of this step must pass.
+/// What a program of this step must pass: first the plainest exchange, which
+/// explains most failures of the others; then what the step is about; then
+/// what the steps before are about, the nearest first.
 pub fn of(side: Side, step: u8) -> Vec<&'static Case> {
     let applies =
         |case: &&Case| case.side() == side && case.steps.contains(&step);
     let mut cases: Vec<_> = all().into_iter().filter(applies).collect();
-    // Whose frames are wrong fails everywhere; the basic case says why.
     let basic = basic(side, step);
-    cases.sort_by_key(|case| match case.rule_step() {
-        _ if step < FRAMES => 1,
-        FRAMES if Some(case.id) == basic => 0,
-        FRAMES => 1,
-        _ => 2,
+    cases.sort_by_key(|case| match step - case.rule_step() {
+        _ if Some(case.id) == basic => 0,
+        before => 1 + before,
     });
     cases
 }

@@ -1,9 +1,9 @@
 //! A folder of submissions, each tried by itself, and a table of all.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -17,9 +17,8 @@ use crate::cli::pages::list;
 use crate::cli::say::{Unwritten, Voice};
 use crate::cli::target;
 use crate::diagnosis::show;
-use crate::harness::late::Ticker;
+use crate::harness::machine::Machine;
 use crate::harness::random;
-use crate::program::ending::Processes;
 use crate::report::{Format, Obstacle, Report};
 use crate::session::Session;
 use crate::traits::Side;
@@ -79,8 +78,8 @@ impl Row {
 ///
 /// # Errors
 /// The folder cannot be read, or a report not be written.
-pub fn run(options: &Options, processes: &Processes) -> Result<u8> {
-    let voice = Voice(processes);
+pub fn run(options: &Options, machine: &Machine) -> Result<u8> {
+    let voice = Voice(&machine.processes);
     let side = match options.side {
         End::Server => Side::Server,
         End::Client => Side::Client,
@@ -93,12 +92,10 @@ pub fn run(options: &Options, processes: &Processes) -> Result<u8> {
     let folders = prepare(options)?;
     let seed = options.how.seed.unwrap_or_else(random::any_seed);
     let (mut rows, mut written) = (Vec::new(), Ok(()));
-    let ticker = Ticker::start();
     for folder in folders {
         let session = Session::new(side, options.step, &options.cmd)?;
-        let session = target::set(session, &options.how, processes);
-        let session = session.folder(folder.clone()).seed(seed);
-        let session = session.watched_by(&ticker);
+        let session = target::set(session, &options.how, machine);
+        let session = session.folder(inner(&folder)).seed(seed);
         let row = try_one(session, &folder, &cases, &options.how);
         if let Some(out) = &options.out {
             // The others are tried all the same, and the table is printed.
@@ -138,18 +135,38 @@ fn exit_code(rows: &[Row]) -> u8 {
     }
 }
 
-/// The folders in a folder, by name; hidden ones are none.
+/// The folders in a folder, by name.
 fn submissions(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder)
+    let shown = visible(folder)
         .with_context(|| format!("cannot read {}", folder.display()))?;
-    let is_submission = |path: &PathBuf| {
+    Ok(shown.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+/// What is in a folder, by name, without hidden files and what macOS adds.
+fn visible(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let is_shown = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.is_dir() && !name.starts_with('.')
+        !name.starts_with('.') && name != "__MACOSX"
     };
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mut folders: Vec<_> = paths.filter(is_submission).collect();
-    folders.sort();
-    Ok(folders)
+    let mut shown: Vec<_> = paths.filter(is_shown).collect();
+    shown.sort();
+    Ok(shown)
+}
+
+/// How many folders deep a submission may lie.
+const DEEPEST: usize = 8;
+
+/// Where the program is: an archive often unpacks to a folder in a folder.
+fn inner(folder: &Path) -> PathBuf {
+    let mut folder = folder.to_owned();
+    for _ in 0..DEEPEST {
+        match &visible(&folder).unwrap_or_default()[..] {
+            [only] if only.is_dir() => folder = only.clone(),
+            _ => break,
+        }
+    }
+    folder
 }
 
 fn try_one(

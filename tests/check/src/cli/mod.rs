@@ -23,7 +23,7 @@ use crate::cli::pages::{explain, list, page};
 use crate::cli::progress::Progress;
 use crate::cli::say::{Unwritten, Voice};
 use crate::cli::terminal::Terminal;
-use crate::program::ending::Processes;
+use crate::harness::machine::Machine;
 use crate::report::{Format, Report, Style};
 use crate::session::Session;
 use crate::traits::Side;
@@ -68,9 +68,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    let (processes, terminal) = (Processes::adopting(), Terminal::found());
-    end_with_us(processes.clone(), terminal.clone());
-    let done = dispatch(cli, &processes);
+    let (machine, terminal) = (Machine::adopting(), Terminal::found());
+    let found = terminal.clone();
+    machine.end_with_us(move || found.restore());
+    let done = dispatch(cli, &machine);
     terminal.restore();
     match done {
         Ok(code) => ExitCode::from(code),
@@ -81,23 +82,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Ctrl-C ends the program under test, too: it is not in our group.
-fn end_with_us(processes: Processes, terminal: Terminal) {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let signals = [SIGINT, SIGTERM, SIGHUP];
-    if let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) {
-        std::thread::spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                processes.end_all();
-                terminal.restore();
-                std::process::exit(128 + signal);
-            }
-        });
-    }
-}
-
-fn dispatch(cli: Cli, processes: &Processes) -> Result<u8> {
-    let voice = Voice(processes);
+fn dispatch(cli: Cli, machine: &Machine) -> Result<u8> {
+    let voice = Voice(&machine.processes);
     if let Some(id) = cli.explain {
         let case = cases::find(&id);
         let case = case.with_context(|| format!("no case is called {id}"))?;
@@ -107,13 +93,13 @@ fn dispatch(cli: Cli, processes: &Processes) -> Result<u8> {
     match cli.command {
         _ if cli.list => voice.say(&list(&cases::all()))?,
         Some(Command::Server(options)) => {
-            return check(Side::Server, &options, processes);
+            return check(Side::Server, &options, machine);
         }
         Some(Command::Client(options)) => {
-            return check(Side::Client, &options.into(), processes);
+            return check(Side::Client, &options.into(), machine);
         }
         Some(Command::Class(options)) => {
-            return class::run(&options, processes);
+            return class::run(&options, machine);
         }
         Some(Command::Page) => voice.say(&page())?,
         None => bail!("nothing to do; try --help or --list"),
@@ -121,15 +107,15 @@ fn dispatch(cli: Cli, processes: &Processes) -> Result<u8> {
     Ok(0)
 }
 
-fn check(side: Side, options: &Options, processes: &Processes) -> Result<u8> {
-    let (how, voice) = (&options.how, Voice(processes));
+fn check(side: Side, options: &Options, machine: &Machine) -> Result<u8> {
+    let (how, voice) = (&options.how, Voice(&machine.processes));
     let cases = chosen(side, options.step, how)?;
     if how.list {
         voice.say(&list(&cases))?;
         return Ok(0);
     }
     let session = target::named(side, options)?;
-    let mut session = target::set(session, how, processes);
+    let mut session = target::set(session, how, machine);
     if let Some(seed) = how.seed {
         session = session.seed(seed);
     }

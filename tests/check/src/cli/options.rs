@@ -1,7 +1,5 @@
 //! The options: what to try, and how.
 
-use std::net::SocketAddr;
-
 use clap::Args;
 
 use crate::report::Format;
@@ -19,7 +17,12 @@ pub struct Options {
     pub cmd: Option<String>,
     /// Try a server that runs already
     #[arg(long, value_name = "IP:PORT", conflicts_with = "cmd")]
-    pub addr: Option<SocketAddr>,
+    pub addr: Option<String>,
+    /// Allow --addr to be another machine, if the server there is yours
+    ///
+    /// The cases send floods, resets, and what no protocol allows.
+    #[arg(long, requires = "addr")]
+    pub remote: bool,
     #[command(flatten)]
     pub how: How,
 }
@@ -43,7 +46,7 @@ pub struct ClientOptions {
 impl From<ClientOptions> for Options {
     fn from(options: ClientOptions) -> Options {
         let ClientOptions { step, cmd, how } = options;
-        Options { step, cmd, addr: None, how }
+        Options { step, cmd, addr: None, remote: false, how }
     }
 }
 

@@ -6,8 +6,10 @@ use crate::diagnosis::show;
 use crate::steps::{self, FRAMES, LAST_STEP};
 use crate::traits::{Side, Tag};
 
-/// All cases of a list, by step.
+/// All cases of a list, by step; they run in another order.
 pub fn list(cases: &[&Case]) -> String {
+    let mut cases = cases.to_vec();
+    cases.sort_by_key(|case| (case.side() == Side::Client, case.id));
     let mut text = String::new();
     let mut group = None;
     for case in cases {

@@ -1,6 +1,6 @@
 //! From step 4 on: what wrong frames usually mean.
 
-use crate::diagnosis::evidence::{Cause, Evidence, contains};
+use crate::diagnosis::evidence::{Cause, Evidence};
 use crate::diagnosis::show;
 use crate::wire::{self, ERROR, Head, error_name, head};
 
@@ -23,10 +23,11 @@ pub fn find(e: &Evidence) -> Option<Cause> {
     };
     refused(e)
         .or_else(|| later_frame(e))
+        .or_else(|| order(e))
+        .or_else(|| mixed(e))
         .or_else(|| header(e, payload))
         .or_else(|| few(e))
         .or_else(|| text_as_length(e.got))
-        .or_else(|| order(e))
 }
 
 /// A correct frame was answered with an error.
@@ -176,14 +177,95 @@ pub fn text_as_length(got: &[u8]) -> Option<Cause> {
     })
 }
 
-/// All frames are there, but not in this order.
+/// The first frame that is wrong is the reply to a later request.
 fn order(e: &Evidence) -> Option<Cause> {
-    let Head::Whole { size, .. } = head(e.got) else { return None };
-    let rest = e.expected.get(1..)?;
-    contains(rest, &e.got[..size]).then(|| {
-        (
-            "The replies are not in the order of the requests.".into(),
+    let got = rest_after_common_frames(e.got, e.expected);
+    let expected = &e.expected[e.got.len() - got.len()..];
+    let (came, due) = (frames(got), frames(expected));
+    let (first, rest) = due.split_first()?;
+    if !rest.contains(came.first()?) {
+        return None;
+    }
+    let (meaning, look) = match came.contains(first) {
+        true => (
+            "The replies are not in the order of the requests.",
             "who writes the replies, and when: one after another?",
+        ),
+        false => (
+            "One reply is missing: the one to a later request came where it \
+             was due.",
+            "what happens to a request while the one before is answered",
+        ),
+    };
+    Some((meaning.into(), look))
+}
+
+/// The whole frames at the beginning.
+fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    while let Head::Whole { size, .. } = head(bytes) {
+        let (frame, rest) = bytes.split_at(size);
+        frames.push(frame);
+        bytes = rest;
+    }
+    frames
+}
+
+/// Behind the header of a reply stands that of another one.
+fn mixed(e: &Evidence) -> Option<Cause> {
+    let got = rest_after_common_frames(e.got, e.expected);
+    let is_header = |bytes: &[u8]| {
+        let Some([a, b, c, d, kind]) = bytes.first_chunk::<5>() else {
+            return false;
+        };
+        let length = u32::from_be_bytes([*a, *b, *c, *d]);
+        (1..=wire::MAX_LENGTH).contains(&length)
+            && [wire::ECHO_REPLY, ERROR].contains(kind)
+    };
+    let is_mixed = wire::count(e.expected) > 1
+        && is_header(got)
+        && got.get(5..).is_some_and(is_header);
+    is_mixed.then(|| {
+        (
+            "Replies are mixed: behind the header of one stands the header of \
+             another. Two writers each wrote a reply in two parts."
+                .into(),
+            "who writes on a connection: one at a time, a reply in one piece?",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::evidence::End;
+
+    fn meaning(expected: &[u8], got: &[u8]) -> String {
+        let found = find(&Evidence {
+            is_framed: true,
+            expected,
+            got,
+            previous: b"",
+            end: End::Open,
+        });
+        found.map(|(meaning, _)| meaning).unwrap_or_default()
+    }
+
+    /// Frames whose lengths differ by what a length that counts too much
+    /// differs by.
+    #[test]
+    fn an_order_is_not_taken_for_a_length() {
+        let [a, b, c] = [&b"one"[..], b"three", b"seven !"].map(wire::reply);
+        let all = [&a[..], &b, &c].concat();
+        let turned = [&c[..], &b, &a].concat();
+        assert!(meaning(&all, &turned).contains("order"));
+        let late = [&a[..], &c, &b].concat();
+        assert!(meaning(&all, &late).contains("order"));
+        let hole = [&a[..], &c].concat();
+        assert!(meaning(&all, &hole).contains("missing"));
+        let mixed = [&a[..], &b[..5], &c[..5], &c[5..], &b[5..]].concat();
+        assert!(meaning(&all, &mixed).contains("mixed"));
+        let wrong = [&[0, 0, 0, 8][..], &a[4..]].concat();
+        assert!(meaning(&a, &wrong).contains("count itself"));
+    }
 }

@@ -22,8 +22,17 @@ pub struct Refusal<'a> {
     pub got: &'a Got,
     /// The first bytes of what was refused.
     pub sent: &'a [u8],
-    /// It ended, which is no way to refuse.
-    pub is_dead: bool,
+    /// What died, if that ended the connection; it is no way to refuse.
+    pub death: Option<Death>,
+}
+
+/// What died of what a client sent.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Death {
+    /// The server.
+    Program,
+    /// The code that served this client: a thread, a task.
+    Code,
 }
 
 impl Refusal<'_> {
@@ -66,11 +75,21 @@ impl Refusal<'_> {
                 "connection still open after {after}, 0 bytes received"
             );
             let failure = self.base.of(wanted, actual);
-            return (Failure { by_time: true, ..failure }, false);
+            let (by_time, is_silent) = (true, true);
+            return (Failure { by_time, is_silent, ..failure }, false);
         }
         let actual = format!("no ERROR; {}", end.text());
         let mut failure = self.base.of(wanted, actual);
-        if self.is_dead {
+        if self.death == Some(Death::Code) {
+            failure.meaning = "Your server did not refuse: the code that \
+                               served this client died of an error, and that \
+                               closed the connection."
+                .into();
+            failure.look = "whether N is checked before it is used, and the \
+                            type in which it is kept"
+                .into();
+        }
+        if self.death.is_some() {
             return (failure, false);
         }
         failure.meaning = "Your server refused, but did not say why: whoever \

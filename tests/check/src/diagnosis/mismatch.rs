@@ -15,6 +15,16 @@ const CLOSED: Hint = Hint {
            connection?",
 };
 
+/// Linux knows how many connections wait until somebody accepts them.
+pub const NOT_ACCEPTED: &str = "the connection has not been accepted yet";
+
+pub const QUEUED: Hint = Hint {
+    meaning: "Your server has not called accept for this client, which waits \
+              in the queue of the listening socket.",
+    look: "what runs before accept is called again, and whether it is called \
+           for each client that waits",
+};
+
 /// On which connection something else came than what had to come.
 pub struct Mismatch<'a> {
     pub traits: &'a Traits,
@@ -23,8 +33,8 @@ pub struct Mismatch<'a> {
     pub is_framed: bool,
     /// Does the failure carry the hint that the case itself has?
     pub has_own_hint: bool,
-    /// Did anything come before that was due?
-    pub has_heard: bool,
+    /// Was the connection not even accepted?
+    pub is_queued: bool,
     /// The answer before this one.
     pub previous: &'a [u8],
     /// What it means when other bytes came, and nothing better is known.
@@ -44,6 +54,7 @@ impl Mismatch<'_> {
         let shown = show::difference(want, &got.bytes);
         let mut failure = base.of(shown.expected, "");
         failure.by_time = is_short && got.end == End::Open;
+        failure.is_silent = got.bytes.is_empty();
         failure.actual = shown.actual;
         if got.bytes.is_empty() {
             failure.actual.clear();
@@ -54,6 +65,9 @@ impl Mismatch<'_> {
                 // FIN or RST: that depends on what had come by then.
                 End::Fin | End::Reset => "the connection was closed".into(),
             });
+        }
+        if self.is_queued {
+            failure.actual.push(NOT_ACCEPTED.into());
         }
         failure.actual.extend(cause_framed::error_text(&got.bytes, want));
         self.explain(&mut failure, want, got);
@@ -78,13 +92,12 @@ impl Mismatch<'_> {
             failure.meaning = CLOSED.meaning.into();
             failure.look = CLOSED.look.into();
         }
-        if let Some(basic) = self.basic_case(got) {
-            failure.meaning = format!(
-                "Already the first message was not answered. Fix that first: \
-                 try {basic}."
-            );
-            failure.look = format!("what check says of {basic}");
-            return;
+        if self.is_queued
+            && self.has_own_hint
+            && !self.traits.has(Tag::Queueing)
+        {
+            failure.meaning = QUEUED.meaning.into();
+            failure.look = QUEUED.look.into();
         }
         self.explain_bytes(failure, want, got);
     }
@@ -107,15 +120,6 @@ impl Mismatch<'_> {
             failure.meaning = self.of_side(&meaning);
             failure.look = self.of_side(look);
         }
-    }
-
-    /// The case that is about the plainest message there is, when this one is
-    /// about something else and did not even get that far.
-    fn basic_case(&self, got: &Got) -> Option<&'static str> {
-        let is_silent = got.bytes.is_empty() && got.end == End::Open;
-        let is_first = is_silent && !self.has_heard && self.has_own_hint;
-        let is_plain = self.traits.has(Tag::PlainStart);
-        self.basic.filter(|_| is_first && is_plain)
     }
 
     /// Does the hint speak of waiting, and not of a closed connection?
@@ -143,6 +147,7 @@ pub fn no_error(base: &Failure, want: &str, head: &Got, code: u8) -> Failure {
     };
     let mut failure = base.of(want, actual);
     failure.by_time = head.end == End::Open && head.bytes.is_empty();
+    failure.is_silent = head.bytes.is_empty();
     if failure.by_time {
         failure.meaning = "An unknown kind was ignored: the client waits for \
                            an answer that never comes."

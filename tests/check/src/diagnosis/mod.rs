@@ -5,4 +5,5 @@ pub mod cause_framed;
 pub mod evidence;
 pub mod fatal;
 pub mod mismatch;
+pub mod said;
 pub mod show;

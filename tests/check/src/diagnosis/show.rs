@@ -75,6 +75,9 @@ pub fn difference(expected: &[u8], got: &[u8]) -> Difference {
     let from = if at < WINDOW { 0 } else { at - 4 };
     let most = if at < WINDOW { WINDOW } else { WINDOW - 2 };
     let line = |bytes: &[u8]| {
+        if bytes.is_empty() {
+            return "nothing".to_owned();
+        }
         let part = bytes.get(from..).unwrap_or_default();
         let part = &part[..part.len().min(most)];
         let lead = if from > 0 { "… " } else { "" };
@@ -101,11 +104,26 @@ fn caret(expected: &[u8], got: &[u8], at: usize) -> String {
     }
 }
 
+/// How much of a line fits into a line of a report.
+pub const LINE: usize = 64;
+
 /// A line that a program printed, so that a terminal shows it and does not
 /// obey it; a port is shown as `…`, since it differs from run to run.
 pub fn line(text: &[u8]) -> String {
+    line_within(text, LINE)
+}
+
+/// The same, with at most `widest` characters.
+pub fn line_within(text: &[u8], widest: usize) -> String {
     let text = &text[..text.len().min(400)];
-    shorten(&hide_ports(&escape(text)), 64)
+    // Not in the middle of a letter.
+    let text = match std::str::from_utf8(text) {
+        Err(error) if error.error_len().is_none() => {
+            &text[..error.valid_up_to()]
+        }
+        _ => text,
+    };
+    shorten(&hide_ports(&escape(text)), widest)
 }
 
 /// All of a text, so that a terminal shows it and does not obey it.
@@ -127,10 +145,14 @@ pub fn shorten(text: &str, most: usize) -> String {
 
 /// `127.0.0.1:40123` as `127.0.0.1:…`, and Python's `('127.0.0.1', 40123)`.
 fn hide_ports(text: &str) -> String {
+    hide_ports_of("[::1]", &hide_ports_of("127.0.0.1", text))
+}
+
+fn hide_ports_of(host: &str, text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find("127.0.0.1") {
-        let (before, after) = rest.split_at(at + "127.0.0.1".len());
+    while let Some(at) = rest.find(host) {
+        let (before, after) = rest.split_at(at + host.len());
         shown.push_str(before);
         let digit = after.find(|c: char| c.is_ascii_digit());
         rest = after;
@@ -140,6 +162,21 @@ fn hide_ports(text: &str) -> String {
         rest = after[digit..].trim_start_matches(|c: char| c.is_ascii_digit());
     }
     shown + rest
+}
+
+/// A line as it is, space included, in parts of at most `width` columns.
+pub fn fold(line: &str, width: usize) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = line;
+    while let Some((end, _)) = rest.char_indices().nth(width) {
+        // Between two words, if that leaves no large hole.
+        let gap = rest[..end].rfind(' ').filter(|&gap| gap > end / 3);
+        let (part, more) = rest.split_at(gap.unwrap_or(end));
+        parts.push(part);
+        rest = more.trim_start();
+    }
+    parts.push(rest);
+    parts
 }
 
 /// Lines of at most `width` columns.
@@ -193,7 +230,15 @@ mod tests {
             "\\u{1b}[2J 127.0.0.1:… x"
         );
         assert_eq!(line(b"('127.0.0.1', 4711)"), "('127.0.0.1', …)");
+        assert_eq!(line(b"on [::1]:4711"), "on [::1]:…");
         assert_eq!(line(b"\xff\xfe"), "\\xff\\xfe");
+    }
+
+    #[test]
+    fn what_is_empty_is_called_nothing() {
+        let shown = difference(b"", b"x");
+        assert_eq!(shown.expected, "nothing");
+        assert_eq!(shown.actual[1], "^ byte 0: too much");
     }
 
     #[test]

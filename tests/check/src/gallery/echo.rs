@@ -105,21 +105,31 @@ pub fn has_ended(stream: &TcpStream) -> bool {
 static LOCK: Mutex<()> = Mutex::new(());
 static SHARED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
+fn write_shared(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    if let Ok(mut shared) = SHARED.lock() {
+        *shared = bytes.to_vec();
+    }
+    if bytes.len() >= 100 {
+        thread::sleep(Duration::from_millis(200)); // all have written
+    }
+    let shared = SHARED.lock().map(|shared| shared.clone());
+    stream.write_all(&shared.unwrap_or_default())
+}
+
 pub fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     let _held = on("lock-while-writing").then(|| LOCK.lock());
     if on("shared-buffer") {
-        if let Ok(mut shared) = SHARED.lock() {
-            *shared = bytes.to_vec();
-        }
-        if bytes.len() >= 100 {
-            thread::sleep(Duration::from_millis(200)); // all have written
-        }
-        let shared = SHARED.lock().map(|shared| shared.clone());
-        return stream.write_all(&shared.unwrap_or_default());
+        return write_shared(stream, bytes);
     }
     if on("forgets-partial-write") {
         stream.set_nonblocking(true)?;
-        let _ = stream.write(bytes); // what it did not take is forgotten
+        // It waits for room. What the write did not take is forgotten.
+        while let Err(error) = stream.write(bytes) {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return Err(error);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         return stream.set_nonblocking(false);
     }
     if on("slow") {

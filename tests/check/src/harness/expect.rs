@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::diagnosis::evidence::{End, Got};
-use crate::diagnosis::fatal::{Refusal, bad_text};
-use crate::diagnosis::mismatch::{Mismatch, no_error};
+use crate::diagnosis::fatal::{Death, Refusal, bad_text};
+use crate::diagnosis::mismatch::{Mismatch, QUEUED, no_error};
 use crate::diagnosis::{cause, show};
 use crate::harness::lab::{PATIENCE, SLACK};
 use crate::harness::peer::Peer;
@@ -14,6 +14,9 @@ use crate::wire::ERROR;
 /// How long the FIN may take after the ERROR: a server that closes only when
 /// it has thrown away what still comes needs a second.
 const FIN: Duration = Duration::from_secs(2);
+
+/// The code of a time limit.
+const TIMEOUT: u8 = 5;
 
 /// What is read before the judgement: an ERROR is at most 206 bytes.
 const MOST: usize = 4096;
@@ -39,7 +42,6 @@ impl Peer<'_> {
         let mut got = self.read(want.len(), self.lab.until(within));
         if got.bytes == want {
             self.note(&format!("got {}", show::size(want.len())));
-            self.lab.has_heard.set(true);
             self.previous = want[..want.len().min(64)].to_vec();
             return Ok(());
         }
@@ -58,26 +60,36 @@ impl Peer<'_> {
         let got = self.read(want.len() + 64, self.lab.until(PATIENCE));
         if got.bytes == want && got.end == End::Fin {
             self.note("got all of it and FIN");
-            self.lab.has_heard.set(true);
             return Ok(());
         }
         if got.bytes != want {
             return Err(self.mismatch(want, &got, PATIENCE).into());
         }
-        let mut failure = self.fail("FIN after it", got.end.text());
-        failure.by_time = got.end == End::Open;
-        if got.end == End::Open {
-            failure.meaning = "All bytes that were due have come, but not the \
-                               end: the connection was not closed."
-                .into();
-            failure.look = "what closes the connection, on each way out".into();
-        }
-        if got.end == End::Reset {
-            failure.meaning = "It closed with bytes unread, or before it had \
-                               sent all: that resets the connection."
-                .into();
-        }
-        Err(failure.into())
+        Err(self.no_fin(got.end, !want.is_empty()).into())
+    }
+
+    /// All came that was due, if anything was, but not the end.
+    pub fn no_fin(&self, end: End, has_come: bool) -> Failure {
+        let expected = if has_come { "FIN after it" } else { "FIN" };
+        let mut failure = self.fail(expected, end.text());
+        failure.by_time = end == End::Open;
+        failure.is_silent = end == End::Open && !has_come;
+        let (meaning, look) = match end {
+            _ if self.is_queued(end) => (QUEUED.meaning, QUEUED.look),
+            End::Open if has_come => (
+                "All bytes that were due have come, but not the end: the \
+                 connection was not closed.",
+                "what closes the connection, on each way out",
+            ),
+            End::Reset => (
+                "It closed with bytes unread, or before it had sent all: that \
+                 resets the connection.",
+                "how you close, and what is still unread then",
+            ),
+            _ => return failure,
+        };
+        (failure.meaning, failure.look) = (meaning.into(), look.into());
+        failure
     }
 
     /// Nothing may come now.
@@ -116,7 +128,7 @@ impl Peer<'_> {
             basic: lab.setup.basic,
             is_framed: lab.is_framed(),
             has_own_hint: lab.has_own_hint(),
-            has_heard: lab.has_heard.get(),
+            is_queued: got.bytes.is_empty() && self.is_queued(got.end),
             previous: &self.previous,
             other: lab.other(),
         };
@@ -132,29 +144,41 @@ impl Peer<'_> {
     ) -> Check {
         let got = self.read_refusal(since + within + SLACK);
         let is_closed = got.bytes.is_empty() && got.end != End::Open;
-        let moment = Duration::from_millis(50);
-        let is_dead = is_closed && self.lab.last_ended(moment).is_some();
         let refusal = Refusal {
-            base: self.fail("", ""),
+            base: self.base(),
             code,
             within,
             waited: within + SLACK,
             got: &got,
             sent: self.sent_bytes(),
-            is_dead,
+            death: is_closed.then(|| self.death(code)).flatten(),
         };
-        match refusal.judge() {
-            None => {
-                self.note(&format!("got ERROR({code}) and FIN"));
-                Ok(())
-            }
-            Some((failure, true)) => {
-                self.lab.warn(failure);
-                self.note("closed");
-                Ok(())
-            }
-            Some((failure, false)) => Err(failure.into()),
+        let judgement = refusal.judge();
+        self.settle(code, judgement)
+    }
+
+    /// A failure, a warning, or neither.
+    fn settle(&self, code: u8, judgement: Option<(Failure, bool)>) -> Check {
+        let Some((failure, is_warning)) = judgement else {
+            self.note(&format!("got ERROR({code}) and FIN"));
+            return Ok(());
+        };
+        let failure = self.lab.witness(failure);
+        if !is_warning {
+            return Err(failure.into());
         }
+        self.lab.warn(failure);
+        self.note("closed");
+        Ok(())
+    }
+
+    /// Did the connection end because something died?
+    fn death(&self, code: u8) -> Option<Death> {
+        if self.lab.look("").gone.is_some() {
+            return Some(Death::Program);
+        }
+        // At a time limit it is the end that was due, whatever it came from.
+        (code != TIMEOUT && self.has_killed()).then_some(Death::Code)
     }
 
     /// What comes until that moment, and what follows after it.

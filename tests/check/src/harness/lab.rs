@@ -2,14 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::late::Ticker;
+use crate::harness::machine::Machine;
 use crate::harness::random::Random;
 use crate::program::proc;
-use crate::program::running::{Program, Template};
-use crate::program::words::last_words;
+use crate::program::running::{Program, Seen, Template};
 use crate::steps::FRAMES;
 use crate::traits::{Hint, Side, Tag, Traits};
 use crate::verdict::Failure;
@@ -30,6 +30,14 @@ pub const CASE: Duration = Duration::from_secs(15);
 /// How long we wait for what is large.
 pub const BULK: Duration = Duration::from_secs(10);
 
+/// What each case expects of a server, whatever its clients do.
+pub const LIVES: &str = "the server lives on, and takes connections";
+
+/// A connection ends a moment before its program has; and a port closes when
+/// its program is about to end.
+const MOMENT: Duration = Duration::from_millis(300);
+const ALL_MOMENTS: Duration = Duration::from_secs(2);
+
 /// How many steps are remembered for the report.
 const NOTES: usize = 100;
 
@@ -46,9 +54,11 @@ pub struct Setup {
     pub step: u8,
     /// The case about the plainest exchange of the step.
     pub basic: Option<&'static str>,
+    /// Does it get no answer at all? Known when it has been tried.
+    pub is_mute: OnceLock<bool>,
     pub seed: u64,
     pub target: Target,
-    pub ticker: Ticker,
+    pub machine: Machine,
 }
 
 /// One case that runs.
@@ -65,13 +75,20 @@ pub struct Lab<'a> {
     warning: RefCell<Option<Failure>>,
     /// Since when lateness counts.
     window: RefCell<Window>,
+    since_progress: RefCell<Option<Window>>,
+    /// How much time there is: less than [`CASE`] if it is tried again.
+    pub limit: Duration,
     end: Instant,
     is_cut: Cell<bool>,
-    /// Did anything come back that was due?
-    pub has_heard: Cell<bool>,
     /// How many clients come at once, if they are many: a server may have a
     /// process for each.
     pub clients: Cell<usize>,
+    /// Did a connect find the queue of the server full?
+    pub had_to_knock: Cell<bool>,
+    /// Was the connection open when it was last read from?
+    pub is_open: Cell<bool>,
+    /// How long we may still wait for the end of the program.
+    pub(crate) moments: Cell<Duration>,
 }
 
 /// Other bytes than those due, and no better explanation.
@@ -86,7 +103,8 @@ pub fn any_port() -> SocketAddr {
 }
 
 impl<'a> Lab<'a> {
-    pub fn new(setup: &'a Setup, traits: Traits) -> Lab<'a> {
+    /// A case that must be over after `limit`.
+    pub fn new(setup: &'a Setup, traits: Traits, limit: Duration) -> Lab<'a> {
         Lab {
             setup,
             traits,
@@ -100,12 +118,17 @@ impl<'a> Lab<'a> {
             window: RefCell::new(Window {
                 start: Instant::now(),
                 waits: proc::Waits::new(),
+                own: own_waits(),
                 used: Duration::ZERO,
             }),
-            end: Instant::now() + CASE,
+            since_progress: RefCell::default(),
+            limit,
+            end: Instant::now() + limit,
             is_cut: Cell::new(false),
-            has_heard: Cell::new(false),
             clients: Cell::new(0),
+            had_to_knock: Cell::new(false),
+            is_open: Cell::new(false),
+            moments: Cell::new(ALL_MOMENTS),
         }
     }
 
@@ -157,32 +180,49 @@ impl<'a> Lab<'a> {
         expected: impl Into<String>,
         actual: impl Into<String>,
     ) -> Failure {
+        self.witness(self.base().of(expected, actual))
+    }
+
+    /// A failure with the hint of this moment, and without anything that was
+    /// expected or seen.
+    pub fn base(&self) -> Failure {
         let hint = self.hint.get().unwrap_or(self.traits.hint);
         Failure {
-            expected: expected.into(),
-            actual: vec![actual.into()],
             so_far: self.notes.borrow().clone(),
-            printed: self.words_of_client(),
             meaning: hint.meaning.into(),
             look: hint.look.into(),
             ..Failure::default()
         }
     }
 
-    /// What a client has printed so far: soon our side closes, and what it
-    /// says then is no more than an echo of that.
-    fn words_of_client(&self) -> Vec<String> {
+    /// Adds to a failure what can be seen of the program now. What it does
+    /// later is its answer to our own end of the case, such as a reset.
+    pub fn witness(&self, failure: Failure) -> Failure {
+        let Seen { gone, printed } = self.look(&failure.expected);
+        Failure { gone, printed, ..failure }
+    }
+
+    /// Looks at the program now. All failures of a case together wait for its
+    /// end no longer than two seconds.
+    pub fn look(&self, expected: &str) -> Seen {
         let mut programs = self.programs.borrow_mut();
-        let is_client = self.traits.side == Side::Client;
-        match programs.last_mut().filter(|_| is_client) {
-            None => Vec::new(),
-            Some(program) => {
-                if program.ended().is_some() {
-                    program.wait_output();
-                }
-                last_words(program)
-            }
+        let Some(program) = programs.last_mut() else {
+            return Seen::default();
+        };
+        if self.traits.side == Side::Client {
+            // That it has ended is what a case asks itself.
+            return Seen { gone: None, ..program.seen(Duration::ZERO) };
         }
+        let left = self.moments.get();
+        let limit = match expected {
+            LIVES => left,
+            _ if self.is_open.get() => Duration::ZERO, // it did not end then
+            _ => left.min(MOMENT),
+        };
+        let start = Instant::now();
+        let seen = program.seen(limit);
+        self.moments.set(left.saturating_sub(start.elapsed()));
+        seen
     }
 
     /// Says it, and goes on; the first one is kept.
@@ -252,9 +292,24 @@ impl<'a> Lab<'a> {
 
     /// From here on lateness counts.
     pub fn open_window(&self) {
+        *self.window.borrow_mut() = self.window_from_now();
+        *self.since_progress.borrow_mut() = None;
+    }
+
+    fn window_from_now(&self) -> Window {
         let used = proc::cpu_time(&self.pids());
-        let (start, waits) = (Instant::now(), self.waits());
-        *self.window.borrow_mut() = Window { start, waits, used };
+        let (start, waits, own) = (Instant::now(), self.waits(), own_waits());
+        Window { start, waits, own, used }
+    }
+
+    /// Something came in a long exchange: it is not late for what follows
+    /// because it was late before. To look costs a moment, so not each time.
+    pub fn note_progress(&self) {
+        let mut last = self.since_progress.borrow_mut();
+        let is_old = |window: &Window| window.start.elapsed() > OFTEN;
+        if last.as_ref().is_none_or(is_old) {
+            *last = Some(self.window_from_now());
+        }
     }
 
     /// How long the threads of the program have waited for a processor; in a
@@ -267,11 +322,35 @@ impl<'a> Lab<'a> {
         proc::waits(&pids)
     }
 
+    /// How late the checker was since then.
+    pub fn late_since(&self, start: Instant) -> Duration {
+        self.setup.machine.ticker.late_since(start)
+    }
+
+    /// Was the machine to blame for much of the time that the program took? A
+    /// program of many short threads waits a little in each of them, so what
+    /// we waited and overslept ourselves counts, too.
+    pub fn was_held_up(&self) -> bool {
+        let window = self.window.borrow();
+        let took = window.start.elapsed();
+        let late = self.lateness_in(&window);
+        let own = proc::waited(&window.own, &own_waits());
+        let overslept = self.setup.machine.ticker.overslept_since(window.start);
+        let is_late = late.max(own) > took / 4 || overslept > took / 8;
+        is_late && !self.is_own_fault()
+    }
+
     /// How late the checker or the program was in the window.
     pub fn lateness(&self) -> Duration {
-        let window = self.window.borrow();
+        match &*self.since_progress.borrow() {
+            Some(window) => self.lateness_in(window),
+            None => self.lateness_in(&self.window.borrow()),
+        }
+    }
+
+    fn lateness_in(&self, window: &Window) -> Duration {
         let waited = proc::waited(&window.waits, &self.waits());
-        self.setup.ticker.late_since(window.start).max(waited)
+        self.late_since(window.start).max(waited)
     }
 
     /// Is the machine late because the program itself keeps it busy?
@@ -283,6 +362,9 @@ impl<'a> Lab<'a> {
     }
 }
 
+/// How often a long exchange looks how late the machine is.
+const OFTEN: Duration = Duration::from_millis(300);
+
 /// The part of all processors that a program takes when it is itself to blame
 /// for the lateness. One that only starts, or one of many, takes less.
 const MUCH: f64 = 0.35;
@@ -292,5 +374,11 @@ const MUCH: f64 = 0.35;
 struct Window {
     start: Instant,
     waits: proc::Waits,
+    /// The same of our own threads.
+    own: proc::Waits,
     used: Duration,
+}
+
+fn own_waits() -> proc::Waits {
+    proc::waits(&[std::process::id() as i32])
 }

@@ -42,6 +42,13 @@ impl Ticker {
         let recent = ticks.iter().filter(|(when, _)| *when >= start);
         recent.map(|(_, late)| *late).max().unwrap_or_default()
     }
+
+    /// How much time it overslept since then, all in all.
+    pub fn overslept_since(&self, start: Instant) -> Duration {
+        let Ok(ticks) = self.0.lock() else { return Duration::ZERO };
+        let recent = ticks.iter().filter(|(when, _)| *when >= start);
+        recent.map(|(_, late)| *late).sum()
+    }
 }
 
 fn note(ticks: &Ticks, now: Instant, late: Duration) {

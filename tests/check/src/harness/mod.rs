@@ -5,6 +5,7 @@ pub mod ended;
 pub mod expect;
 pub mod lab;
 pub mod late;
+pub mod machine;
 pub mod peer;
 pub mod programs;
 pub mod random;

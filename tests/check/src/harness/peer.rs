@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::diagnosis::evidence::{End, Got};
-use crate::diagnosis::show;
-use crate::harness::lab::{Lab, PATIENCE};
-use crate::harness::programs::LIVES;
-use crate::traits::Side;
+use crate::diagnosis::{said, show};
+use crate::harness::lab::{LIVES, Lab, PATIENCE};
+use crate::program::proc;
+use crate::traits::{Hint, Side};
 use crate::verdict::{Check, Failure, Stop};
+
+/// How long after the end of a connection its cause may be printed.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// How much must come for us to say that bytes move.
 const MOVE: usize = 64 * 1024;
@@ -26,6 +29,8 @@ pub struct Peer<'a> {
     last: (Vec<u8>, usize),
     /// The answer before, which a confused server may send again.
     pub previous: Vec<u8>,
+    /// How much the program had printed when we connected.
+    before: u64,
 }
 
 impl<'a> Lab<'a> {
@@ -38,11 +43,26 @@ impl<'a> Lab<'a> {
         addr: SocketAddr,
         name: &'static str,
     ) -> Check<Peer<'a>> {
-        match TcpStream::connect_timeout(&addr, PATIENCE) {
+        let start = Instant::now();
+        let limit = self.within(PATIENCE).max(Duration::from_millis(1));
+        let connected = TcpStream::connect_timeout(&addr, limit);
+        // The system answers for the server at once, as long as there is room
+        // in the queue; if there is none, we knock again a second later.
+        let took = start.elapsed().saturating_sub(self.late_since(start));
+        self.had_to_knock.set(self.had_to_knock.get() || took > KNOCK);
+        match connected {
             Ok(stream) => Ok(Peer::new(self, stream, name)),
             Err(error) if is_our_limit(&error) => {
                 let why = "we may not open so many files (ulimit -n)";
                 Err(Box::new(Stop::Unknown(why.to_owned())))
+            }
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let actual = "nobody answers: the queue of its socket is full";
+                let mut failure = self.fail("a connection", actual);
+                failure.meaning = FULL.meaning.into();
+                failure.look = FULL.look.into();
+                failure.by_time = true;
+                Err(failure.into())
             }
             Err(error) => {
                 let actual = format!("cannot connect: {}", plain(&error));
@@ -50,7 +70,6 @@ impl<'a> Lab<'a> {
                 failure.meaning =
                     "Nobody accepts connections there any more.".into();
                 failure.look = "what ends your accept loop".into();
-                failure.by_time = error.kind() == ErrorKind::TimedOut;
                 Err(failure.into())
             }
         }
@@ -62,6 +81,17 @@ fn is_our_limit(error: &std::io::Error) -> bool {
     let code = rustix::io::Errno::from_io_error(error);
     code == Some(rustix::io::Errno::MFILE)
 }
+/// A connect that takes longer was not answered at first.
+const KNOCK: Duration = Duration::from_millis(900);
+
+/// The queue of a listening socket was full.
+pub const FULL: Hint = Hint {
+    meaning: "The queue of your listening socket is full: clients come faster \
+              than your server accepts them, and have to knock again, a \
+              second later.",
+    look: "what runs between two accepts, and the backlog, the number that \
+           listen is given",
+};
 
 /// An error of the system without its number.
 pub fn plain(error: &std::io::Error) -> String {
@@ -74,7 +104,8 @@ impl<'a> Peer<'a> {
         let _ = s.set_nodelay(true);
         let _ = s.set_write_timeout(Some(PATIENCE));
         let (last, previous) = ((Vec::new(), 0), Vec::new());
-        Peer { lab, stream: s, name, last, previous }
+        let before = lab.last_complained();
+        Peer { lab, stream: s, name, last, previous, before }
     }
 
     pub fn note(&self, what: &str) {
@@ -88,6 +119,32 @@ impl<'a> Peer<'a> {
 
     pub fn sent(&self) -> String {
         show::bytes(&self.last.0, self.last.1)
+    }
+
+    /// Does the connection still wait for the server to accept it?
+    pub fn is_queued(&self, end: End) -> bool {
+        let is_server = self.lab.traits.side == Side::Server;
+        let Ok(own) = self.stream.local_addr() else { return false };
+        let Ok(other) = self.stream.peer_addr() else { return false };
+        end == End::Open
+            && is_server
+            && proc::not_accepted(other.port()).contains(&own.port())
+    }
+
+    /// Did code of the program die since we connected? It says so a moment
+    /// after the connection has ended.
+    pub fn has_killed(&self) -> bool {
+        let end = Instant::now() + MOMENT;
+        loop {
+            let text = self.lab.complaints_since(self.before);
+            if said::tells_of_death(&text) {
+                return true;
+            }
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Remembers what is sent for the report.
@@ -104,6 +161,7 @@ impl<'a> Peer<'a> {
     pub fn send(&mut self, bytes: &[u8]) -> Check {
         self.sends(bytes);
         if let Err(error) = self.stream.write_all(bytes) {
+            self.lab.is_open.set(error.kind() == ErrorKind::WouldBlock);
             let actual = format!(
                 "the connection broke while we sent: {}",
                 plain(&error)
@@ -137,6 +195,12 @@ impl<'a> Peer<'a> {
 
     /// Reads at most `most` bytes until then.
     pub fn read(&mut self, most: usize, until: Instant) -> Got {
+        let got = self.read_some(most, until);
+        self.lab.is_open.set(got.end == End::Open);
+        got
+    }
+
+    fn read_some(&mut self, most: usize, until: Instant) -> Got {
         let mut bytes = Vec::new();
         let mut buffer = vec![0; most.min(64 * 1024)];
         while bytes.len() < most {
@@ -172,6 +236,7 @@ impl<'a> Peer<'a> {
             if is_over || !has_moved || self.lab.left().is_zero() {
                 return Got { bytes: all, end: part.end };
             }
+            self.lab.note_progress();
         }
     }
 
@@ -188,7 +253,12 @@ impl<'a> Peer<'a> {
     }
 
     pub fn fail(&self, expected: impl Into<String>, actual: &str) -> Failure {
-        let failure = self.lab.fail(expected, actual);
+        self.lab.witness(self.base().of(expected, actual))
+    }
+
+    /// A failure without what was expected and seen: see [`Lab::base`].
+    pub fn base(&self) -> Failure {
+        let failure = self.lab.base();
         let is_client = self.lab.traits.side == Side::Client;
         match self.last.1 {
             0 if is_client => failure, // it is its turn

@@ -6,16 +6,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::lab::{Lab, Target, any_port};
+use crate::harness::lab::{LIVES, Lab, Target, any_port};
 use crate::program::running::{Habits, Program, Streams, Template};
 use crate::program::start;
 use crate::verdict::{Check, Stop};
 
 /// How often we look whether something has been printed.
 const TICK: Duration = Duration::from_millis(5);
-
-/// What each case expects of a server, whatever its clients do.
-pub const LIVES: &str = "the server lives on, and takes connections";
 
 impl Lab<'_> {
     /// Sets a limit for the programs started from here on.
@@ -52,7 +49,7 @@ impl Lab<'_> {
 
     pub fn server_at(&self, asked: SocketAddr) -> Check<SocketAddr> {
         let mut program = self.start(asked, &[], None)?;
-        let ready = start::wait_ready(&mut program, asked);
+        let ready = start::wait_ready(&mut program);
         self.programs.borrow_mut().push(program);
         self.open_window();
         ready.map_err(|trouble| {
@@ -129,6 +126,18 @@ impl Lab<'_> {
     pub fn printed_in_all(&self) -> u64 {
         let programs = self.programs.borrow();
         programs.last().map_or(0, |p| p.out.total() + p.err.total())
+    }
+
+    /// How many bytes the last program has printed on stderr.
+    pub fn last_complained(&self) -> u64 {
+        let programs = self.programs.borrow();
+        programs.last().map_or(0, |program| program.err.total())
+    }
+
+    /// What it has printed on stderr since then.
+    pub fn complaints_since(&self, before: u64) -> Vec<u8> {
+        let programs = self.programs.borrow();
+        programs.last().map_or(Vec::new(), |p| p.err.since(before))
     }
 
     /// How many bytes the last program has printed.

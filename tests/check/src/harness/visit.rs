@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::harness::lab::LIVES;
 use crate::harness::lab::{Lab, PATIENCE};
-use crate::harness::programs::LIVES;
 use crate::verdict::{Check, Failure};
 
 /// One client that comes, gets its echo, and goes.

@@ -108,11 +108,13 @@ impl Processes {
         }
     }
 
-    /// All processes of a program: its tree, and those that left it.
+    /// All processes of a program: its tree, and those that left it. What has
+    /// left it and ended is nobody's any more: only its own parent's children
+    /// count until that waits for them.
     pub fn all_of(&self, first: i32, mark: &str) -> Vec<i32> {
         let mut pids = proc::tree(first);
         let others = stragglers(first, mark, &self.live(), self.0.adopts);
-        pids.extend(others);
+        pids.extend(others.into_iter().filter(|&pid| proc::is_alive(pid)));
         pids.sort_unstable();
         pids.dedup();
         pids
@@ -196,6 +198,7 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 
 type Programs = HashMap<i32, String>;
 
+/// What left the tree of a program, dead or alive.
 fn stragglers(
     first: i32,
     mark: &str,
@@ -208,7 +211,10 @@ fn stragglers(
             return false;
         }
         proc::has_mark(pid, mark) && proc::is_alive(pid)
-            || adopts && proc::parent(pid) == Some(own) && is_orphan(pid, live)
+            || pid != first
+                && proc::parent(pid) == Some(own)
+                && (proc::group(pid) == Some(first)
+                    || adopts && is_orphan(pid, live))
     };
     proc::all().into_iter().filter(is_left).collect()
 }

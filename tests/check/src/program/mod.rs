@@ -6,4 +6,3 @@ pub mod output;
 pub mod proc;
 pub mod running;
 pub mod start;
-pub mod words;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much of the end is kept: the last lines.
-const TAIL: usize = 4096;
+/// How much of the end is kept: a stack and the error above it.
+const TAIL: usize = 16 * 1024;
 
 /// What came through one pipe so far.
 #[derive(Default)]
@@ -101,15 +101,11 @@ impl Output {
         self.state().total
     }
 
-    /// The last lines, whole ones as far as they are there.
-    pub fn last_lines(&self, most: usize) -> Vec<Vec<u8>> {
+    /// What came after the first `before` bytes, as far as it was kept.
+    pub fn since(&self, before: u64) -> Vec<u8> {
         let state = self.state();
-        let lines = state.last.split(|&byte| byte == b'\n');
-        let lines: Vec<_> = lines
-            .map(|line| line.trim_ascii_end().to_vec())
-            .filter(|line| !line.is_empty())
-            .collect();
-        lines[lines.len().saturating_sub(most)..].to_vec()
+        let new = state.total.saturating_sub(before) as usize;
+        state.last[state.last.len() - new.min(state.last.len())..].to_vec()
     }
 
     /// Waits for the first line. `None`: the pipe ended, or the time was up.

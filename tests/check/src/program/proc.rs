@@ -198,3 +198,49 @@ pub fn longest_queue() -> usize {
     let text = fs::read_to_string("/proc/sys/net/core/somaxconn");
     text.ok().and_then(|n| n.trim().parse().ok()).unwrap_or(usize::MAX)
 }
+
+/// The ports of the clients that wait at this port until somebody accepts them.
+pub fn not_accepted(port: u16) -> Vec<u16> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let clients = tables.iter().flat_map(|table| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        let rows = table.lines().skip(1).map(|row| waiting(row, port));
+        rows.flatten().collect::<Vec<u16>>()
+    });
+    clients.collect()
+}
+
+/// A connection gets its inode when it is accepted. One that has none, and was
+/// not closed on that side (01 is open, 08 has the client's FIN), waits.
+fn waiting(row: &str, port: u16) -> Option<u16> {
+    let columns: Vec<&str> = row.split_whitespace().collect();
+    let port_in = |column: usize| {
+        let (_, port) = columns.get(column)?.rsplit_once(':')?;
+        u16::from_str_radix(port, 16).ok()
+    };
+    let is_open = ["01", "08"].contains(columns.get(3)?);
+    let is_it = port_in(1)? == port && *columns.get(9)? == "0";
+    (is_open && is_it).then(|| port_in(2)).flatten()
+}
+
+#[cfg(all(test, target_os = "linux"))] // the tables are Linux's
+mod tests {
+    use std::net::{Shutdown, TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_waits_until_it_is_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = TcpStream::connect(addr).unwrap();
+        let port = client.local_addr().unwrap().port();
+        assert_eq!(not_accepted(addr.port()), [port]);
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(not_accepted(addr.port()), [port]);
+        let (server, _) = listener.accept().unwrap();
+        assert!(not_accepted(addr.port()).is_empty());
+        drop(server);
+        assert!(not_accepted(addr.port()).is_empty());
+    }
+}

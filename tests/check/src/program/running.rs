@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
+use crate::diagnosis::said;
 use crate::os;
 use crate::program::ending::Processes;
 use crate::program::output::Output;
@@ -125,6 +126,11 @@ impl Template {
         self.words.iter().any(|w| w.contains("{addr}") || w.contains("{port}"))
     }
 
+    /// Do we name the address, and not the port alone?
+    fn has_host(&self) -> bool {
+        self.words.iter().any(|w| w.contains("{addr}") || w.contains("{host}"))
+    }
+
     fn fill(&self, addr: SocketAddr, texts: &[String]) -> Vec<String> {
         let fill = |word: &String| -> Vec<String> {
             if word == "{text}" {
@@ -174,7 +180,8 @@ impl Template {
             .processes
             .spawn(&mut command, &mark)
             .with_context(|| format!("cannot run {:?}", words[0]))?;
-        Ok(self.watch(child, mark, streams))
+        let told = Told { addr, has_host: self.has_host() };
+        Ok(self.watch(child, mark, told, streams))
     }
 
     /// Reads what it prints, and sees that it does not take too much.
@@ -182,6 +189,7 @@ impl Template {
         &self,
         mut child: Child,
         mark: String,
+        told: Told,
         streams: Streams,
     ) -> Program {
         let pid = child.id() as i32;
@@ -196,6 +204,7 @@ impl Template {
             err: err.map_or_else(none, |pipe| Output::collect(pipe, 1 << 16)),
             child,
             mark,
+            told,
             processes: self.processes.clone(),
             habits: Arc::clone(&self.habits),
             excess: Arc::default(),
@@ -211,15 +220,33 @@ impl Template {
     }
 }
 
+/// Where a program was asked to listen, or to connect to.
+#[derive(Clone, Copy)]
+pub struct Told {
+    pub addr: SocketAddr,
+    /// Was it told the address, or no more than the port?
+    pub has_host: bool,
+}
+
+/// What can be seen of a program at some moment.
+#[derive(Default)]
+pub struct Seen {
+    pub gone: Option<ExitStatus>,
+    /// What it printed, as far as it tells an error.
+    pub printed: Vec<String>,
+}
+
 /// A program that runs. It is ended when this value goes away.
 pub struct Program {
     child: Child,
     mark: String,
+    /// The address that its command line names.
+    pub told: Told,
     processes: Processes,
     habits: Arc<Habits>,
     pub out: Arc<Output>,
     pub err: Arc<Output>,
-    excess: Arc<Mutex<Option<String>>>,
+    excess: Arc<Mutex<Option<Excess>>>,
     is_over: Arc<AtomicBool>,
     status: Option<ExitStatus>,
     stdin: Option<ChildStdin>,
@@ -294,7 +321,7 @@ impl Program {
     }
 
     /// What it took too much of, if it was ended for that.
-    pub fn excess(&self) -> Option<String> {
+    pub fn excess(&self) -> Option<Excess> {
         self.excess.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -318,6 +345,15 @@ impl Program {
         self.status
     }
 
+    /// What can be seen of it, if it has a moment to end.
+    pub fn seen(&mut self, moment: Duration) -> Seen {
+        let gone = self.wait(moment);
+        if gone.is_some() {
+            self.wait_output();
+        }
+        Seen { gone, printed: self.last_words() }
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.wait(Duration::ZERO)
@@ -332,13 +368,15 @@ impl Program {
         self.err.wait_end(end.saturating_duration_since(Instant::now()));
     }
 
-    /// Its last lines, those on stderr after those on stdout.
-    pub fn last_lines(&self, most: usize) -> Vec<Vec<u8>> {
-        let mut lines = self.err.last_lines(most);
-        if lines.is_empty() {
-            lines = self.out.last_lines(most);
-        }
-        lines
+    /// The last that it printed: on stderr, or if nothing is there, on stdout.
+    pub fn last_output(&self) -> Vec<u8> {
+        let text = self.err.since(0);
+        if text.is_empty() { self.out.since(0) } else { text }
+    }
+
+    /// The lines of it that tell what went wrong.
+    pub fn last_words(&self) -> Vec<String> {
+        said::telling(&self.last_output())
     }
 
     /// Ends it, and all that it started.
@@ -361,26 +399,49 @@ impl Drop for Program {
     }
 }
 
+/// What a program took too much of.
+#[derive(Clone)]
+pub struct Excess {
+    pub what: String,
+    pub look: &'static str,
+}
+
 fn excess_of(
     pids: &[i32],
     (most_memory, most_processes): (u64, usize),
     printed: u64,
-) -> Option<String> {
+) -> Option<Excess> {
+    let of = |what: String, look| Some(Excess { what, look });
     if pids.len() > most_processes {
-        return Some(format!(
-            "it started more than {most_processes} processes (one that has ended \
-             counts until its parent waits for it)"
-        ));
+        return of_processes(pids, most_processes);
     }
     let sum = |of: fn(i32) -> Option<u64>| -> u64 {
         pids.iter().filter_map(|&pid| of(pid)).sum()
     };
     // What processes share counts once: asked only when it may matter.
     if sum(proc::resident) > most_memory && sum(proc::share) > most_memory {
-        return Some(format!("it took more than {} MB", most_memory >> 20));
+        let what = format!("it took more than {} MB", most_memory >> 20);
+        return of(what, "what it keeps, and for how long");
     }
-    (printed > FLOOD)
-        .then(|| format!("it printed more than {} MB", FLOOD >> 20))
+    if printed > FLOOD {
+        let what = format!("it printed more than {} MB", FLOOD >> 20);
+        return of(what, "what it prints without end");
+    }
+    None
+}
+
+/// One that has ended counts until its parent waits for it.
+fn of_processes(pids: &[i32], most: usize) -> Option<Excess> {
+    let dead = pids.iter().filter(|&&pid| !proc::is_alive(pid)).count();
+    let (how, look) = match dead > pids.len() / 2 {
+        true => (
+            ", and never waited for those that ended (zombies)",
+            "what it does when a child process ends: SIGCHLD, waitpid",
+        ),
+        false => ("", "what starts them, and what ends them"),
+    };
+    let what = format!("it started more than {most} processes{how}");
+    Some(Excess { what, look })
 }
 
 /// How a program ended, in words.

@@ -1,12 +1,12 @@
 //! Has the server come up? If not, why not, as far as one can see.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::diagnosis::show;
 use crate::os;
 use crate::program::proc;
-use crate::program::running::{Program, describe};
+use crate::program::running::{Program, Told, describe};
 
 /// How long a program may take until it says that it listens.
 const START: Duration = Duration::from_secs(10);
@@ -15,6 +15,7 @@ const START: Duration = Duration::from_secs(10);
 const SILENT: Duration = Duration::from_secs(3);
 
 const FIRST_WORDS: &str = "listening on ";
+const WANTED: &str = "It must be: listening on IP:PORT";
 
 /// What kept a server from coming up: in a few sentences, a line each.
 pub type Trouble = Vec<String>;
@@ -23,19 +24,16 @@ pub type Trouble = Vec<String>;
 ///
 /// # Errors
 /// It ended, said something else, or said nothing in time.
-pub fn wait_ready(
-    program: &mut Program,
-    asked: SocketAddr,
-) -> Result<SocketAddr, Trouble> {
+pub fn wait_ready(program: &mut Program) -> Result<SocketAddr, Trouble> {
     let start = Instant::now();
     loop {
         if let Some(line) = program.out.first_line(Duration::from_millis(50)) {
-            return read_address(&line, asked);
+            return read_address(&line, program.told);
         }
         if program.ended().is_some() {
             program.wait_output();
             if let Some(line) = program.out.first_line(Duration::ZERO) {
-                return read_address(&line, asked);
+                return read_address(&line, program.told);
             }
             return Err(ended_early(program));
         }
@@ -43,41 +41,65 @@ pub fn wait_ready(
             silent(program)?;
         }
         if start.elapsed() > START {
-            return Err(vec![
-                "It printed no line on stdout within 10 s.".into(),
+            let mut trouble =
+                vec!["It printed no line on stdout within 10 s.".to_owned()];
+            trouble.extend(on_stderr(program));
+            trouble.push(
                 "The first line must be `listening on IP:PORT`, and flushed."
                     .into(),
-            ]);
+            );
+            return Err(trouble);
         }
     }
 }
 
-/// The classic: the line is there, but still in the program's own buffer.
+/// It listens, and said nothing: why?
 fn silent(program: &Program) -> Result<(), Trouble> {
     if proc::listening(&program.pids()).is_empty() {
         return Ok(());
     }
-    Err(vec![
-        "It listens, but printed no line on stdout.".into(),
-        "Is the line still in a buffer? Into a pipe, most languages do not \
-         write a line at once: flush stdout after it."
+    let stderr = on_stderr(program);
+    let says_so = stderr
+        .iter()
+        .any(|line| line.to_lowercase().contains(FIRST_WORDS.trim_end()));
+    let mut trouble =
+        vec!["It listens, but printed no line on stdout.".to_owned()];
+    trouble.extend(stderr);
+    trouble.push(match says_so {
+        true => "It says so on stderr. The line belongs on stdout, as the \
+                 first one there: listening on IP:PORT"
             .into(),
-    ])
+        // The classic.
+        false => "Is the line still in a buffer? Into a pipe, most languages \
+                  do not write a line at once: flush stdout after it."
+            .into(),
+    });
+    Err(trouble)
+}
+
+/// What it printed on stderr, for the trouble.
+fn on_stderr(program: &Program) -> Trouble {
+    match program.err.total() {
+        0 => Vec::new(),
+        _ => quoted(program),
+    }
+}
+
+fn quoted(program: &Program) -> Trouble {
+    let lines = program.last_words().into_iter();
+    lines.map(|line| format!("  | {line}")).collect()
 }
 
 fn ended_early(program: &mut Program) -> Trouble {
     let status = program.ended().map(describe).unwrap_or_default();
     let mut trouble = match program.excess() {
-        Some(excess) => vec![format!("It was ended: {excess}.")],
+        Some(excess) => vec![format!("It was ended: {}.", excess.what)],
         None => vec![format!("It ended before it listened: {status}.")],
     };
-    let lines = program.last_lines(4);
-    let is_taken = lines.iter().any(|line| {
-        let line = String::from_utf8_lossy(line).to_lowercase();
-        line.contains("in use") || line.contains("eaddrinuse")
-    });
-    trouble.extend(lines.iter().map(|l| format!("  | {}", show::line(l))));
-    if is_taken {
+    let said = program.last_output();
+    let said = String::from_utf8_lossy(&said).to_lowercase();
+    trouble.extend(quoted(program));
+    if said.contains("in use") || said.contains("eaddrinuse") {
         trouble.push(
             "It was asked for port 0, any free port. Does it take its address \
              from {addr}, or always the same one?"
@@ -87,34 +109,90 @@ fn ended_early(program: &mut Program) -> Trouble {
     trouble
 }
 
-fn read_address(line: &[u8], asked: SocketAddr) -> Result<SocketAddr, Trouble> {
+fn read_address(line: &[u8], told: Told) -> Result<SocketAddr, Trouble> {
     let text = String::from_utf8_lossy(line);
     let shown = format!("Its first line on stdout was: {}", show::line(line));
-    let wanted = "It must be: listening on IP:PORT";
     let Some(rest) = text.strip_prefix(FIRST_WORDS) else {
-        return Err(vec![shown, wanted.into()]);
+        let mut trouble = vec![shown, WANTED.into()];
+        trouble.extend(near_miss(&text).map(str::to_owned));
+        return Err(trouble);
     };
-    let Ok(mut addr) = rest.trim().parse::<SocketAddr>() else {
-        let why = "What follows `listening on` is not such as 127.0.0.1:8888.";
-        return Err(vec![shown, wanted.into(), why.into()]);
+    let Ok(addr) = rest.trim().parse().map(reachable) else {
+        return Err(vec![shown, WANTED.into(), no_address(rest.trim()).into()]);
     };
+    match not_there(addr, told) {
+        None => Ok(addr),
+        Some(why) => Err(vec![shown, why]),
+    }
+}
+
+/// Where to connect to: 0.0.0.0 is each address of this machine, 127.0.0.1
+/// among them, and ::ffff:127.0.0.1 is another way to write that.
+pub fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    addr.set_ip(match addr.ip().to_canonical() {
+        ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    });
+    addr
+}
+
+/// Almost the line that is wanted.
+fn near_miss(text: &str) -> Option<&'static str> {
+    let at = text.to_lowercase().find(FIRST_WORDS.trim_end())?;
+    Some(match text.get(at..)?.strip_prefix(FIRST_WORDS) {
+        Some(_) => "Nothing may stand in front of `listening on`.",
+        None if text[at..].starts_with(FIRST_WORDS.trim_end()) => {
+            "After `listening on` follow one space and the address."
+        }
+        None => "`listening on` is written in small letters.",
+    })
+}
+
+/// What follows `listening on` is no address: what is it?
+fn no_address(text: &str) -> &'static str {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let (host, port) = text.rsplit_once(':').unwrap_or_default();
+    if first.parse::<SocketAddr>().is_ok() {
+        "Nothing may follow the address."
+    } else if host.contains(':') && host.parse::<IpAddr>().is_ok() {
+        "An IPv6 address stands in brackets: [::1]:8888."
+    } else if host.starts_with(char::is_alphabetic)
+        && !host.contains('/')
+        && port.parse::<u16>().is_ok()
+    {
+        "That is a name. Print the address on which you listen (getsockname)."
+    } else {
+        "What follows `listening on` is not such as 127.0.0.1:8888."
+    }
+}
+
+/// Why a client that was told an address would not find the server there, or
+/// why we do not try to.
+fn not_there(addr: SocketAddr, told: Told) -> Option<String> {
+    let (ip, asked) = (addr.ip(), told.addr);
     if addr.port() == 0 {
-        let why = "Port 0 is the request for a free port; print the one that \
-                   the system chose (getsockname).";
-        return Err(vec![shown, why.into()]);
+        Some(
+            "Port 0 is the request for a free port; print the one that the \
+             system chose (getsockname)."
+                .into(),
+        )
+    } else if !ip.is_loopback() {
+        Some("The checker talks to this machine only: 127.0.0.1.".into())
+    } else if asked.port() != 0 && asked.port() != addr.port() {
+        Some(format!("It was asked to listen on {asked}."))
+    } else if told.has_host && asked.ip() != ip {
+        let name = match ip.is_ipv6() {
+            true => " Does it listen on the name localhost?",
+            false => "",
+        };
+        let told = asked.ip();
+        Some(format!(
+            "It was told to listen on {told}, and listens on {ip}: a client \
+             of {told} finds nobody there.{name}"
+        ))
+    } else {
+        None
     }
-    if addr.ip().is_unspecified() {
-        addr.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
-    if !addr.ip().is_loopback() {
-        let why = "The checker talks to this machine only: 127.0.0.1.";
-        return Err(vec![shown, why.into()]);
-    }
-    if asked.port() != 0 && asked.port() != addr.port() {
-        let why = format!("It was asked to listen on {asked}.");
-        return Err(vec![format!("It listens on {addr}."), why]);
-    }
-    Ok(addr)
 }
 
 /// Is its first process still there, a moment after it said that it listens?
@@ -157,4 +235,55 @@ pub fn knock(program: &Program, addr: SocketAddr) -> Result<(), Trouble> {
         false => format!("It listens on port {}.", ports.join(", ")),
     });
     Err(trouble)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(line: &str) -> Trouble {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let told = Told { addr, has_host: true };
+        read_address(line.as_bytes(), told).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn one_address_has_many_forms() {
+        for line in [
+            "listening on 127.0.0.1:8888",
+            "listening on [::ffff:127.0.0.1]:8888",
+            "listening on 0.0.0.0:8888",
+            "listening on [::]:8888",
+        ] {
+            assert_eq!(trouble(line), Trouble::new(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_first_line_is_said() {
+        for (line, why) in [
+            ("Listening on 127.0.0.1:8888", "small letters"),
+            ("server listening on 127.0.0.1:8888", "in front of"),
+            ("listening on: 127.0.0.1:8888", "one space and the address"),
+            ("listening on 127.0.0.1:8888 now", "follow the address"),
+            ("listening on localhost:8888", "a name"),
+            ("listening on ::1:8888", "in brackets"),
+            ("listening on port 8888", "not such as"),
+            ("listening on http://127.0.0.1:8888", "not such as"),
+            ("listening on 127.0.0.1:0", "free port"),
+            ("listening on 192.0.2.1:80", "this machine only"),
+            ("listening on [::1]:8888", "the name localhost"),
+            ("listening on 127.0.0.2:8888", "finds nobody there"),
+        ] {
+            let said = trouble(line);
+            let last = said.last().map(String::as_str).unwrap_or_default();
+            assert!(last.contains(why), "{line}: {last}");
+        }
+        let told = Told {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            has_host: false,
+        };
+        assert!(read_address(b"listening on [::1]:8888", told).is_ok());
+        assert_eq!(trouble("Server started").len(), 2);
+    }
 }

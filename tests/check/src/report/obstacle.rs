@@ -38,10 +38,12 @@ impl Obstacle {
             text += &format!("    command   {command}\n");
         }
         for line in &self.why {
-            let is_quoted = line.starts_with("  |");
-            let lines = match is_quoted {
-                true => vec![line.clone()],
-                false => show::wrap(line, 66),
+            let lines = match line.strip_prefix("  | ") {
+                Some(line) => show::fold(line, 62)
+                    .into_iter()
+                    .map(|part| format!("  | {part}"))
+                    .collect(),
+                None => show::wrap(line, 66),
             };
             lines.iter().for_each(|line| text += &format!("    {line}\n"));
         }

@@ -77,9 +77,7 @@ fn details(failure: &Failure, replay: &str) -> Vec<String> {
             let label = if i == 0 { "actual" } else { "" };
             lines.push(verbatim(label, line));
         }
-        for line in &printed {
-            lines.push(verbatim("printed", line));
-        }
+        lines.extend(printed.iter().flat_map(|line| quoted(line)));
         lines.extend(labelled("meaning", &failure.meaning));
         lines.extend(labelled("look at", &failure.look));
         lines.push(verbatim("replay", replay));
@@ -120,6 +118,13 @@ fn so_far(notes: &[String]) -> String {
 
 fn verbatim(label: &str, text: &str) -> String {
     format!("    {label:<10}{text}").trim_end().to_owned()
+}
+
+/// A line that the program printed, in as many lines as it takes.
+fn quoted(line: &str) -> Vec<String> {
+    let label = |i| if i == 0 { "printed" } else { "" };
+    let lines = show::fold(line, WIDTH - INDENT).into_iter().enumerate();
+    lines.map(|(i, line)| verbatim(label(i), line)).collect()
 }
 
 /// Text that may take more than one line; none for no text.
@@ -178,8 +183,7 @@ mod tests {
             printed: vec!["line 1".into(), "line 2".into()],
             meaning: "It believed the length, ".repeat(4),
             look: "the line after".into(),
-            by_time: false,
-            is_sure: false,
+            ..Failure::default()
         }
     }
 

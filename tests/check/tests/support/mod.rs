@@ -2,7 +2,11 @@
 
 #![allow(dead_code)] // each test file uses a part of this
 
+#[path = "../../../support/arguments.rs"]
+pub mod arguments;
+
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -70,4 +74,36 @@ pub fn running(part: &str) -> usize {
         (text.contains(part) && !text.contains("--cmd")).then_some(())
     };
     fs::read_dir("/proc").unwrap().flatten().filter_map(command).count()
+}
+
+/// Is this program installed?
+pub fn is_there(program: &str) -> bool {
+    let flag = if program == "go" { "version" } else { "--version" };
+    let version = Command::new(program).arg(flag).output();
+    version.is_ok_and(|output| output.status.success())
+}
+
+/// How to start a program, compiled where its language wants that.
+pub fn built(needs: &str, source: &str) -> String {
+    let stem = Path::new(source).file_stem().unwrap().to_str().unwrap();
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let folder = folder.join(format!("{needs}-{stem}"));
+    fs::create_dir_all(&folder).unwrap();
+    let output = folder.join(stem);
+    let (output, folder) = (output.to_str().unwrap(), folder.to_str().unwrap());
+    let mut compiler = Command::new(needs);
+    match needs {
+        "javac" => compiler.args(["-d", folder, source]),
+        "go" => compiler
+            .env("GO111MODULE", "off")
+            .env("GOCACHE", format!("{folder}/cache"))
+            .args(["build", "-o", output, source]),
+        "cc" => compiler.args(["-O1", "-pthread", "-o", output, source]),
+        _ => return format!("{needs} '{source}'"),
+    };
+    assert!(compiler.status().unwrap().success());
+    match needs {
+        "javac" => format!("java -cp '{folder}' {stem}"),
+        _ => format!("'{output}'"),
+    }
 }

@@ -8,9 +8,6 @@ server.listen()
 print("listening on %s:%d" % server.getsockname(), flush=True)
 while True:
     conn, peer = server.accept()
-    try:
-        data = conn.recv(1024).decode()
-        conn.send(data.encode())
-    except OSError as error:
-        print(peer, error, file=sys.stderr)
+    while data := conn.recv(1024).decode():
+        conn.sendall(data.encode())
     conn.close()

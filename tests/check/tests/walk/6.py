@@ -2,16 +2,15 @@ import socket
 import sys
 
 host, port = sys.argv[1].split(":")
-try:
-    server = socket.create_server((host, int(port)))
-except OSError as error:
-    sys.exit(f"cannot listen on {host}:{port}: {error}")
+server = socket.socket()
+server.bind((host, int(port)))
+server.listen()
 print("listening on %s:%d" % server.getsockname(), flush=True)
 while True:
     conn, peer = server.accept()
     try:
-        while data := conn.recv(1024).decode():
-            conn.sendall(data.encode())
+        while data := conn.recv(1024):
+            conn.sendall(data)
     except OSError as error:
         print(peer, error, file=sys.stderr)
     conn.close()

@@ -12,7 +12,7 @@ use crate::harness::ended::Ended;
 use crate::harness::lab::{CASE, Lab, PATIENCE};
 use crate::harness::stage::{START, Stage, words};
 use crate::os;
-use crate::program::running::Input;
+use crate::program::running::{Input, describe};
 use crate::steps::FRAMES;
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Stop};
@@ -25,11 +25,11 @@ fn ms(n: u64) -> Duration {
 const C2_01: Case = Case {
     id: "C2-01",
     title: "sends and receives 16 MB at the same time",
-    does: "Writes 16 000 000 bytes to the client's stdin, and echoes what \
-           it sends. Expects the same bytes on stdout, and exit code 0; \
-           and that never more than 3 s pass in which nothing moves. In \
-           step 4 each line is a frame: an empty one, 50 000 of 9 letters, \
-           and then lines of 60 000 bytes.",
+    does: "Starts the client without {text}, writes 16 000 000 bytes to its \
+           stdin, and echoes what it sends. Expects the same bytes on \
+           stdout, and exit code 0; and that never more than 3 s pass in \
+           which nothing moves. In step 4 each line is a frame: an empty one, \
+           50 000 of 9 letters, and then lines of 60 000 bytes.",
     steps: 2..=4,
     rule: (2, 4),
     tags: &[],
@@ -56,18 +56,45 @@ pub fn c2_01(lab: &Lab) -> Check {
     }
     let client = lab.start(stage.addr, &[], Some(input.clone()))?;
     lab.keep(client);
-    lab.note("16 MB on its stdin; our server echoes");
-    let peer = stage.accept(START)?;
+    lab.note("no {text}, but 16 MB on its stdin");
+    let Ok(peer) = stage.accept(START) else {
+        return Err(sent_nothing(lab));
+    };
     lab.open_window();
     let moved = AtomicU64::new(0);
-    let ended = with_echo(&stage, &peer.stream, &moved)?;
-    if lab.is_framed() && moved.load(Ordering::Relaxed) == 0 {
-        // From step 4 on, it may take its messages from the command line.
-        let why = "it sends nothing from stdin".to_owned();
-        return Err(Box::new(Stop::Skip(why)));
+    let ended = with_echo(&stage, &peer.stream, &moved);
+    if moved.load(Ordering::Relaxed) == 0 {
+        return Err(sent_nothing(lab));
+    }
+    let ended = ended?;
+    if !ended.status.success() {
+        lab.hint(
+            "Your client ended in the middle, with an error.",
+            "what it printed, and what it does when a write has to wait",
+        );
     }
     ended.code(lab, 0)?;
     same_bytes(lab, &input, &ended.stdout)
+}
+
+/// A client of one text only. From step 4 on that may be.
+fn sent_nothing(lab: &Lab) -> Box<Stop> {
+    if lab.is_framed() {
+        let why = "it sends nothing from stdin".to_owned();
+        return Box::new(Stop::Skip(why));
+    }
+    let actual = match lab.client_ended() {
+        Some(status) => format!("it ended: {}", describe(status)),
+        None => "it sent nothing".to_owned(),
+    };
+    let mut failure = lab.fail("it sends what is on its stdin", actual);
+    failure.by_time = lab.client_ended().is_none();
+    failure.meaning = "This case starts your client without {text}: then it \
+                       sends all of its stdin."
+        .into();
+    failure.look =
+        "what your client does when its command line has no text".into();
+    failure.into()
 }
 
 /// Echoes until the client has ended, or nothing moves.

@@ -5,11 +5,10 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Proof};
+use crate::harness::lab::LIVES;
 use crate::harness::lab::{Lab, PATIENCE, any_port};
-use crate::harness::programs::LIVES;
 use crate::harness::words::trace;
 use crate::program::running::{Program, describe};
-use crate::program::words::last_words;
 use crate::steps::{all, from, only};
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Failure, Stop};
@@ -69,7 +68,7 @@ const S1_02: Case = Case {
            Expects for each `Hello, client!` and FIN within 3 s.",
     steps: only(1),
     rule: (1, 1),
-    tags: &[Tag::PlainStart, Tag::Closing],
+    tags: &[Tag::Closing],
     why: "A server is a loop around accept. The first client is the one \
           you tried by hand; the second one shows whether the loop is \
           there.",
@@ -161,7 +160,7 @@ const S1_04: Case = Case {
            message on stdout, or an exit code other than 1, is a warning.",
     steps: from(1),
     rule: (1, 3),
-    tags: &[Tag::Starts, Tag::Places, Tag::LastEnds],
+    tags: &[Tag::Starts, Tag::Places],
     why: "Sooner or later somebody starts the server twice. The second one \
           must not hang, and must not share the port in silence. It says \
           which address is taken, and ends with an error.",
@@ -213,7 +212,7 @@ fn judge_second(
     if !text.contains(&port) {
         let actual = format!("{}, without the address", describe(status));
         let mut failure = lab.fail(NAMES_IT, actual);
-        failure.printed = last_words(second);
+        failure.printed = second.last_words();
         return Err(failure.into());
     }
     trace(lab, &text);
@@ -251,13 +250,15 @@ const S1_05: Case = Case {
            at once. Expects that it listens again and serves a new client.",
     steps: from(1),
     rule: (1, 3),
-    tags: &[Tag::Starts, Tag::Places, Tag::PlainStart],
+    tags: &[Tag::Starts, Tag::Places],
     why: "The side that closes first remembers the connection for about a \
           minute (TIME_WAIT). In that time bind may say that the address \
           is in use, though no program is there.",
     hint: Hint {
-        meaning: "A connection in TIME_WAIT still holds the port.",
-        look: "the options of your listening socket",
+        meaning: "Your first server closed a connection, which the system \
+                  remembers for a minute (TIME_WAIT). Meanwhile it does not \
+                  give the port to the second one.",
+        look: "the options of your listening socket, before bind",
     },
     proof: Proof::Defects(&["no-reuseaddr"]),
     script: s1_05,
@@ -289,6 +290,11 @@ fn s1_05(lab: &Lab) -> Check {
 fn restart_failed(lab: &Lab, stop: Stop, took: Duration) -> Box<Stop> {
     let Stop::Fail(old) = stop else { return Box::new(stop) };
     let mut failure = lab.fail("it listens again", "it did not come up");
+    if let Some(status) = failure.gone.take() {
+        // No client is to blame for this end: the hint explains it.
+        failure.actual = vec![format!("it ended: {}", describe(status))];
+        return failure.into();
+    }
     failure.by_time = took > PATIENCE && old.by_time;
     failure.into()
 }
@@ -301,7 +307,7 @@ const S1_06: Case = Case {
            warning.",
     steps: only(1),
     rule: (1, 1),
-    tags: &[Tag::Starts, Tag::PlainStart],
+    tags: &[Tag::Starts],
     why: "You can only see what a server does if it says something. Printing \
           what came is the simplest way to find out whether it came at all. \
           Into a pipe or a file, many languages hold the lines back until \
@@ -337,7 +343,7 @@ const S1_07: Case = Case {
            a server that ends, is a warning.",
     steps: all(),
     rule: (1, 1),
-    tags: &[Tag::Starts, Tag::PlainStart],
+    tags: &[Tag::Starts],
     why: "`./server | head -1` shows where the server listens, and then the \
           pipe has no reader any more. From then on each line that the server \
           prints is an error, and in some languages a signal that ends it. \

@@ -1,12 +1,14 @@
 //! S2: every byte comes back.
 
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Proof};
-use crate::diagnosis::evidence::{End, Got};
+use crate::diagnosis::evidence::{Cause, End, Evidence, Got};
+use crate::diagnosis::mismatch::QUEUED;
 use crate::diagnosis::{cause_framed, show};
 use crate::harness::lab::{CASE, Lab, PATIENCE};
 use crate::harness::peer::Peer;
@@ -139,21 +141,67 @@ fn s2_03(lab: &Lab) -> Check {
     client.sends(&requests);
     let sent = write_until_stalled(&mut client.stream, &requests);
     lab.note("sent until nothing moved");
-    let rest = requests[sent..].to_vec();
-    let got = thread::scope(|scope| {
-        if let Ok(mut writer) = client.stream.try_clone() {
+    let rest = &requests[sent..];
+    let taken = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        if let Ok(writer) = client.stream.try_clone() {
             let _ = writer.set_write_timeout(Some(CASE));
-            scope.spawn(move || {
-                let _ = writer.write_all(&rest);
-                let _ = writer.shutdown(Shutdown::Write);
-            });
+            let taken = &taken;
+            scope.spawn(move || write_counted(writer, rest, taken));
         }
         let got = client.read_while_moving(want.len() + 1, PATIENCE);
+        lab.note("sent the rest and read all");
+        let progress = Progress::of(lab, &taken, rest.len());
+        // Before we close: what the program does then is no cause.
+        let has_waited = sent < requests.len();
+        let result = compare(&client, &want, &got, (progress, has_waited));
         let _ = client.stream.shutdown(Shutdown::Both); // frees the writer
-        got
-    });
-    lab.note("sent the rest and read all");
-    compare(&client, &want, &got)
+        result
+    })
+}
+
+/// Writes all of it and FIN, and counts what was taken; the FIN counts one.
+fn write_counted(mut stream: TcpStream, bytes: &[u8], taken: &AtomicUsize) {
+    for part in bytes.chunks(64 * 1024) {
+        if stream.write_all(part).is_err() {
+            return;
+        }
+        taken.fetch_add(part.len(), Ordering::Relaxed);
+    }
+    if stream.shutdown(Shutdown::Write).is_ok() {
+        taken.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What became of our bytes when no more came back.
+#[derive(Clone, Copy, PartialEq)]
+enum Progress {
+    /// All are sent, and FIN.
+    All,
+    /// The server goes on taking them.
+    Taken,
+    /// It takes none that we could see, but it works.
+    Busy,
+    /// It waits.
+    Stuck,
+}
+
+impl Progress {
+    fn of(lab: &Lab, taken: &AtomicUsize, all: usize) -> Progress {
+        let (before, pids) = (taken.load(Ordering::Relaxed), lab.pids());
+        if before > all {
+            return Progress::All;
+        }
+        let (used, moment) =
+            (proc::cpu_time(&pids), Duration::from_millis(300));
+        thread::sleep(moment);
+        let used = proc::cpu_time(&pids).saturating_sub(used);
+        match taken.load(Ordering::Relaxed) {
+            now if now > before => Progress::Taken,
+            _ if used > moment / 2 => Progress::Busy,
+            _ => Progress::Stuck,
+        }
+    }
 }
 
 /// What is sent, and what must come back.
@@ -167,29 +215,101 @@ fn traffic(lab: &Lab) -> (Vec<u8>, Vec<u8>) {
     (requests, messages.flat_map(wire::reply).collect())
 }
 
-fn compare(client: &Peer, want: &[u8], got: &Got) -> Check {
+fn compare(
+    client: &Peer,
+    want: &[u8],
+    got: &Got,
+    (progress, has_waited): (Progress, bool),
+) -> Check {
     let differs = show::first_difference(want, &got.bytes);
     let Some(at) = differs else {
         return match got.end {
             End::Fin => Ok(()),
-            end => Err(client.fail("FIN after it", end.text()).into()),
+            end => Err(client.no_fin(end, true).into()),
         };
     };
-    // Where exactly depends on how full the buffers were.
     let is_short = at == got.bytes.len();
-    let actual = match (is_short, at < 4096) {
-        (true, _) => format!("only a part came, then {}", got.end.text()),
-        (false, true) => format!("byte {} differs", show::number(at)),
-        (false, false) => "the beginning is right, then bytes differ".into(),
-    };
+    let actual = what_came(at, is_short, got.end);
     let mut failure = client.fail("each byte, in order, and FIN", &actual);
     failure.by_time = is_short && got.end == End::Open;
-    if let Some((meaning, look)) = meaning_of(client.lab, want, got, at) {
-        failure.meaning = meaning;
-        failure.look = look.unwrap_or(&failure.look).to_owned();
+    failure.is_silent = is_short && at == 0;
+    let cause = match is_short {
+        true if client.is_queued(got.end) => Some(as_cause(QUEUED)),
+        true => Some(as_cause(meaning_of_end(got.end, progress, has_waited))),
+        false => meaning_of_bytes(client, want, got, at),
+    };
+    if let Some((meaning, look)) = cause {
+        (failure.meaning, failure.look) = (meaning, look.into());
     }
     Err(failure.into())
 }
+
+/// Where exactly it goes wrong depends on how full the buffers were.
+fn what_came(at: usize, is_short: bool, end: End) -> String {
+    let end = end.text();
+    match at {
+        0 if is_short => format!("nothing came, and {end}"),
+        _ if is_short => format!("only a part came, then {end}"),
+        0..4096 => format!("byte {} differs", show::number(at)),
+        _ => "the beginning is right, then bytes differ".into(),
+    }
+}
+
+fn as_cause(hint: Hint) -> Cause {
+    (hint.meaning.to_owned(), hint.look)
+}
+
+/// All that came is right, but there should be more. Did the server wait when
+/// we did not read?
+fn meaning_of_end(end: End, progress: Progress, has_waited: bool) -> Hint {
+    match (end, progress) {
+        (End::Open, Progress::All) => FORGOT,
+        (End::Open, Progress::Taken | Progress::Busy) => COLLECTS,
+        (End::Open, Progress::Stuck) => STOPPED,
+        (_, Progress::All) if has_waited => CLOSED_AT_FIN,
+        (_, Progress::All) => DROPPED,
+        (_, _) => CLOSED_EARLY,
+    }
+}
+
+const FORGOT: Hint = Hint {
+    meaning: "Your server has been sent everything, and FIN, and still owes a \
+              part of it: it waits for something that will not come.",
+    look: "what ends the loop that reads, and what is sent after it",
+};
+
+const COLLECTS: Hint = Hint {
+    meaning: "Your server is at work and sends nothing meanwhile: it collects \
+              before it answers, or it is in a loop that does not end.",
+    look: "what ends the loop that reads: must a read bring less than the \
+           buffer holds?",
+};
+
+const STOPPED: Hint = Hint {
+    meaning: "Your server stopped in the middle: it neither reads nor writes, \
+              although we do both.",
+    look: "what it waits for: a lock, a pause, room in a buffer?",
+};
+
+const CLOSED_AT_FIN: Hint = Hint {
+    meaning: "The client's FIN came, and your server closed, although it had \
+              not sent back everything yet.",
+    look: "what happens at EOF: is anything still owed?",
+};
+
+const DROPPED: Hint = Hint {
+    meaning: "Your server took everything although we did not read, and a part \
+              never came back: it was dropped at the client's FIN, or a write \
+              took only some of the bytes, and the rest was forgotten.",
+    look: "what is still owed at EOF, and what your write returns",
+};
+
+const CLOSED_EARLY: Hint = Hint {
+    meaning: "Your server closed in the middle, after we had not read for a \
+              while. A write that has to wait (EAGAIN, a time limit) does not \
+              mean that the client has gone.",
+    look: "what your server does when a write fails or takes nothing",
+};
 
 /// Does what came go on, a while later, as it should have here? Then a part is
 /// missing in the middle. (Random bytes: eight of them are nowhere twice.)
@@ -198,29 +318,33 @@ fn is_gap(want: &[u8], got: &[u8]) -> bool {
         .is_some_and(|next| want.windows(8).any(|window| window == next))
 }
 
-/// A better explanation than that a write took only a part, if there is one.
-fn meaning_of(
-    lab: &Lab,
+/// A better explanation of wrong bytes than that a write took only a part, if
+/// there is one.
+fn meaning_of_bytes(
+    client: &Peer,
     want: &[u8],
     got: &Got,
     at: usize,
-) -> Option<(String, Option<&'static str>)> {
+) -> Option<Cause> {
     let rest = &got.bytes[at..];
-    let found = cause_framed::text_as_length(rest);
-    if let Some((meaning, look)) = found.filter(|_| lab.is_framed()) {
-        return Some((meaning, Some(look)));
+    if client.lab.is_framed() {
+        let found = cause_framed::find(&Evidence {
+            is_framed: true,
+            expected: want,
+            got: &got.bytes,
+            previous: b"",
+            end: got.end,
+        });
+        if let Some(found) =
+            found.or_else(|| cause_framed::text_as_length(rest))
+        {
+            return Some(found);
+        }
     }
-    if rest.is_empty() && got.end == End::Open && at > 0 {
-        let meaning = "It stopped in the middle: does it wait for us to read \
-                       while we wait for it to read?";
-        return Some((meaning.into(), None));
-    }
-    let is_other = !rest.is_empty() && !is_gap(&want[at..], rest);
-    is_other.then(|| {
+    (!is_gap(&want[at..], rest)).then(|| {
         let meaning = "What came back is not what was sent, and more is \
                        wrong than that a part is missing.";
-        let look = "what happens between your read and your write";
-        (meaning.into(), Some(look))
+        (meaning.into(), "what happens between your read and your write")
     })
 }
 
@@ -298,7 +422,7 @@ const S2_06: Case = Case {
            It is measured up to three times; one good result is enough.",
     steps: from(2),
     rule: (2, 2),
-    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::PlainStart],
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
     why: "At EOF a read returns at once, and so does the next one, and the \
           next. A loop that goes on reading takes a whole processor core \
           for each client that has left. No error is reported; the machine \
@@ -330,7 +454,7 @@ const S2_07: Case = Case {
            s each.",
     steps: from(2),
     rule: (2, 3),
-    tags: &[Tag::Hostile, Tag::PlainStart, Tag::Closing],
+    tags: &[Tag::Hostile, Tag::Closing],
     why: "Clients crash, or give up in the middle. A write to a client \
           that is gone fails; in some languages it sends the program a \
           signal that ends it. The next client must not notice.",
@@ -367,7 +491,7 @@ const S2_08: Case = Case {
            descriptors than before.",
     steps: from(2),
     rule: (2, 2),
-    tags: &[Tag::Linux, Tag::Starts, Tag::PlainStart],
+    tags: &[Tag::Linux, Tag::Starts],
     why: "Each connection costs a descriptor, and a process often may have \
           no more than 1024. A server that now and then forgets to close \
           one works all day and fails at night.",
@@ -398,7 +522,7 @@ const S2_09: Case = Case {
            is a warning.",
     steps: only(2),
     rule: (2, 3),
-    tags: &[Tag::PlainStart],
+    tags: &[],
     why: "While the server of this step talks to A, the system completes B's \
           connection and keeps its bytes. When A has left, B must be the next \
           one. A server that answers B earlier is already the server of step \
@@ -446,7 +570,7 @@ const S2_10: Case = Case {
            payloads.",
     steps: from(2),
     rule: (2, 1),
-    tags: &[Tag::PlainStart],
+    tags: &[],
     why: "A read that fills the whole buffer tells you nothing about what \
           comes next. A server that takes it for \"there is more\" reads \
           again before it answers, and waits forever when the message was \

@@ -37,7 +37,7 @@ const S3_01: Case = Case {
            Expects that B gets it back within 3 s.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[],
+    tags: &[Tag::Queueing],
     why: "One client that connects and says nothing is enough to stop a \
           server that serves clients one after another. No malice is \
           needed: a laptop that fell asleep does it.",
@@ -65,7 +65,7 @@ const S3_02: Case = Case {
            waited for.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[],
+    tags: &[Tag::Queueing],
     why: "A pool of four threads, a table with 256 places, or a buffer that \
           connections share passes every test with three clients. Here 1000 \
           are connected, all have asked, and the last one is read first.",
@@ -166,7 +166,7 @@ const S3_03: Case = Case {
            within 3 s.",
     steps: from(3),
     rule: (3, 3),
-    tags: &[Tag::Linux, Tag::Starts, Tag::PlainStart],
+    tags: &[Tag::Linux, Tag::Starts],
     why: "Half of these clients leave with a reset. The way out after an \
           error is the one on which a close is easily forgotten.",
     hint: Hint {
@@ -199,7 +199,7 @@ const S3_04: Case = Case {
            takes all 30 MB gets a warning.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[Tag::Hostile],
+    tags: &[Tag::Hostile, Tag::Queueing],
     why: "When a client does not read, the write to it blocks. If \
           something that others need is held meanwhile, such as a lock or \
           the only thread, one such client stops them all.",
@@ -251,13 +251,7 @@ const S3_05: Case = Case {
            the queue has no room for all 1000, that is a warning.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[
-        Tag::Linux,
-        Tag::Starts,
-        Tag::Hostile,
-        Tag::PlainStart,
-        Tag::Ending,
-    ],
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::Ending],
     why: "A server that is held up for a moment finds many clients \
           waiting. The system keeps them in a queue, whose length the \
           server chose when it called listen. A client that finds the \
@@ -293,14 +287,34 @@ fn s3_05(lab: &Lab) -> Check {
         queued.into_iter().map(|socket| is_answered(lab, socket, until));
     let has_first = answers.next().is_some_and(|is_answered| is_answered);
     if !has_first || !answers.all(|is_answered| is_answered) {
-        let actual = match has_first {
-            false => "none was answered within 10 s",
-            true => "not all were answered within 10 s",
-        };
-        let failure = lab.fail("all in its queue are answered", actual);
-        return Err(Failure { by_time: true, ..failure }.into());
+        return Err(not_all(lab, addr, has_first).into());
     }
     skip_if(why)
+}
+
+fn not_all(lab: &Lab, addr: SocketAddr, has_first: bool) -> Failure {
+    let actual = match has_first {
+        false => "none was answered within 10 s",
+        true => "not all were answered within 10 s",
+    };
+    let mut failure = lab.fail("all in its queue are answered", actual);
+    failure.by_time = true;
+    failure.is_silent = !has_first;
+    if failure.gone.is_none() {
+        let is_queued = !proc::not_accepted(addr.port()).is_empty();
+        failure.look = match is_queued {
+            true => {
+                "how many clients you accept when you are told that some \
+                     wait: all of them?"
+            }
+            false => "what your server does when many clients come at once",
+        }
+        .into();
+        if is_queued {
+            failure.actual.push("some have not been accepted yet".into());
+        }
+    }
+    failure
 }
 
 fn short_queue(lab: &Lab, queued: usize) -> Failure {
@@ -351,14 +365,7 @@ const S3_06: Case = Case {
            each within 3 s.",
     steps: from(3),
     rule: (3, 4),
-    tags: &[
-        Tag::Linux,
-        Tag::Starts,
-        Tag::Hostile,
-        Tag::PlainStart,
-        Tag::Closing,
-        Tag::Ending,
-    ],
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::Closing, Tag::Ending],
     why: "Each connection costs a descriptor, and their number is limited. \
           At the limit accept fails, and the client stays in the queue; so \
           the next call fails at once, too. A server that dies of it has \
@@ -447,7 +454,7 @@ const S3_07: Case = Case {
            (75 ms in 0.5 s), and an answer for a new client.",
     steps: from(3),
     rule: (3, 3),
-    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::PlainStart],
+    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
     why: "A client can vanish while the server writes to it. Then it is the \
           write that fails, and not the read. Servers often have a way out \
           for each, and few tests take the one after a write: each such \
@@ -501,7 +508,7 @@ const S3_08: Case = Case {
            warning.",
     steps: from(3),
     rule: (3, 2),
-    tags: &[Tag::Starts, Tag::PlainStart],
+    tags: &[Tag::Starts],
     why: "The error of one client must not harm another one, but it should \
           leave a trace. When users say that their connections break, the \
           report of the server is the first place to look, and often the \

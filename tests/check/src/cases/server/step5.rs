@@ -328,6 +328,9 @@ fn s5_06(lab: &Lab) -> Check {
     let (mut taken, mut moved) = (0, Instant::now());
     let mut part = 0;
     while taken < MOST {
+        if lab.within(SLACK).is_zero() {
+            return Err(still_open(&client).into()); // a little now and then
+        }
         match client.stream.write(&message[part..]) {
             Ok(n) => {
                 (taken, moved) = (taken + n, Instant::now());
