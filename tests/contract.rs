@@ -23,7 +23,7 @@ fn trials() -> Vec<libtest_mimic::Trial> {
 mod steps {
     use std::sync::Arc;
 
-    use check::{Case, LAST_STEP, Machine, Session, Side, Verdict, cases};
+    use check::{Case, LAST_STEP, Machine, Session, Side, Tag, Verdict, cases};
     use libtest_mimic::{Failed, Trial};
 
     const PROGRAMS: [&str; LAST_STEP as usize] = [
@@ -45,7 +45,9 @@ mod steps {
                 trials.extend(trials_of(&machine, step, program, side));
             }
         }
-        trials
+        // A clock judges these: they come when the crowd has gone.
+        trials.sort_by_key(|(case, _)| case.has(Tag::Timed));
+        trials.into_iter().map(|(_, trial)| trial).collect()
     }
 
     /// A trial for each case of one side of a step.
@@ -54,7 +56,7 @@ mod steps {
         step: u8,
         program: &str,
         side: Side,
-    ) -> Vec<Trial> {
+    ) -> Vec<(&'static Case, Trial)> {
         let (name, program) = (side.name(), program.replace('\'', "'\\''"));
         let text = if side == Side::Client { " {text}" } else { "" };
         let command = format!("'{program}' {name} --addr {{addr}}{text}");
@@ -68,7 +70,7 @@ mod steps {
             }
             let session = Arc::clone(&session);
             let trial = Trial::test(name, move || passes(&session, case));
-            trial.with_ignored_flag(skipped.is_some())
+            (case, trial.with_ignored_flag(skipped.is_some()))
         };
         cases::of(side, step).into_iter().map(trial).collect()
     }

@@ -177,15 +177,18 @@ fn judge_alone(setup: &Setup, case: &'static Case) -> Verdict {
     let mut left = CASE;
     for n in 0..TRIES {
         let room = [Room::Little, Room::Much].get(n).unwrap_or(&Room::All);
-        let (tried, took) = turn.with(*room, || {
+        let ((tried, took), was_crowded) = turn.with(*room, || {
             let start = Instant::now();
             (try_once(setup, case, left), start.elapsed())
         });
         processes.wait_if_over();
         match tried {
             (Verdict::Unknown(reason), _) => why = reason,
-            (verdict, false) => return verdict,
-            (_, true) => {}
+            (verdict, Trust::Full) => return verdict,
+            (verdict, Trust::OutsideACrowd) if n > 0 || !was_crowded => {
+                return verdict;
+            }
+            _ => {}
         }
         left = left.saturating_sub(took);
         if left < took {
@@ -213,12 +216,22 @@ pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
     }
 }
 
-/// The verdict, and whether a late machine excuses it.
+/// How far a verdict is believed.
+enum Trust {
+    Full,
+    /// Nothing was wrong, but a late machine may have hidden what came too
+    /// early. It is believed only if no crowd of cases made the machine late.
+    OutsideACrowd,
+    /// A late machine excuses the failure.
+    None,
+}
+
+/// The verdict, and how far it is believed.
 fn try_once(
     setup: &Setup,
     case: &'static Case,
     left: Duration,
-) -> (Verdict, bool) {
+) -> (Verdict, Trust) {
     let lab = Lab::new(setup, case.traits(), left);
     let is_server = case.side() == Side::Server;
     let done = (case.script)(&lab).and_then(|()| match is_server {
@@ -237,17 +250,21 @@ fn try_once(
             }
         },
     };
-    (verdict, false)
+    let is_timed = lab.traits.has(Tag::Timed);
+    match is_timed && lab.lateness() > LATE_TIMED {
+        true => (verdict, Trust::OutsideACrowd),
+        false => (verdict, Trust::Full),
+    }
 }
 
-/// A failure, and whether a late machine excuses it.
-fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
+/// A failure, and whether it is believed.
+fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, Trust) {
     let late = lab.lateness();
     lab.complete(&mut failure);
     if failure.by_time && lab.is_cut() {
         // What a late machine took of the time is not the program's fault.
         let is_excused = lab.limit < CASE || lab.was_held_up();
-        return (took_too_long(lab, failure), is_excused);
+        return (took_too_long(lab, failure), trust(is_excused));
     }
     let is_timed = lab.traits.has(Tag::Timed);
     let is_late = match failure.by_time {
@@ -255,7 +272,12 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, bool) {
         true if !is_timed => late > LATE,
         _ => is_timed && late > LATE_TIMED,
     };
-    (Verdict::Fail(failure), is_late && !lab.is_own_fault())
+    let is_excused = is_late && !lab.is_own_fault();
+    (Verdict::Fail(failure), trust(is_excused))
+}
+
+fn trust(is_excused: bool) -> Trust {
+    if is_excused { Trust::None } else { Trust::Full }
 }
 
 /// Nothing was wrong when the time of the case was over.

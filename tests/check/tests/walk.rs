@@ -9,7 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
+use support::arguments::arguments;
 use support::snapshot;
 
 /// The version, and the step whose cases it is tried with.
@@ -48,7 +49,7 @@ fn main() {
     });
     let mut tests = Vec::from(tests);
     tests.push(exercise);
-    libtest_mimic::run(&Arguments::from_args(), tests).exit();
+    libtest_mimic::run(&arguments(), tests).exit();
 }
 
 fn try_version(version: u8, step: u8) {

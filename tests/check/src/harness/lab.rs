@@ -118,7 +118,7 @@ impl<'a> Lab<'a> {
             window: RefCell::new(Window {
                 start: Instant::now(),
                 waits: proc::Waits::new(),
-                own: own_waits(),
+                own: proc::own_waits(),
                 used: Duration::ZERO,
             }),
             since_progress: RefCell::default(),
@@ -298,7 +298,8 @@ impl<'a> Lab<'a> {
 
     fn window_from_now(&self) -> Window {
         let used = proc::cpu_time(&self.pids());
-        let (start, waits, own) = (Instant::now(), self.waits(), own_waits());
+        let waits = proc::waits(&self.pids());
+        let (start, own) = (Instant::now(), proc::own_waits());
         Window { start, waits, own, used }
     }
 
@@ -310,16 +311,6 @@ impl<'a> Lab<'a> {
         if last.as_ref().is_none_or(is_old) {
             *last = Some(self.window_from_now());
         }
-    }
-
-    /// How long the threads of the program have waited for a processor; in a
-    /// timed case our own, too: who looks too late sees too much.
-    fn waits(&self) -> proc::Waits {
-        let mut pids = self.pids();
-        if self.traits.has(Tag::Timed) {
-            pids.push(std::process::id() as i32);
-        }
-        proc::waits(&pids)
     }
 
     /// How late the checker was since then.
@@ -334,7 +325,7 @@ impl<'a> Lab<'a> {
         let window = self.window.borrow();
         let took = window.start.elapsed();
         let late = self.lateness_in(&window);
-        let own = proc::waited(&window.own, &own_waits());
+        let own = proc::waited(&window.own, &proc::own_waits());
         let overslept = self.setup.machine.ticker.overslept_since(window.start);
         let is_late = late.max(own) > took / 4 || overslept > took / 8;
         is_late && !self.is_own_fault()
@@ -348,8 +339,13 @@ impl<'a> Lab<'a> {
         }
     }
 
+    /// How long the threads of the program have waited for a processor; in a
+    /// timed case our own, too, because a thread that looks late sees too much.
     fn lateness_in(&self, window: &Window) -> Duration {
-        let waited = proc::waited(&window.waits, &self.waits());
+        let theirs = proc::waited(&window.waits, &proc::waits(&self.pids()));
+        let own = proc::waited(&window.own, &proc::own_waits());
+        let is_timed = self.traits.has(Tag::Timed);
+        let waited = if is_timed { theirs.max(own) } else { theirs };
         self.late_since(window.start).max(waited)
     }
 
@@ -374,11 +370,7 @@ const MUCH: f64 = 0.35;
 struct Window {
     start: Instant,
     waits: proc::Waits,
-    /// The same of our own threads.
+    /// The same of the thread in which the script runs.
     own: proc::Waits,
     used: Duration,
-}
-
-fn own_waits() -> proc::Waits {
-    proc::waits(&[std::process::id() as i32])
 }

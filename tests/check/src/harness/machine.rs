@@ -85,10 +85,14 @@ struct Queue {
 }
 
 impl Turn {
-    /// Does this as soon as there is room.
-    pub fn with<T>(&self, room: Room, act: impl FnOnce() -> T) -> T {
-        let _place = self.enter(room as usize);
-        act()
+    /// Does this as soon as there is room. Says, too, whether others had
+    /// places when it began or when it was over.
+    pub fn with<T>(&self, room: Room, act: impl FnOnce() -> T) -> (T, bool) {
+        let place = self.enter(room as usize);
+        let is_crowded = || self.queue().taken > place.places;
+        let was_crowded = is_crowded();
+        let done = act();
+        (done, was_crowded || is_crowded())
     }
 
     fn enter(&self, places: usize) -> Place<'_> {

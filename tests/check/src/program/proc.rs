@@ -101,16 +101,25 @@ pub fn descriptors(pids: &[i32]) -> usize {
 pub type Waits = HashMap<(i32, i32), u64>;
 
 pub fn waits(pids: &[i32]) -> Waits {
-    let threads = pids
-        .iter()
-        .flat_map(|&pid| tasks(pid).into_iter().map(move |task| (pid, task)));
-    let wait = |(pid, task)| {
-        let path = format!("/proc/{pid}/task/{task}/schedstat");
-        let text = fs::read_to_string(path).ok()?;
-        let wait = text.split_whitespace().nth(1)?.parse().ok()?;
-        Some(((pid, task), wait))
+    let waits_of = |&pid: &i32| {
+        tasks(pid).into_iter().filter_map(move |task| wait_of(pid, task))
     };
-    threads.filter_map(wait).collect()
+    pids.iter().flat_map(waits_of).collect()
+}
+
+/// The same of the thread that asks.
+pub fn own_waits() -> Waits {
+    let own = fs::read_link("/proc/thread-self").unwrap_or_default();
+    let task = own.file_name().and_then(|name| name.to_str()?.parse().ok());
+    let (pid, task) = (std::process::id() as i32, task.unwrap_or(0));
+    wait_of(pid, task).into_iter().collect()
+}
+
+fn wait_of(pid: i32, task: i32) -> Option<((i32, i32), u64)> {
+    let path = format!("/proc/{pid}/task/{task}/schedstat");
+    let text = fs::read_to_string(path).ok()?;
+    let wait = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(((pid, task), wait))
 }
 
 /// The longest that one thread has waited since `before`.
