@@ -107,9 +107,9 @@ fn reply(
 // ANCHOR_END: answer
 
 // ANCHOR: refuse
-/// Tells the client what it did wrong, and closes. If the client takes too long
-/// to read that, the close becomes a reset (RST), so that the kernel does not
-/// keep the unread bytes.
+/// Tells the client what it did wrong, and closes. If the client has not closed
+/// in time, too, the close becomes a reset (RST), so that the kernel does not
+/// keep bytes that the client may never read.
 async fn refuse(stream: &mut TcpStream, code: u8, text: &str) {
     let told = timeout(LINGER, tell(stream, code, text)).await;
     if !matches!(told, Ok(Ok(()))) {

@@ -1,8 +1,8 @@
 // ANCHOR: client
 //! The client: it asks until it is answered, or until a limit is reached.
 
-use std::io::ErrorKind::WouldBlock;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,7 +42,7 @@ impl Client {
         message: &[u8],
         mut report: impl FnMut(String),
     ) -> Result<Vec<u8>> {
-        let deadline = Instant::now() + self.limits.deadline;
+        let mut deadline = Instant::now() + self.limits.deadline;
         let most = self.limits.attempts;
         let mut outcome = Outcome::NotExecuted; // of all attempts together
         let mut n = 1;
@@ -55,13 +55,15 @@ impl Client {
                 Some(Outcome::NotExecuted) => {}
                 // Ask again, only because a second ECHO does no harm.
                 Some(Outcome::Unknown) => outcome = Outcome::Unknown,
-                // This refusal does not undo what an earlier attempt did.
+                // No later failure undoes what an earlier attempt may have done.
                 _ if outcome == Outcome::Unknown => {
                     return Err(error.context(outcome));
                 }
                 _ => return Err(error),
             }
+            let now = Instant::now();
             report(format!("attempt {n}: {error:#}"));
+            deadline += now.elapsed(); // a slow reader of that costs no time
             let ceiling = ceiling(&self.limits, n);
             let wait = full_jitter(ceiling);
             if n == most || Instant::now() + wait >= deadline {
@@ -84,11 +86,9 @@ impl Client {
         message: &[u8],
         deadline: Instant,
     ) -> Result<Vec<u8>> {
-        let mut stream = match self.kept.take().filter(is_silent) {
-            Some(stream) => stream,
-            None => {
-                self.connect(deadline).await.context(Outcome::NotExecuted)?
-            }
+        let mut stream = match self.kept.take() {
+            Some(stream) if is_silent(&stream).await => stream,
+            _ => self.connect(deadline).await.context(Outcome::NotExecuted)?,
         };
         let limit = self.limits.request.min(deadline - Instant::now());
         // When the time is up, this is dropped halfway, and the stream with it.
@@ -119,10 +119,12 @@ impl Client {
 // ANCHOR_END: attempt
 
 // ANCHOR: exchange
-/// Has the server neither spoken nor closed since its last reply?
-fn is_silent(stream: &TcpStream) -> bool {
-    let read = stream.try_read(&mut [0]);
-    read.is_err_and(|error| error.kind() == WouldBlock)
+/// Has the server neither spoken nor closed since its last reply? A millisecond
+/// is enough for the runtime to learn what the kernel knows already.
+async fn is_silent(stream: &TcpStream) -> bool {
+    let mut byte = [0];
+    let look = stream.peek(&mut byte); // any byte, the end, or an error
+    timeout(Duration::from_millis(1), look).await.is_err()
 }
 
 /// Sends `message` in a frame and receives the reply to it. Returns the reply,

@@ -20,7 +20,7 @@ pub struct ServerLimits {
     #[arg(long = "frame-ms", value_name = "MS", env = "TCP_FRAME_MS")]
     #[arg(default_value = "10000", value_parser = milliseconds)]
     pub frame: Duration,
-    /// Until a write makes progress: the kernel takes a byte of it
+    /// Until a write makes progress: the kernel takes more of it
     #[arg(long = "write-ms", value_name = "MS", env = "TCP_WRITE_MS")]
     #[arg(default_value = "10000", value_parser = milliseconds)]
     pub write: Duration,
@@ -73,7 +73,7 @@ pub enum TooSlow {
     Idle,
     /// To send all of a frame.
     Frame,
-    /// To read, so that the kernel takes the next byte that we write.
+    /// To read, so that the kernel takes more of what we write.
     Write,
 }
 

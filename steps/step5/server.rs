@@ -140,20 +140,24 @@ fn reply(
 /// is told so.
 async fn give_up(stream: &mut TcpStream, error: &Error) {
     let text = error.root_cause().to_string();
-    match (error.downcast_ref::<LengthError>(), error.downcast_ref()) {
-        (Some(wrong), _) => refuse(stream, wrong.code(), &text).await,
+    if let Some(wrong) = error.downcast_ref::<LengthError>() {
+        refuse(stream, wrong.code(), &text).await;
+    }
+    match error.downcast_ref() {
         // It does not read, so an ERROR would not reach it either.
-        (_, Some(TooSlow::Write)) => drop(stream.set_zero_linger()),
-        (_, Some(_)) => refuse(stream, TIMEOUT, &text).await,
-        _ => {} // the connection is over, or broken
+        Some(TooSlow::Write) => drop(stream.set_zero_linger()),
+        Some(TooSlow::Idle | TooSlow::Frame) => {
+            refuse(stream, TIMEOUT, &text).await;
+        }
+        None => {} // it was told, or the connection is over, or broken
     }
 }
 // ANCHOR_END: give-up
 
 // ANCHOR: refuse
-/// Tells the client what it did wrong, and closes. If the client takes too long
-/// to read that, the close becomes a reset (RST), so that the kernel does not
-/// keep the unread bytes.
+/// Tells the client what it did wrong, and closes. If the client has not closed
+/// in time, too, the close becomes a reset (RST), so that the kernel does not
+/// keep bytes that the client may never read.
 async fn refuse(stream: &mut TcpStream, code: u8, text: &str) {
     let told = timeout(LINGER, tell(stream, code, text)).await;
     if !matches!(told, Ok(Ok(()))) {

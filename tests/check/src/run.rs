@@ -185,12 +185,15 @@ fn judge_alone(setup: &Setup, case: &'static Case) -> Verdict {
         match tried {
             (Verdict::Unknown(reason), _) => why = reason,
             (verdict, Trust::Full) => return verdict,
-            (verdict, Trust::OutsideACrowd) if n > 0 || !was_crowded => {
-                return verdict;
-            }
+            (verdict, Trust::IfAlone) if !was_crowded => return verdict,
+            // A machine that is late among few cases is late for others.
+            (Verdict::Pass, Trust::IfAlone) if n > 0 => return Verdict::Pass,
             _ => {}
         }
-        left = left.saturating_sub(took);
+        // What a crowd took of the time is not the program's fault.
+        if !was_crowded {
+            left = left.saturating_sub(took);
+        }
         if left < took {
             break;
         }
@@ -219,9 +222,10 @@ pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
 /// How far a verdict is believed.
 enum Trust {
     Full,
-    /// Nothing was wrong, but a late machine may have hidden what came too
-    /// early. It is believed only if no crowd of cases made the machine late.
-    OutsideACrowd,
+    /// Nothing was wrong but the time, or a late machine may have hidden what
+    /// was: what came too early, or a slice that was merged with the next. It
+    /// is believed only if no other case added to the lateness.
+    IfAlone,
     /// A late machine excuses the failure.
     None,
 }
@@ -250,9 +254,9 @@ fn try_once(
             }
         },
     };
-    let is_timed = lab.traits.has(Tag::Timed);
-    match is_timed && lab.lateness() > LATE_TIMED {
-        true => (verdict, Trust::OutsideACrowd),
+    let hides = lab.traits.has(Tag::Timed) || lab.traits.has(Tag::Slices);
+    match hides && lab.lateness() > LATE_TIMED {
+        true => (verdict, Trust::IfAlone),
         false => (verdict, Trust::Full),
     }
 }
@@ -264,7 +268,8 @@ fn failed(lab: &Lab, mut failure: Failure) -> (Verdict, Trust) {
     if failure.by_time && lab.is_cut() {
         // What a late machine took of the time is not the program's fault.
         let is_excused = lab.limit < CASE || lab.was_held_up();
-        return (took_too_long(lab, failure), trust(is_excused));
+        let trust = if is_excused { Trust::None } else { Trust::IfAlone };
+        return (took_too_long(lab, failure), trust);
     }
     let is_timed = lab.traits.has(Tag::Timed);
     let is_late = match failure.by_time {

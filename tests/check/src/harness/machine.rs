@@ -57,7 +57,7 @@ impl Default for Machine {
 }
 
 /// How many cases may run at once.
-const PLACES: usize = 24;
+const PLACES: usize = 16;
 
 /// The room that a case has to itself.
 #[derive(Clone, Copy)]

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions};
-use rustix::process::{kill_process, kill_process_group, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process,
+    kill_process_group, waitid, waitpid,
+};
 
 use crate::os;
 use crate::program::proc;
@@ -130,19 +133,16 @@ impl Processes {
     ) -> (Option<ExitStatus>, bool) {
         let pid = child.id() as i32;
         let mut obeyed = true;
-        let mut status = child.try_wait().ok().flatten();
-        if status.is_none() && is_polite {
+        if is_polite && !has_ended(child, Duration::ZERO) {
             kill_group(pid, Signal::TERM);
-            status = wait(child, GRACE);
-            obeyed = status.is_some();
+            obeyed = has_ended(child, GRACE);
         }
         // Even when the first process is gone: others may be left in its
         // group.
         kill_group(pid, Signal::KILL);
-        if status.is_none() {
-            status = wait(child, GRACE);
-        }
+        has_ended(child, GRACE);
         self.end_stragglers(pid, mark);
+        let status = child.try_wait().ok().flatten();
         self.live().remove(&pid);
         (status, obeyed)
     }
@@ -180,12 +180,15 @@ fn kill_group(pid: i32, signal: Signal) {
     }
 }
 
-/// Waits for the end of a program, for at most this time.
-pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+/// Waits until the program has ended, for at most this time, and returns how
+/// it did. It stays a zombie (`waitid`, WNOWAIT) until [`Processes::end`]: as
+/// long as it is one, no other process gets its number, and so none gets a
+/// signal that was meant for it.
+pub fn wait(child: &Child, limit: Duration) -> Option<ExitStatus> {
     let end = Instant::now() + limit;
     let mut pause = Duration::from_micros(200);
     loop {
-        if let Ok(Some(status)) = child.try_wait() {
+        if let Some(status) = look(child) {
             return Some(status);
         }
         if Instant::now() >= end {
@@ -194,6 +197,21 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(5));
     }
+}
+
+fn has_ended(child: &Child, limit: Duration) -> bool {
+    wait(child, limit).is_some()
+}
+
+fn look(child: &Child) -> Option<ExitStatus> {
+    let options =
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let pid = Pid::from_raw(child.id() as i32)?;
+    let status = waitid(WaitId::Pid(pid), options).ok()??;
+    // As wait(2) gives it: the exit code above the signal.
+    let code = status.exit_status().unwrap_or(0) << 8;
+    let signal = status.terminating_signal().unwrap_or(0);
+    Some(ExitStatus::from_raw(code | signal))
 }
 
 type Programs = HashMap<i32, String>;

@@ -340,7 +340,7 @@ impl Program {
     /// Waits until the program has ended by itself.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         if self.status.is_none() {
-            self.status = ending::wait(&mut self.child, limit);
+            self.status = ending::wait(&self.child, limit);
         }
         self.status
     }
