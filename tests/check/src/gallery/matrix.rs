@@ -150,9 +150,10 @@ fn try_one(defect: &'static Defect) -> Result<Row, String> {
         defect.name
     );
     let step = format!("step{step}");
-    let args = [side, &step, "--seed", "7", "--format", "json", "--cmd", &cmd];
+    let args = [side, &step, "--seed", "7", "--jobs", "6", "--format", "json"];
     let output = Command::new(&check)
         .args(args)
+        .args(["--cmd", &cmd])
         .output()
         .map_err(|error| format!("cannot run {}: {error}", check.display()))?;
     let report: Value = serde_json::from_slice(&output.stdout)
