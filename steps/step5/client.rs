@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::frame::{self, ECHO, ECHO_REPLY, ERROR, Frame, MAX_TEXT};
 use crate::limits::ClientLimits;
-use crate::retry::{Outcome, ceiling, full_jitter};
+use crate::retry::Outcome::{self, NotExecuted, Protocol, Unknown};
+use crate::retry::{ceiling, full_jitter};
 
 /// Room for a reply, in bytes; it grows for one that is larger.
 const BUFFER: usize = 4 * 1024;
@@ -44,7 +45,7 @@ impl Client {
     ) -> Result<Vec<u8>> {
         let mut deadline = Instant::now() + self.limits.deadline;
         let most = self.limits.attempts;
-        let mut outcome = Outcome::NotExecuted; // of all attempts together
+        let mut outcome = NotExecuted; // of all attempts together
         let mut n = 1;
         loop {
             let error = match self.attempt(message, deadline).await {
@@ -52,13 +53,11 @@ impl Client {
                 Err(error) => error,
             };
             match Outcome::of(&error) {
-                Some(Outcome::NotExecuted) => {}
+                Some(NotExecuted) => {}
                 // Ask again, only because a second ECHO does no harm.
-                Some(Outcome::Unknown) => outcome = Outcome::Unknown,
+                Some(Unknown) => outcome = Unknown,
                 // No later failure undoes what an earlier attempt may have done.
-                _ if outcome == Outcome::Unknown => {
-                    return Err(error.context(outcome));
-                }
+                _ if outcome == Unknown => return Err(error.context(Unknown)),
                 _ => return Err(error),
             }
             let now = Instant::now();
@@ -88,14 +87,13 @@ impl Client {
     ) -> Result<Vec<u8>> {
         let mut stream = match self.kept.take() {
             Some(stream) if is_silent(&stream).await => stream,
-            _ => self.connect(deadline).await.context(Outcome::NotExecuted)?,
+            _ => self.connect(deadline).await.context(NotExecuted)?,
         };
         let limit = self.limits.request.min(deadline - Instant::now());
         // When the time is up, this is dropped halfway, and the stream with it.
         let reply = timeout(limit, exchange(&mut stream, message)).await;
         let late = |_| anyhow!("no whole reply within {limit:.0?}");
-        let (reply, is_all) =
-            reply.map_err(late).context(Outcome::Unknown)??;
+        let (reply, is_all) = reply.map_err(late).context(Unknown)??;
         self.kept = is_all.then_some(stream);
         Ok(reply)
     }
@@ -140,14 +138,14 @@ async fn exchange(
     let mut input = Vec::with_capacity(BUFFER);
     loop {
         let mut rest = &input[..];
-        let frame = frame::decode(&mut rest).context(Outcome::Protocol)?;
+        let frame = frame::decode(&mut rest).context(Protocol)?;
         if let Some(frame) = frame {
             return Ok((answer(frame, message)?, rest.is_empty()));
         }
         let read = stream.read_buf(&mut input).await.context("cannot receive");
-        if read.context(Outcome::Unknown)? == 0 {
+        if read.context(Unknown)? == 0 {
             let error = anyhow!("the server ended before the whole reply");
-            return Err(error.context(Outcome::Unknown));
+            return Err(error.context(Unknown));
         }
     }
 }
@@ -169,7 +167,7 @@ fn answer(frame: Frame, message: &[u8]) -> Result<Vec<u8>> {
         Frame { kind, .. } => {
             let error =
                 anyhow!("the server sent another reply (kind {kind:02x})");
-            (error, Outcome::Protocol)
+            (error, Protocol)
         }
     };
     Err(error.context(outcome))

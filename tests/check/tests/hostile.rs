@@ -49,7 +49,7 @@ fn listens_elsewhere() {
 
 #[test]
 fn leaves_this_machine() {
-    let said = script("echo listening on 192.0.2.1:80; sleep 86404", &[]);
+    let said = script("echo listening on 192.0.2.1:80; sleep 86411", &[]);
     assert_eq!(said.code, Some(3), "{}", said.text);
     assert!(said.text.contains("this machine only"), "{}", said.text);
 }
@@ -59,7 +59,7 @@ fn leaves_this_machine() {
 fn lets_another_one_answer() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = other.local_addr().unwrap();
-    let said = script(&format!("echo listening on {addr}; sleep 86405"), &[]);
+    let said = script(&format!("echo listening on {addr}; sleep 86412"), &[]);
     assert_eq!(said.code, Some(3), "{}", said.text);
     assert!(said.text.contains("somebody else"), "{}", said.text);
 }
@@ -161,11 +161,11 @@ fn starts_others_that_hide() {
 
 #[test]
 fn forks_without_end() {
-    let script = "while :; do sleep 86406 & done";
+    let script = "while :; do sleep 86413 & done";
     let said = self::script(script, &[]);
     assert_eq!(said.code, Some(3), "{}", said.text);
     assert!(said.text.contains("200 processes"), "{}", said.text);
-    assert_eq!(running("sleep 86406"), 0);
+    assert_eq!(running("sleep 86413"), 0);
 }
 
 #[test]

@@ -42,10 +42,10 @@ impl Row {
 }
 
 /// How many defects are tried at the same time: their cases mostly wait.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 4;
 
 /// How often a defect is tried alone when the machine was too busy.
-const TRIES: usize = 5;
+const TRIES: usize = 2;
 
 pub fn run(options: &Options) -> ExitCode {
     let only = options.only.clone().unwrap_or_default();
@@ -53,7 +53,11 @@ pub fn run(options: &Options) -> ExitCode {
         .iter()
         .filter(|d| d.name.contains(&only) || d.case.contains(&only))
         .collect();
-    let rows = try_all(&chosen);
+    // Those that keep the machine busy come last, and delay no other.
+    let (busy, calm): (Vec<_>, Vec<_>) =
+        chosen.iter().partition(|defect| defect.name.starts_with("spins"));
+    let mut rows = try_all(&calm);
+    rows.extend(try_all(&busy));
     let rows = match rows.into_iter().collect::<Result<Vec<Row>, _>>() {
         Ok(rows) => rows,
         Err(why) => return fail(2, &why),

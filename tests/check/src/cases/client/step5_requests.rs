@@ -129,15 +129,7 @@ fn c5_15(lab: &Lab) -> Check {
     }
     let (mut client, is_new) = next?;
     if !is_new {
-        let expected = "the second request on a new connection";
-        let mut failure = lab.fail(expected, "it came on the old one");
-        failure.meaning =
-            "The surplus reply was there already, so your client \
-                           could drop it. One that comes a moment later would \
-                           be taken for the reply to the second request."
-                .into();
-        failure.printed.clear(); // it may print the first one now
-        lab.warn(failure);
+        lab.warn(on_the_old_one(lab));
     }
     client.send_anyway(&reply(second.as_bytes()));
     client.fin();
@@ -147,6 +139,17 @@ fn c5_15(lab: &Lab) -> Check {
     }
     ended.printed_lines(lab, &[&first, &second])?;
     ended.code(lab, 0)
+}
+
+fn on_the_old_one(lab: &Lab) -> Failure {
+    let expected = "the second request on a new connection";
+    let mut failure = lab.fail(expected, "it came on the old one");
+    failure.meaning = "The surplus reply was there already, so your client \
+                       could drop it. One that comes a moment later would be \
+                       taken for the reply to the second request."
+        .into();
+    failure.printed.clear(); // it may print the first one now
+    failure
 }
 
 /// It saw that something is wrong, which is not yet a reason to give up.

@@ -417,13 +417,11 @@ fn s5_07(lab: &Lab) -> Check {
         None => Ok(()),
         Some(end) => {
             let expected = "it goes on as long as the client reads";
-            // Our writer may have taken the error of a reset.
-            let actual = match end {
-                End::Open => end.text(),
-                _ => "the connection was closed or reset",
-            };
-            let failure = client.fail(expected, actual);
             let by_time = end == End::Open; // nothing came
+            // Our writer may have taken the error of a reset.
+            let closed = "the connection was closed or reset";
+            let actual = if by_time { end.text() } else { closed };
+            let failure = client.fail(expected, actual);
             Err(Failure { by_time, ..failure }.into())
         }
     }
