@@ -94,13 +94,16 @@ fn round_size(e: &Evidence) -> Option<Cause> {
 fn stripped(e: &Evidence) -> Option<Cause> {
     let at = show::first_difference(e.expected, e.got)?;
     let (before, wrong) = (e.expected.get(..at)?, e.expected.get(at)?);
-    // A byte of this kind has come back before: so it is not the reason.
+    // A byte of this kind has come back before: so it is not the reason, or
+    // only at the end, where all that is missing is of this kind.
     let class = |byte: &u8| match byte {
         0x80.. => 2,
         b'\n' | b'\r' | b' ' | b'\t' => 1,
         _ => u8::from(*byte == 0) * 3,
     };
-    if before.iter().any(|byte| class(byte) == class(wrong)) {
+    let is_same = |byte: &u8| class(byte) == class(wrong);
+    let is_tail = at == e.got.len() && e.expected[at..].iter().all(is_same);
+    if !is_tail && before.iter().any(is_same) {
         return None;
     }
     let meaning = match wrong {

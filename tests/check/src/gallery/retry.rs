@@ -217,7 +217,7 @@ fn gave_up(is_sent: bool) -> Failed {
     let (code, why) = match is_sent {
         true => (4, "no reply: the outcome is unknown"),
         false if on("refused-is-1") => (1, "cannot connect"),
-        false => (3, "cannot connect: certainly not executed"),
+        false => (3, "certainly not executed"),
     };
     (code, why.to_owned())
 }
@@ -250,8 +250,8 @@ fn wait_before(k: u64) -> Duration {
         return Duration::from_millis(grown.min(cap));
     }
     if on("no-cap") {
-        let half = grown / 2;
-        return Duration::from_micros(half * 1000 + random(half * 1000));
+        // A little above the half: at which attempt it is too long is no luck.
+        return Duration::from_micros(grown * 500 + random(grown * 125));
     }
     Duration::from_micros(random(grown.min(cap) * 1000))
 }

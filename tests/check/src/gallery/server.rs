@@ -153,6 +153,8 @@ fn serve_one(step: u8, mut stream: TcpStream) {
     if let Err(error) = &served
         && step >= 3
         && !on("error-is-silent")
+        && !on("one-error-ends-all")
+    // which is no client's error
     {
         complain(error);
     }

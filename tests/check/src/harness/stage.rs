@@ -125,7 +125,9 @@ impl<'a> Stage<'a> {
     pub fn finish_alone(&self, limit: Duration) -> Check<Ended> {
         let until = self.lab.until(limit + SLACK);
         while self.lab.client_ended().is_none() && Instant::now() < until {
-            if self.accept_within(Duration::from_millis(10)).is_some() {
+            // Held until the report is made: the client must not see its end.
+            if let Some(_again) = self.accept_within(Duration::from_millis(10))
+            {
                 let expected = "one attempt, and no other";
                 let failure = self.lab.fail(expected, "it connected again");
                 return Err(failure.into());

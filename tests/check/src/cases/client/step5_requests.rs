@@ -82,6 +82,7 @@ fn sent_into_the_void(lab: &Lab) -> Failure {
     failure.meaning = "Your client sent a request to a server that had said \
                        that it is done, so it cannot know what became of it."
         .into();
+    failure.printed.clear(); // the first reply may be there by now, or not
     failure
 }
 
@@ -147,6 +148,7 @@ fn on_the_old_one(lab: &Lab) -> Failure {
                        could drop it. One that comes a moment later would be \
                        taken for the reply to the second request."
         .into();
+    failure.printed.clear(); // it may print the first one now
     failure
 }
 
