@@ -29,7 +29,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tokio::io::{BufReader, stdin};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 
 use client::Client;
 use frame::MAX_PAYLOAD;
@@ -148,8 +148,9 @@ async fn demo() -> Result<()> {
     let report = |line| {
         say(format!("client: {line}"));
         let Some(socket) = socket.take() else { return };
+        let listener = socket.listen(8);
         say("server: listens, and leaves its first client alone");
-        server = Some(tokio::spawn(serve_second(socket)));
+        server = Some(listener.map(|it| tokio::spawn(serve_second(it))));
     };
     let limits = ClientLimits {
         connect: 3 * SECOND,
@@ -162,7 +163,7 @@ async fn demo() -> Result<()> {
     let mut client = Client::new(addr, limits);
     let reply = client.ask(b"hello", report).await?;
     drop(client); // which closes its connection
-    server.context("no server was needed")?.await??;
+    server.context("no server was needed")??.await??;
     say(format!("client: received {:?}", String::from_utf8_lossy(&reply)));
 
     say("\nNow you, in two terminals:");
@@ -172,8 +173,7 @@ async fn demo() -> Result<()> {
 }
 
 /// Accepts two clients and serves only the second.
-async fn serve_second(socket: TcpSocket) -> Result<()> {
-    let listener = socket.listen(8)?;
+async fn serve_second(listener: TcpListener) -> Result<()> {
     let _ignored = listener.accept().await?;
     let (stream, peer) = listener.accept().await?;
     let limits = ServerLimits { idle: SECOND, frame: SECOND, write: SECOND };
