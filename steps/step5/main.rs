@@ -136,6 +136,15 @@ fn say(line: impl Display) {
 // ANCHOR: demo
 const SECOND: Duration = Duration::from_secs(1);
 
+const LIMITS: ClientLimits = ClientLimits {
+    connect: Duration::from_secs(3),
+    request: Duration::from_millis(300),
+    deadline: Duration::from_secs(30),
+    attempts: 5,
+    base: Duration::from_millis(100),
+    cap: SECOND,
+};
+
 /// At first no server listens, then one that never answers, then one that does.
 /// Each change comes when the client tells of a failure.
 async fn demo() -> Result<()> {
@@ -152,15 +161,7 @@ async fn demo() -> Result<()> {
         say("server: listens, and leaves its first client alone");
         server = Some(listener.map(|it| tokio::spawn(serve_second(it))));
     };
-    let limits = ClientLimits {
-        connect: 3 * SECOND,
-        request: 3 * SECOND / 10,
-        deadline: 30 * SECOND,
-        attempts: 5,
-        base: SECOND / 10,
-        cap: SECOND,
-    };
-    let mut client = Client::new(addr, limits);
+    let mut client = Client::new(addr, LIMITS);
     let reply = client.ask(b"hello", report).await?;
     drop(client); // which closes its connection
     server.context("no server was needed")??.await??;
