@@ -429,7 +429,7 @@ fn missing_parts(name: &str, text: &str) -> Vec<String> {
 #[test]
 fn every_chapter_has_its_parts() {
     let pages = pages();
-    let numbered = Regex::new(r"(?m)^ *- \[.*\]\((.*)\)$").unwrap();
+    let numbered = Regex::new(r"(?m)^- \[.*\]\((.*)\)$").unwrap();
     let summary = &pages["book/src/SUMMARY.md"];
     let mut chapters = 0;
     for found in numbered.captures_iter(summary) {
@@ -498,7 +498,7 @@ fn missing_check(name: &str, text: &str) -> Vec<String> {
 #[test]
 fn what_the_reader_builds_can_be_checked() {
     let summary = &pages()["book/src/SUMMARY.md"];
-    let numbered = Regex::new(r"(?m)^ *- \[.*\]\((.*)\)$").unwrap();
+    let numbered = Regex::new(r"(?m)^- \[.*\]\((.*)\)$").unwrap();
     for found in numbered.captures_iter(summary) {
         let name = format!("book/src/{}", &found[1]);
         assert_fine(missing_check(&name, &pages()[&name]));

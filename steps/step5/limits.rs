@@ -31,7 +31,7 @@ pub struct ServerLimits {
 pub struct ClientLimits {
     /// To connect, once
     #[arg(long = "connect-ms", value_name = "MS", env = "TCP_CONNECT_MS")]
-    #[arg(default_value = "3000", value_parser = milliseconds)]
+    #[arg(default_value = "4000", value_parser = milliseconds)]
     pub connect: Duration,
     /// For one attempt: from sending a request to its whole reply
     #[arg(long = "request-ms", value_name = "MS", env = "TCP_REQUEST_MS")]

@@ -137,7 +137,7 @@ fn say(line: impl Display) {
 const SECOND: Duration = Duration::from_secs(1);
 
 const LIMITS: ClientLimits = ClientLimits {
-    connect: Duration::from_secs(3),
+    connect: Duration::from_secs(4),
     request: Duration::from_millis(300),
     deadline: Duration::from_secs(30),
     attempts: 5,

@@ -80,7 +80,7 @@ mod tests {
 
     fn limits(base: u64, cap: u64) -> ClientLimits {
         ClientLimits {
-            connect: Duration::from_secs(3),
+            connect: Duration::from_secs(4),
             request: Duration::from_secs(5),
             deadline: Duration::from_secs(30),
             attempts: 5,

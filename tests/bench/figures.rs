@@ -427,7 +427,7 @@ fn connect() -> String {
     format!(
         "| who ends it | after | what it says |\n| --- | ---: | --- |\n\
          | the system | {} | {error} |\n\
-         | step 5, `TCP_CONNECT_MS` = 3000 | {} | no answer within 3s |\n",
+         | step 5, `TCP_CONNECT_MS` = 4000 | {} | no answer within 4s |\n",
         seconds(system),
         seconds(start.elapsed())
     )

@@ -29,7 +29,7 @@ var meaning = map[byte]int{1: definite, 2: definite, 3: definite, 4: definite,
 	5: unknown, 6: notExecuted, 7: definite, 8: notExecuted, 9: definite}
 
 var (
-	connectLimit = milliseconds("TCP_CONNECT_MS", 3000)
+	connectLimit = milliseconds("TCP_CONNECT_MS", 4000)
 	requestLimit = milliseconds("TCP_REQUEST_MS", 5000)     // to a whole reply
 	limit        = milliseconds("TCP_DEADLINE_MS", 30000)   // everything
 	attempts     = setting("TCP_ATTEMPTS", 5)               // the first too

@@ -37,7 +37,7 @@ def setting(name, default):
     return int(value)
 
 
-CONNECT = setting("TCP_CONNECT_MS", 3000) / 1000  # one connect, in seconds
+CONNECT = setting("TCP_CONNECT_MS", 4000) / 1000  # one connect, in seconds
 REQUEST = setting("TCP_REQUEST_MS", 5000) / 1000  # from send to whole reply
 DEADLINE = setting("TCP_DEADLINE_MS", 30000) / 1000  # everything
 ATTEMPTS = setting("TCP_ATTEMPTS", 5)  # with the first one

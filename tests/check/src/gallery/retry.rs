@@ -168,7 +168,7 @@ impl Client<'_> {
         if let Some(line) = kept.filter(|line| is_blind || line.is_fit()) {
             return Ok(line);
         }
-        let limit = ms("TCP_CONNECT_MS", 3000).min(left(end));
+        let limit = ms("TCP_CONNECT_MS", 4000).min(left(end));
         let stream = match on("no-connect-limit") {
             true => TcpStream::connect(self.addr)?,
             false => TcpStream::connect_timeout(&self.addr, limit)?,
