@@ -446,6 +446,116 @@ fn a_chapter_without_a_trap_is_found() {
     assert_found(missing_parts("server.md", &text), "The trap");
 }
 
+// ---- A term of the glossary stands on the page that explains it
+
+/// "term, other term · 术语", and then a definition that ends in a link.
+fn lost_terms(pages: &Pages) -> Vec<String> {
+    let entry = Regex::new(r"(?m)^(.+) · .+\n: .*\(\[.+\]\((.+?)(#.*)?\)\)$");
+    let mut problems = Vec::new();
+    for found in entry.unwrap().captures_iter(&pages["book/src/glossary.md"]) {
+        let text = pages.get(&format!("book/src/{}", &found[2]));
+        let text = text.map(|text| text.replace('*', "").to_lowercase());
+        for term in found[1].split(", ") {
+            let word = term.trim_start_matches("to ").to_lowercase();
+            if !text.as_ref().is_some_and(|text| text.contains(&word)) {
+                problems.push(format!("{} does not say {term}", &found[2]));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn the_pages_of_the_glossary_have_its_terms() {
+    let mut pages = pages();
+    let glossary = pages["book/src/glossary.md"].clone();
+    let entries = glossary.matches(" · ").count();
+    assert_eq!(entries, glossary.matches("\n: ").count());
+    assert_eq!(entries, glossary.matches("))\n").count(), "a link each");
+    assert_fine(lost_terms(&pages));
+    let page = pages.get_mut("book/src/frames.md").unwrap();
+    *page = page.replace("*sticky packets*", "*glue*");
+    assert_found(lost_terms(&pages), "frames.md does not say sticky packets");
+}
+
+// ---- The chapters are numbered in order
+
+/// The numbered titles count from 1, and each page has the title that the
+/// table of contents gives it.
+fn misnumbered(pages: &Pages) -> Vec<String> {
+    let entry = Regex::new(r"(?m)^( *- )?\[(.+)\]\((.+)\)$").unwrap();
+    let mut problems = Vec::new();
+    let mut last = 0;
+    for found in entry.captures_iter(&pages["book/src/SUMMARY.md"]) {
+        let (title, name) = (&found[2], &found[3]);
+        let page = &pages[&format!("book/src/{name}")];
+        if !page.starts_with(&format!("# {title} {{#")) {
+            problems.push(format!("{name} is not called {title}"));
+        }
+        if found.get(1).is_some_and(|mark| mark.as_str() == "- ") {
+            last += 1;
+            if !title.starts_with(&format!("{last} ")) {
+                problems.push(format!("{title} is number {last}"));
+            }
+        }
+    }
+    problems
+}
+
+/// Prose names a chapter and links to it: a number may change.
+fn numbered_references(pages: &Pages) -> Vec<String> {
+    let number = Regex::new(r"(?i)\bchapters? \d.*").unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        for found in number.find_iter(text) {
+            // Other books, and the article, have chapters, too.
+            if !found.as_str().contains("](https://sre.google") {
+                problems.push(format!("{name}: {}", found.as_str()));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn chapters_are_numbered_in_order_and_called_by_name() {
+    let mut pages = pages();
+    assert_fine(misnumbered(&pages));
+    assert_fine(numbered_references(&pages));
+    let summary = pages.get_mut("book/src/SUMMARY.md").unwrap();
+    *summary = summary.replace("[5 Many", "[4.4 Many");
+    let problems = misnumbered(&pages);
+    assert_found(problems.clone(), "4.4 Many clients is number 5");
+    assert_found(problems, "many-clients.md is not called 4.4 Many clients");
+    let wrong = page("As [chapter 3](server.md) says.");
+    assert_found(numbered_references(&wrong), "chapter 3");
+}
+
+// ---- An answer is folded, and stands below its question
+
+fn open_questions(pages: &Pages) -> Vec<String> {
+    let fold = "\n<details>\n<summary>Answer</summary>\n";
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let parts = text.split("{#predict}\n").skip(1);
+        let more = text.split("**Predict:**").skip(1);
+        for part in parts.chain(more) {
+            let end = part.find("\n#").unwrap_or(part.len());
+            if !part[..end].contains(fold) {
+                problems.push(format!("{name}: a question without answer"));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn every_question_has_a_folded_answer() {
+    assert_fine(open_questions(&pages()));
+    let text = "## Predict {#predict}\n\n*What happens?*\n\n## Run it\n";
+    assert_found(open_questions(&page(text)), "a question without answer");
+}
+
 // ---- The code that an exercise changes is there
 
 /// "write `new` for `old`" after "In `file.rs`": the old code must stand in a
