@@ -43,7 +43,7 @@ pub struct ClientLimits {
     pub deadline: Duration,
     /// The most attempts, the first one included
     #[arg(long, value_name = "N", env = "TCP_ATTEMPTS", default_value = "5")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = number)]
     pub attempts: u32,
     /// The longest first wait; the ceiling doubles with each attempt
     #[arg(long = "backoff-base-ms", value_name = "MS", default_value = "100")]
@@ -55,13 +55,16 @@ pub struct ClientLimits {
     pub cap: Duration,
 }
 
-/// Reads a number of milliseconds, at most a day. A limit of 0 would always
-/// have passed.
+/// Reads a number of milliseconds, at most a day.
 fn milliseconds(text: &str) -> Result<Duration> {
+    Ok(Duration::from_millis(number(text)?.into()))
+}
+
+/// Reads a number. A limit of 0 would always have passed.
+fn number(text: &str) -> Result<u32> {
     let number = text.parse().ok().filter(|n| (1..=86_400_000).contains(n));
     // clap names the option, even if the text came from the environment.
-    let hint = "give 1 to 86400000 (did its environment variable set it?)";
-    number.map(Duration::from_millis).context(hint)
+    number.context("give 1 to 86400000 (did its environment variable set it?)")
 }
 // ANCHOR_END: limits
 
