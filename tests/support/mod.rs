@@ -39,6 +39,13 @@ pub fn bin(name: &str) -> &'static str {
         "threads" => env!("CARGO_BIN_EXE_threads"),
         "write-each" => env!("CARGO_BIN_EXE_write-each"),
         "write-first" => env!("CARGO_BIN_EXE_write-first"),
+        "waiting" => env!("CARGO_BIN_EXE_waiting"),
+        "lazy" => env!("CARGO_BIN_EXE_lazy"),
+        "polls" => env!("CARGO_BIN_EXE_polls"),
+        "together" => env!("CARGO_BIN_EXE_together"),
+        "one-thread" => env!("CARGO_BIN_EXE_one-thread"),
+        "shared" => env!("CARGO_BIN_EXE_shared"),
+        "panics" => env!("CARGO_BIN_EXE_panics"),
         other => panic!("no program is called {other:?}"),
     }
 }
