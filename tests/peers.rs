@@ -3,8 +3,9 @@
 //! `tests/peers` has four small programs in each of three languages that send
 //! raw bytes: a server that only receives, a server that answers once, a
 //! client that only connects, and a client that sends and receives once. In
-//! five languages it has a server and a client that send frames, and in two a
-//! client that tries again: the checker tries whether they keep the contract
+//! five languages it has the smallest client that is correct (`hello`), and a
+//! server and a client that send frames, and in two a client that tries again:
+//! the checker tries whether they keep the contract
 //! (`tests/check/tests/peers.rs`); here they talk to ours. What is not
 //! installed is skipped by name.
 
@@ -12,23 +13,20 @@
 
 mod support;
 
-use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use libtest_mimic::Trial;
 use support::arguments::arguments;
 use support::language::Language::{self, C, Go, Java, Node, Python};
 use support::scene::Scene;
-use support::{ESTABLISHED, End, Program, ends, refusing, trial, wait_until};
+use support::{DEADLINE, Program, ends, refusing, trial, wait_until};
 
 fn main() {
     let mut trials = Vec::new();
-    for language in [Python, Java, Go, C, Node] {
-        let (name, program) = language.names();
-        let missing = match language {
-            C if !cfg!(unix) => Some("needs Unix".to_owned()),
-            _ if language.is_installed() => None,
-            _ => Some(format!("needs {program}")),
-        };
+    for language in LANGUAGES {
+        let (name, _) = language.names();
+        let missing = missing(language);
         let missing = missing.as_deref();
         for (theirs, ours, steps, test) in pairs(language) {
             trials.extend(steps.iter().map(|step| {
@@ -36,13 +34,24 @@ fn main() {
                 trial(&title, missing, move || test(language, step))
             }));
         }
-        if language == Python {
-            let linux = (!cfg!(target_os = "linux")).then_some("needs Linux");
-            let scene = |(name, test)| trial(name, missing.or(linux), test);
-            trials.extend(SCENES.map(scene));
+        for (what, test) in HELLO {
+            let title = format!("{name}: hello {what}");
+            trials.push(trial(&title, missing, move || test(language)));
         }
     }
+    trials.push(hello_scene());
     libtest_mimic::run(&arguments(), trials).exit();
+}
+
+const LANGUAGES: [Language; 5] = [Python, Java, Go, C, Node];
+
+/// What this machine lacks for the programs of a language.
+fn missing(language: Language) -> Option<String> {
+    match language {
+        C if !cfg!(unix) => Some("needs Unix".to_owned()),
+        _ if language.is_installed() => None,
+        _ => Some(format!("needs {}", language.names().1)),
+    }
 }
 
 /// A program of theirs, the end of ours that it meets, our steps, and the
@@ -53,11 +62,19 @@ type Pair =
 const BYTES: &[&str] = &["step1", "step2", "step3"];
 const FRAMES: &[&str] = &["step4", "step5"];
 
-const RAW: [Pair; 4] = [
+const RAW: [Pair; 5] = [
+    ("hello", "server", BYTES, hello),
     ("receive-loop server", "client", BYTES, receive_loop),
     ("answer-once server", "client", BYTES, answer_once),
     ("connect-only client", "server", BYTES, connect_only),
     ("send-and-receive client", "server", BYTES, ask),
+];
+/// What `hello` does, and the test; no server of ours takes part.
+type Own = (&'static str, fn(Language));
+
+const HELLO: [Own; 2] = [
+    ("receives an answer in two pieces", two_pieces),
+    ("says so where no server listens", no_server),
 ];
 const FRAMED: [Pair; 2] = [
     ("framed server", "client", FRAMES, framed_server),
@@ -70,7 +87,7 @@ fn pairs(language: Language) -> Vec<Pair> {
     match language {
         Python | Go => [&RAW[..], &FRAMED, &RETRY].concat(),
         Java => [&RAW[..], &FRAMED].concat(),
-        C | Node => FRAMED.into(),
+        C | Node => [&RAW[..1], &FRAMED].concat(), // of the raw ones, hello
     }
 }
 
@@ -176,110 +193,93 @@ fn ask(language: Language, step: &str) {
     server.wait_for("14 bytes");
 }
 
-// ---- Scenes of the book that need Python
+// ---- Hello
 
-const SCENES: [(&str, fn()); 4] = [
-    ("scene: the article's two programs never meet", never_meet),
-    ("scene: two programs that wait for each other", both_wait),
-    ("scene: the step 1 client ends that wait", half_close_ends_it),
-    ("scene: a port in TIME_WAIT", time_wait),
-];
-
-fn python(program: &str, port: u16) -> Program {
-    let mut command = Python.command(program);
-    Program::spawn(command.arg(port.to_string()), false)
+fn hello(language: Language, step: &str) {
+    let (server, addr) = Program::server(step);
+    let answer = match step {
+        "step1" => "Hello, client!",
+        _ => "Hello, Server!",
+    };
+    assert_eq!(client(language, "hello", addr, &[]).trim_end(), answer);
+    server.wait_for("14 bytes");
 }
 
-/// The server listens on 8888, the client connects to 9999.
-fn never_meet() {
-    let mut scene = Scene::new();
-    let (server, addr) = server(Python, "receive_loop_server");
-    scene.rename(addr, 8888);
-    scene.terminal("the server", "python3 receive_loop_server.py", server);
-    let (_other, elsewhere) = refusing();
-    let port = elsewhere.port();
-    let client = python("send_and_receive_client", port);
-    scene.terminal("the client", "python3 send_and_receive_client.py", client);
-    scene.wait_end(1);
-    scene.stays_silent(0);
-    let text = scene.text();
-    // Of Python's traceback, the last line says what happened.
-    let start = text.find("Traceback").unwrap();
-    let end = text.rfind("ConnectionRefusedError").unwrap();
-    let text = format!("{}…\n{}", &text[..start], &text[end..]);
-    support::snapshot("python-never-meet", text.trim_end());
-}
-
-/// The same two programs on one port: the server waits for more or the end,
-/// the client waits for an answer.
-fn both_wait() {
-    let mut scene = Scene::new();
-    let (server, addr) = server(Python, "receive_loop_server");
-    scene.rename(addr, 8888);
-    scene.terminal("the server", "python3 receive_loop_server.py", server);
-    let client = python("send_and_receive_client", addr.port());
-    let shown = "python3 send_and_receive_client.py 8888";
-    scene.terminal("the client", shown, client);
-    scene.wait_for(0, "received", 1);
-    scene.wait_for(1, "sending", 1);
-    // No byte is under way and both programs sleep: nothing can ever change.
-    wait_until("stillness", || is_still(addr));
-    for terminal in [0, 1] {
-        wait_until("sleep", || sleeps(scene.program(terminal)));
-        assert!(scene.program(terminal).is_running());
+/// A server that reads to the end, and answers in two pieces. The second one
+/// leaves when the client has read the first, and is larger than its buffer.
+fn two_pieces(language: Language) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut command = language.command("hello");
+    command.arg(addr.port().to_string());
+    let client = Program::spawn(&mut command, false);
+    let mut stream = accept(&listener);
+    let mut greeting = Vec::new();
+    stream.read_to_end(&mut greeting).unwrap();
+    assert_eq!(greeting, b"Hello, Server!");
+    stream.write_all(b"Hello, ").unwrap();
+    if cfg!(target_os = "linux") {
+        wait_until("the first piece to be read", || {
+            ends(addr).iter().all(|end| (end.unsent, end.unread) == (0, 0))
+        });
     }
-    assert!(is_still(addr));
-    scene.snapshot("python-both-wait");
+    stream.write_all(&[b'x'; 200_000]).unwrap();
+    drop(stream);
+    let ended = client.finish();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let answer = format!("Hello, {}", "x".repeat(200_000));
+    let printed = String::from_utf8(ended.stdout).unwrap();
+    assert!(printed.trim_end() == answer, "the answer differs");
 }
 
-/// Are both ends of the connection open, with nothing on its way?
-fn is_still(addr: SocketAddr) -> bool {
-    let still =
-        |end: &End| (end.state, end.unsent, end.unread) == (ESTABLISHED, 0, 0);
-    let ends = ends(addr);
-    ends.len() == 2 && ends.iter().all(still)
+/// Waits for a client, with a deadline; and so does each read from it.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    wait_until("a client", || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (stream, _) = accepted.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
 }
 
-/// Does the program wait in the kernel (state S, proc(5))?
-fn sleeps(program: &Program) -> bool {
-    let path = format!("/proc/{}/stat", program.id());
-    let stat = fs::read_to_string(path).unwrap();
-    stat.rsplit_once(')').unwrap().1.trim_start().starts_with('S')
+fn no_server(language: Language) {
+    let (_socket, addr) = refusing();
+    let mut command = language.command("hello");
+    command.arg(addr.port().to_string());
+    let ended = Program::spawn(&mut command, false).finish();
+    assert_eq!((ended.code, ended.stdout), (Some(1), Vec::new()));
+    assert!(ended.stderr.to_lowercase().contains("refused"));
 }
 
-/// Our client says that it has sent all: the server's loop ends.
-fn half_close_ends_it() {
-    let mut scene = Scene::new();
-    let (server, addr) = server(Python, "receive_loop_server");
-    scene.rename(addr, 8888);
-    scene.terminal("the server", "python3 receive_loop_server.py", server);
-    let client = Program::client("step1", addr, Some("Hello, Server!"));
-    let shown = "cargo run --bin step1 -- client 'Hello, Server!'";
-    scene.terminal("the client", shown, client);
-    scene.wait_end(1);
-    scene.wait_end(0);
-    scene.snapshot("python-half-close-ends-it");
+/// The five of them, one after another, as the book shows them.
+fn hello_scene() -> Trial {
+    let missing = LANGUAGES.into_iter().find_map(missing);
+    trial("scene: hello in five languages", missing.as_deref(), || {
+        let mut scene = Scene::new();
+        let addr = scene.server("step1");
+        let [first, others @ ..] = HELLO_COMMANDS;
+        let mut command = first.0.command("hello");
+        command.arg(addr.port().to_string());
+        let program = Program::spawn(&mut command, false);
+        scene.terminal("the clients", first.1, program);
+        scene.wait_end(1);
+        for (language, shown) in others {
+            let printed = client(language, "hello", addr, &[]);
+            scene.add(1, format!("$ {shown}\n{printed}"));
+        }
+        scene.wait_for(0, "closes\n", 5);
+        scene.snapshot("hello-in-five-languages");
+    })
 }
 
-/// A server that closed first, and did not set SO_REUSEADDR, cannot start
-/// again on its port. (Step 1 can: the scene `step1_restarts`.) The client
-/// keeps its direction open until the server has ended.
-fn time_wait() {
-    let (first, addr) = server(Python, "answer_once_server");
-    let mut scene = Scene::new();
-    scene.rename(addr, 8888);
-    scene.terminal("the server", "python3 answer_once_server.py", first);
-    scene.client("step2", None, "cargo run --bin step2 -- client");
-    scene.type_line(1, "hi", "Hello, client!");
-    scene.wait_end(0);
-    scene.program(1).end_input();
-    scene.wait_end(1);
-
-    let second = python("answer_once_server", addr.port());
-    second.wait_end();
-    let error = second.texts().1;
-    let error = error.lines().last().unwrap();
-    let again = "$ python3 answer_once_server.py";
-    scene.add(0, format!("{again}\n…\n{error}\n"));
-    scene.snapshot("python-time-wait");
-}
+const HELLO_COMMANDS: [(Language, &str); 5] = [
+    (Python, "python3 tests/peers/python/hello.py"),
+    (Java, "java tests/peers/java/Hello.java"),
+    (Go, "go run tests/peers/go/hello.go"),
+    (C, "cc -o target/hello tests/peers/c/hello.c && target/hello"),
+    (Node, "node tests/peers/node/hello.mjs"),
+];

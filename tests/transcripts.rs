@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -15,8 +16,8 @@ use std::thread;
 
 use support::scene::{Scene, rename_ports, without_waits};
 use support::{
-    DEADLINE, FIN_WAIT2, Program, bin, ends, refusing, signal, snapshot,
-    unread, wait_until,
+    DEADLINE, ESTABLISHED, End, FIN_WAIT2, Program, bin, ends, refusing,
+    signal, snapshot, unread, wait_until,
 };
 
 /// Ten at once, since the order of the lines must be no matter of luck.
@@ -331,13 +332,18 @@ fn step1_reads_once_a_long_message() {
     scene.snapshot("step1-reads-once-long");
 }
 
-/// The server closes first, stops, and starts again on its port.
+/// The server closes first, stops, and starts again on its port. (That is
+/// 8889, because a reader has just seen 8888 refused for a minute.)
 #[test]
 fn step1_restarts() {
+    let shown = "cargo run --bin step1 -- server --addr 127.0.0.1:8889";
     let mut scene = Scene::new();
-    let addr = scene.server("step1");
+    let (server, addr) = Program::server("step1");
+    scene.rename(addr, 8889);
+    scene.terminal("the server", shown, server);
     // This client ends its direction only when the server has ended.
-    scene.client("step2", None, "cargo run --bin step2 -- client");
+    let client = "cargo run --bin step2 -- client --addr 127.0.0.1:8889";
+    scene.client("step2", None, client);
     scene.type_line(1, "hi", "Hello, client!");
     scene.program(1).end_input();
     scene.wait_end(1);
@@ -353,9 +359,104 @@ fn step1_restarts() {
     let again = Program::start("step1", &["server", "--addr", &address]);
     assert_eq!(again.addr(), addr);
     let printed = String::from_utf8(again.texts().0).unwrap();
-    let shown = "$ cargo run --bin step1 -- server";
-    scene.add(0, format!("^C\n{shown}\n{printed}"));
+    scene.add(0, format!("^C\n$ {shown}\n{printed}"));
     scene.snapshot("step1-restarts");
+}
+
+/// Without SO_REUSEADDR, a server that closed first cannot start again on its
+/// port. The client keeps its direction open until the server has ended.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn article_time_wait() {
+    let shown = "cargo run --bin article -- answer-once";
+    let answer_once = |addr: &str| {
+        Program::start("article", &["answer-once", "--addr", addr])
+    };
+    let mut scene = Scene::new();
+    let first = answer_once("127.0.0.1:0");
+    let addr = first.addr();
+    scene.rename(addr, 8888);
+    scene.terminal("the server", shown, first);
+    scene.client("step2", None, "cargo run --bin step2 -- client");
+    scene.type_line(1, "hi", "Hello, client!");
+    scene.wait_end(0);
+    scene.program(1).end_input();
+    scene.wait_end(1);
+
+    let second = answer_once(&text(addr)).finish();
+    assert_eq!((second.code, second.stdout), (Some(1), Vec::new()));
+    scene.add(0, format!("$ {shown}\n{}", second.stderr));
+    scene.snapshot("article-time-wait");
+}
+
+/// The server listens on 8888, the client connects to 9999.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
+fn article_never_meet() {
+    let (_other, elsewhere) = refusing();
+    let mut scene = Scene::new();
+    scene.rename(elsewhere, 9999);
+    scene.server("article");
+    let args = ["connect", "--addr", &text(elsewhere)];
+    scene.run("article", &args, "cargo run --bin article -- connect");
+    scene.wait_end(1);
+    scene.stays_silent(0);
+    scene.snapshot("article-never-meet");
+}
+
+/// On one port: the server waits for more or the end, the client waits for an
+/// answer.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc")]
+fn article_both_wait() {
+    let mut scene = Scene::new();
+    let addr = scene.server("article");
+    let shown = "cargo run --bin article -- client --addr 127.0.0.1:8888";
+    scene.run("article", &["client", "--addr", &text(addr)], shown);
+    scene.wait_for(0, "received", 1);
+    scene.wait_for(1, "sending", 1);
+    // No byte is under way and both programs sleep: nothing can ever change.
+    wait_until("stillness", || is_still(addr));
+    for terminal in [0, 1] {
+        wait_until("sleep", || sleeps(scene.program(terminal)));
+        assert!(scene.program(terminal).is_running());
+    }
+    assert!(is_still(addr));
+    snapshot("article-both-wait", scene.text().trim_end());
+
+    // The reader stops the client: the kernel sends its FIN, and the server
+    // ends, too. Since the client closed first, the server's port is free.
+    scene.program(1).kill();
+    scene.wait_end(0);
+    scene.program(0).wait_for("the client has ended");
+    let again = ["server", "--addr", &text(addr)];
+    assert_eq!(Program::start("article", &again).addr(), addr);
+}
+
+/// Are both ends of the connection open, with nothing on its way?
+fn is_still(addr: SocketAddr) -> bool {
+    let still =
+        |end: &End| (end.state, end.unsent, end.unread) == (ESTABLISHED, 0, 0);
+    let ends = ends(addr);
+    ends.len() == 2 && ends.iter().all(still)
+}
+
+/// Does the program wait in the kernel (state S, proc(5))?
+fn sleeps(program: &Program) -> bool {
+    let path = format!("/proc/{}/stat", program.id());
+    let stat = fs::read_to_string(path).unwrap();
+    stat.rsplit_once(')').unwrap().1.trim_start().starts_with('S')
+}
+
+/// Step 1's client says that it has sent all: the server's loop ends.
+#[test]
+fn article_half_close_ends_it() {
+    let mut scene = Scene::new();
+    scene.server("article");
+    scene.ask("step1", "Hello, Server!");
+    scene.wait_end(1);
+    scene.wait_end(0);
+    scene.snapshot("article-half-close-ends-it");
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub fn bin(name: &str) -> &'static str {
         "step3" => env!("CARGO_BIN_EXE_step3"),
         "step4" => env!("CARGO_BIN_EXE_step4"),
         "step5" => env!("CARGO_BIN_EXE_step5"),
+        "article" => env!("CARGO_BIN_EXE_article"),
         "reset" => env!("CARGO_BIN_EXE_reset"),
         "black-hole" => env!("CARGO_BIN_EXE_black-hole"),
         "lost-bytes" => env!("CARGO_BIN_EXE_lost-bytes"),
