@@ -35,6 +35,7 @@ pub fn bin(name: &str) -> &'static str {
         "black-hole" => env!("CARGO_BIN_EXE_black-hole"),
         "lost-bytes" => env!("CARGO_BIN_EXE_lost-bytes"),
         "no-jitter" => env!("CARGO_BIN_EXE_no-jitter"),
+        "no-second-look" => env!("CARGO_BIN_EXE_no-second-look"),
         "slowloris" => env!("CARGO_BIN_EXE_slowloris"),
         "threads" => env!("CARGO_BIN_EXE_threads"),
         "write-each" => env!("CARGO_BIN_EXE_write-each"),
