@@ -36,6 +36,7 @@ pub fn bin(name: &str) -> &'static str {
         "black-hole" => env!("CARGO_BIN_EXE_black-hole"),
         "lost-bytes" => env!("CARGO_BIN_EXE_lost-bytes"),
         "no-jitter" => env!("CARGO_BIN_EXE_no-jitter"),
+        "no-second-look" => env!("CARGO_BIN_EXE_no-second-look"),
         "slowloris" => env!("CARGO_BIN_EXE_slowloris"),
         "threads" => env!("CARGO_BIN_EXE_threads"),
         "write-each" => env!("CARGO_BIN_EXE_write-each"),
@@ -284,11 +285,26 @@ pub fn is_installed(program: &str, flag: &str) -> bool {
     version.is_ok_and(|output| output.status.success())
 }
 
-/// Sends a signal, such as `-STOP`, with the command `kill`.
+/// Sends a signal with the command `kill`. After `-STOP` (only on Linux) it
+/// waits until each thread stands still: `kill` returns before that, and on a
+/// busy machine a thread may still answer a client meanwhile.
 pub fn signal(pid: u32, name: &str) {
-    let pid = pid.to_string();
-    let kill = Command::new("kill").args([name, &pid]).status().unwrap();
+    let text = pid.to_string();
+    let kill = Command::new("kill").args([name, &text]).status().unwrap();
     assert!(kill.success(), "kill {name} {pid}");
+    if name == "-STOP" {
+        wait_until("a stop of all threads", || is_stopped(pid));
+    }
+}
+
+/// Does `/proc/PID/task/*/status` (proc(5)) show each thread as stopped?
+fn is_stopped(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut states = tasks.map(|task| {
+        let path = task.unwrap().path().join("status");
+        std::fs::read_to_string(path).unwrap_or_default()
+    });
+    states.all(|status| status.contains("\nState:\tT "))
 }
 
 /// One end of a connection, as Linux sees it.
