@@ -16,10 +16,10 @@ mod support;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
 
 use packets::{Packet, SERVER, frames, lifelines, read, table};
 use support::arguments::arguments;
+use support::namespace::{self, Namespace, ports};
 use support::{Program, ROOT, bin, is_installed, signal, snapshot, trial};
 
 /// A capture: its name, its title in the book, and the conversation.
@@ -230,10 +230,11 @@ fn capture_again(conversation: &Conversation) {
 /// Plays the conversation in a network of its own, and captures it.
 fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let net = Namespace::new(conversation.name);
-    let path = file.path().to_str().unwrap();
-    // A demo listens on any port.
+    // A demo listens on any port, and its clients need more than two.
     let is_demo = conversation.name == "step5-retry";
+    let last = if is_demo { 50010 } else { 50002 };
+    let net = Namespace::new(conversation.name, last);
+    let path = file.path().to_str().unwrap();
     let port =
         if is_demo { "tcp".into() } else { format!("tcp port {SERVER}") };
     let mut tcpdump = net.command("tcpdump");
@@ -269,7 +270,7 @@ fn is_over(file: &Path) -> bool {
 fn self_connect() {
     let mut text = String::new();
     for (n, step) in ["step1", "step5"].iter().enumerate() {
-        let net = Namespace::new(&format!("self-{step}"));
+        let net = Namespace::new(&format!("self-{step}"), 50002);
         let ports = ports(SERVER, SERVER);
         net.shell(&ports);
         let mut command = net.command("sh");
@@ -292,81 +293,10 @@ fn self_connect() {
     snapshot("self-connect", text.trim_end());
 }
 
-/// A network namespace with nothing but loopback, where ports are always
-/// free: the server's is 8888, and the clients' are 50001 and 50002.
-struct Namespace {
-    name: String,
-}
-
-impl Namespace {
-    fn new(name: &str) -> Namespace {
-        let full_name = format!("tcp-step-by-step-{name}-{}", process::id());
-        ip(&["netns", "add", &full_name]);
-        let net = Namespace { name: full_name };
-        // In most, a client has one of two ports; a demo needs some more.
-        let last = if name == "step5-retry" { 50010 } else { 50002 };
-        net.shell(&format!("ip link set lo up && {}", ports(50001, last)));
-        net
-    }
-
-    fn shell(&self, script: &str) {
-        let sh = self.command("sh").args(["-c", script]).status();
-        assert!(sh.unwrap().success(), "{script}");
-    }
-
-    /// A command that runs in this namespace.
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]);
-        command
-    }
-
-    fn server(&self, step: &str) -> Program {
-        let server =
-            Program::spawn(self.command(bin(step)).arg("server"), false);
-        assert_eq!(server.addr().port(), SERVER);
-        server
-    }
-
-    fn client(&self, step: &str, text: &str) -> Program {
-        let mut client = self.command(bin(step));
-        Program::spawn(client.args(["client", text]), false)
-    }
-
-    fn typing_client(&self, step: &str) -> Program {
-        Program::spawn(self.command(bin(step)).arg("client"), true)
-    }
-}
-
-/// The command that gives clients these ports, the first and the last.
-fn ports(first: u16, last: u16) -> String {
-    format!("echo {first} {last} > /proc/sys/net/ipv4/ip_local_port_range")
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        ip(&["netns", "delete", &self.name]);
-    }
-}
-
-fn ip(args: &[&str]) {
-    let status = Command::new("ip").args(args).status().unwrap();
-    assert!(status.success(), "ip {}", args.join(" "));
-}
-
 /// What a capture needs and this machine has not.
 fn missing() -> Option<&'static str> {
-    if !cfg!(target_os = "linux") {
-        return Some("needs Linux");
-    }
     if !is_installed("tcpdump", "--version") {
         return Some("needs tcpdump");
     }
-    let name = format!("tcp-step-by-step-try-{}", process::id());
-    let add = Command::new("ip").args(["netns", "add", &name]).output();
-    if !add.is_ok_and(|output| output.status.success()) {
-        return Some("needs root and ip");
-    }
-    ip(&["netns", "delete", &name]);
-    None
+    namespace::missing()
 }
