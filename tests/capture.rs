@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use packets::{Packet, SERVER, frames, lifelines, read, table};
 use support::arguments::arguments;
-use support::namespace::{self, Namespace, ports};
-use support::{Program, ROOT, bin, is_installed, signal, snapshot, trial};
+use support::net::{Namespace, missing, ports};
+use support::{Program, ROOT, bin, signal, snapshot, trial};
 
 /// A capture: its name, its title in the book, and the conversation.
 struct Conversation {
@@ -230,18 +230,13 @@ fn capture_again(conversation: &Conversation) {
 /// Plays the conversation in a network of its own, and captures it.
 fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
-    // A demo listens on any port, and its clients need more than two.
-    let is_demo = conversation.name == "step5-retry";
-    let last = if is_demo { 50010 } else { 50002 };
-    let net = Namespace::new(conversation.name, last);
+    let net = Namespace::new(conversation.name);
     let path = file.path().to_str().unwrap();
+    // A demo listens on any port.
+    let is_demo = conversation.name == "step5-retry";
     let port =
         if is_demo { "tcp".into() } else { format!("tcp port {SERVER}") };
-    let mut tcpdump = net.command("tcpdump");
-    tcpdump.args(["-i", "lo", "-U", "--immediate-mode", "-Z", "root"]);
-    tcpdump.args(["-w", path, &port]);
-    let tcpdump = Program::spawn(&mut tcpdump, false);
-    tcpdump.wait_for_stderr("listening on");
+    let tcpdump = net.tcpdump("lo", path, &port);
     (conversation.play)(&net);
     // What is on its way to the file is written before tcpdump ends.
     support::wait_until("the last packet", || is_over(file.path()));
@@ -270,7 +265,7 @@ fn is_over(file: &Path) -> bool {
 fn self_connect() {
     let mut text = String::new();
     for (n, step) in ["step1", "step5"].iter().enumerate() {
-        let net = Namespace::new(&format!("self-{step}"), 50002);
+        let net = Namespace::new(&format!("self-{step}"));
         let ports = ports(SERVER, SERVER);
         net.shell(&ports);
         let mut command = net.command("sh");
@@ -291,12 +286,4 @@ fn self_connect() {
         );
     }
     snapshot("self-connect", text.trim_end());
-}
-
-/// What a capture needs and this machine has not.
-fn missing() -> Option<&'static str> {
-    if !is_installed("tcpdump", "--version") {
-        return Some("needs tcpdump");
-    }
-    namespace::missing()
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use regex::{Captures, Regex};
 use support::arguments::arguments;
-use support::namespace::{self, Namespace, ports};
+use support::net::{Namespace, ip, missing, ports};
 use support::{
     DEADLINE, Program, ROOT, bin, is_installed, signal, snapshot, trial,
     wait_until,
@@ -52,7 +52,7 @@ const SYMPTOMS: [Symptom; 23] = [
 ];
 
 fn main() {
-    let no_namespace = namespace::missing();
+    let no_namespace = missing();
     let trials = SYMPTOMS.map(|(title, needs, test)| {
         let absent = needs.iter().find(|program| !has(program));
         let absent = absent.map(|program| format!("needs {program}"));
@@ -74,6 +74,28 @@ fn real(shown: &str) -> String {
     let cargo = r"(?:cargo run --bin |target/debug/)([a-z0-9-]+)(?: --)?";
     let program = |found: &Captures| bin(&found[1]).to_owned();
     Regex::new(cargo).unwrap().replace_all(shown, program).into_owned()
+}
+
+/// A machine of its own, where a client has one port.
+fn machine(name: &str) -> Namespace {
+    let net = Namespace::new(name);
+    net.shell(&ports(50001, 50001));
+    net
+}
+
+/// Two machines, joined by a cable: 10.0.0.1 and 10.0.0.2.
+fn pair(name: &str) -> [Namespace; 2] {
+    let nets = [1, 2].map(|n| machine(&format!("{name}-{n}")));
+    let [a, b] = [&nets[0], &nets[1]].map(|net| net.name.as_str());
+    let cable =
+        format!("link add eth0 netns {a} type veth peer name eth0 netns {b}");
+    ip(&cable.split(' ').collect::<Vec<_>>());
+    for (net, n) in nets.iter().zip([1, 2]) {
+        net.shell(&format!(
+            "ip address add 10.0.0.{n}/24 dev eth0 && ip link set eth0 up"
+        ));
+    }
+    nets
 }
 
 /// Runs a script of the shell, with both outputs in one, and its stdin open.
@@ -257,7 +279,7 @@ fn row(number: i32, anchor: &str, line: &str) -> String {
 }
 
 fn in_use() {
-    let net = Namespace::new("in-use", 50001);
+    let net = machine("in-use");
     let _server = serve(&net, "cargo run --bin step1 -- server");
     let error = typed(&net, "cargo run --bin step1 -- server");
     assert!(error.contains("Address already in use"), "{error}");
@@ -266,7 +288,8 @@ fn in_use() {
 
 /// Two ports for clients, and two clients that have them.
 fn no_ports() {
-    let net = Namespace::new("no-ports", 50002);
+    let net = machine("no-ports");
+    net.shell(&ports(50001, 50002));
     let server = serve(&net, "cargo run --bin step3 -- server");
     let client = "cargo run --bin step3 -- client";
     let _clients = [(); 2].map(|()| start(&net, client));
@@ -282,7 +305,7 @@ fn no_ports() {
 /// The kernel asks three times, a second each, who has the address: a limit
 /// of three seconds would hide what it then says.
 fn no_route() {
-    let [_there, net] = Namespace::pair("no-route");
+    let [_there, net] = pair("no-route");
     let started = Instant::now();
     let client = "cargo run --bin step5 -- client --attempts 1 \
                   --addr 10.0.0.7:8888 hi";
@@ -294,7 +317,7 @@ fn no_route() {
 }
 
 fn unreachable() {
-    let net = Namespace::new("unreachable", 50001);
+    let net = machine("unreachable");
     let client = "cargo run --bin step5 -- client --attempts 1 \
                   --addr 192.0.2.1:8888 hi";
     let mut text = typed(&net, client);
@@ -314,7 +337,7 @@ fn set_rule(net: &Namespace, rule: &str) {
 
 /// Six repeated SYNs take two minutes; the test allows one.
 fn timed_out() {
-    let [there, net] = Namespace::pair("timed-out");
+    let [there, net] = pair("timed-out");
     set_rule(&there, "drop");
     let sysctl = "sysctl -w net.ipv4.tcp_syn_retries=1";
     net.shell("echo 1 > /proc/sys/net/ipv4/tcp_syn_retries");
@@ -327,7 +350,7 @@ fn timed_out() {
 
 /// The same server, and three firewalls in front of it.
 fn firewall() {
-    let [there, net] = Namespace::pair("firewall");
+    let [there, net] = pair("firewall");
     let server = "cargo run --bin step3 -- server --addr 0.0.0.0:8888";
     let running = serve(&there, server);
     let client = "cargo run --bin step3 -- client --addr 10.0.0.1:8888 hi";
@@ -352,7 +375,7 @@ fn firewall() {
 }
 
 fn other_machine() {
-    let [here, there] = Namespace::pair("other-machine");
+    let [here, there] = pair("other-machine");
     let server = "cargo run --bin step3 -- server";
     let client =
         |addr| format!("cargo run --bin step3 -- client --addr {addr}:8888 hi");
@@ -381,14 +404,14 @@ fn other_machine() {
 
 /// With so few descriptors, the runtime does not even start.
 fn no_runtime() {
-    let net = Namespace::new("no-runtime", 50001);
+    let net = machine("no-runtime");
     let text = typed(&net, "(ulimit -n 4; target/debug/step1 server)");
     keep("symptom-no-runtime", &panic(&text));
 }
 
 /// Each thread needs some of the memory that the process may have.
 fn no_thread() {
-    let net = Namespace::new("no-thread", 50001);
+    let net = machine("no-thread");
     let limit = "ulimit -v 60000; TOKIO_WORKER_THREADS=64";
     let server = "target/debug/step1 server";
     let program = run(&net, &format!("{limit} exec {server}"));
@@ -406,7 +429,7 @@ fn panic(text: &str) -> String {
 }
 
 fn would_block() {
-    let net = Namespace::new("would-block", 50001);
+    let net = machine("would-block");
     let _server = serve(&net, "cargo run --bin step1 -- server");
     let other = "python3 -c 'import os; os.set_blocking(0, False)'";
     let client = "cargo run --bin step1 -- client";
@@ -417,7 +440,7 @@ fn would_block() {
 }
 
 fn bad_limit() {
-    let net = Namespace::new("bad-limit", 50001);
+    let net = machine("bad-limit");
     let text = typed(&net, "TCP_IDLE_MS=soon cargo run --bin step5 -- server");
     keep("symptom-bad-limit", &text);
 }
@@ -425,7 +448,8 @@ fn bad_limit() {
 /// The server is at its limit, and then it gets more. Whatever files the test
 /// itself has open, the server starts with three.
 fn open_files() {
-    let net = Namespace::new("open-files", 50099);
+    let net = machine("open-files");
+    net.shell(&ports(50001, 50099));
     let start_with = "
 import os, resource, sys
 os.closerange(3, 4096)
@@ -450,7 +474,7 @@ os.execv(sys.argv[1], sys.argv[1:])";
 
 /// The server is stopped while its client writes three times.
 fn glued() {
-    let net = Namespace::new("glued", 50001);
+    let net = machine("glued");
     let shown = "cargo run --bin step1 -- server";
     let server = serve(&net, shown);
     signal(server.id(), "-STOP");
@@ -492,9 +516,9 @@ fn tcpdump(
     play();
     wait_until("the packets", || is_all(&printed(shown, &tcpdump)));
     let text = printed(shown, &tcpdump);
-    let text = Regex::new(r"options \[[^]]*\]")
+    let text = Regex::new(r"win \d+, options \[[^]]*\]")
         .unwrap()
-        .replace_all(&text, "options […]");
+        .replace_all(&text, "…");
     let text =
         Regex::new(r"(seq|ack) \d{4,}").unwrap().replace_all(&text, "$1 …");
     let time = Regex::new(r"(?m)^\d\d:\d\d:\d\d\.\d{6}").unwrap();
@@ -502,7 +526,7 @@ fn tcpdump(
 }
 
 fn reset() {
-    let net = Namespace::new("reset", 50001);
+    let net = machine("reset");
     let _server = serve(&net, "cargo run --bin step3 -- server");
     let shown =
         "tcpdump -i lo -nn 'port 8888 and tcp[tcpflags] & tcp-rst != 0'";
@@ -546,7 +570,7 @@ fn forty_ms() {
 }
 
 fn second_message() -> String {
-    let net = Namespace::new("forty-ms", 50001);
+    let net = machine("forty-ms");
     let _server = serve(&net, "cargo run --bin step4 -- server");
     let shown = "tcpdump -i lo -nn -ttt port 8888";
     let play = || drop(typed(&net, "cargo run --bin two-writes"));
@@ -564,7 +588,7 @@ fn second_message() -> String {
 }
 
 fn close_wait() {
-    let net = Namespace::new("close-wait", 50001);
+    let net = machine("close-wait");
     let shown = "cargo run --bin never-closes";
     let server = serve(&net, shown);
     let client = "python3 tests/peers/python/connect_only_client.py 8888";
@@ -584,7 +608,7 @@ fn close_wait() {
 }
 
 fn half_open() {
-    let [here, there] = Namespace::pair("half-open");
+    let [here, there] = pair("half-open");
     let server = "cargo run --bin step3 -- server --addr 0.0.0.0:8888";
     let running = serve(&here, server);
     let shown = "cargo run --bin step3 -- client --addr 10.0.0.1:8888";
@@ -607,7 +631,7 @@ fn half_open() {
 
 /// Client 1 is being served. Two more have connected, and have sent.
 fn hang_accept() {
-    let net = Namespace::new("hang-accept", 50001);
+    let net = machine("hang-accept");
     let server = serve(&net, "cargo run --bin step2 -- server");
     let _first = silent_client(&net, "step2", 50001);
     server.wait_for("connected");
@@ -626,7 +650,7 @@ fn hang_accept() {
 
 /// Client and server write, and neither reads.
 fn hang_write() {
-    let net = Namespace::new("hang-write", 50001);
+    let net = machine("hang-write");
     let _server = serve(&net, "cargo run --bin step2 -- server");
     let client = start(&net, "cargo run --bin write-first");
     let shown = "ss -tnp";
@@ -650,7 +674,7 @@ fn hang_write() {
 
 /// A server that reads until the end, and a client that waits for an answer.
 fn hang_read() {
-    let net = Namespace::new("hang-read", 50001);
+    let net = machine("hang-read");
     let folder = "tests/peers/python";
     let server =
         serve(&net, &format!("python3 {folder}/receive_loop_server.py"));
@@ -665,7 +689,7 @@ fn hang_read() {
 }
 
 fn hang_connect() {
-    let net = Namespace::new("hang-connect", 50001);
+    let net = machine("hang-connect");
     let _server = serve(&net, "cargo run --bin black-hole");
     net.shell(&ports(50002, 50002));
     let _client = start(&net, "cargo run --bin step4 -- client hi");
@@ -682,7 +706,7 @@ fn packets() {
 }
 
 fn greeting() -> String {
-    let net = Namespace::new("packets", 50001);
+    let net = machine("packets");
     let server = serve(&net, "cargo run --bin step1 -- server");
     let client = "cargo run --bin step1 -- client 'Hello, Server!'";
     let mut said = String::new();

@@ -4,7 +4,7 @@
 
 pub mod arguments;
 pub mod language;
-pub mod namespace;
+pub mod net;
 pub mod scene;
 
 use std::io::{Read, Write};

@@ -1,46 +1,29 @@
-//! Networks of their own: namespaces of Linux, made and removed by a test.
+//! Networks of the tests' own: namespaces of Linux, and tcpdump in them.
 
 use std::process::{self, Command};
 
-use super::{Program, bin};
+use super::{Program, bin, is_installed};
 
-/// The port of every server in a namespace, where ports are always free.
+/// The port of every server in such a network.
 const SERVER: u16 = 8888;
 
-/// A network namespace: a machine with its own loopback, ports and firewall.
+/// A network namespace with nothing but loopback, where ports are always
+/// free: the server's is 8888, and the clients' are 50001 and 50002.
 pub struct Namespace {
-    name: String,
+    pub name: String,
 }
 
 impl Namespace {
-    /// Makes one with nothing but loopback, where clients have the ports from
-    /// 50001 to `last`.
-    pub fn new(name: &str, last: u16) -> Namespace {
+    pub fn new(name: &str) -> Namespace {
         let full_name = format!("tcp-step-by-step-{name}-{}", process::id());
         ip(&["netns", "add", &full_name]);
         let net = Namespace { name: full_name };
+        // In most, a client has one of two ports; a demo needs some more.
+        let last = if name == "step5-retry" { 50010 } else { 50002 };
         net.shell(&format!("ip link set lo up && {}", ports(50001, last)));
         net
     }
 
-    /// Makes two, joined by a cable: 10.0.0.1 and 10.0.0.2.
-    pub fn pair(name: &str) -> [Namespace; 2] {
-        let nets =
-            [1, 2].map(|n| Namespace::new(&format!("{name}-{n}"), 50001));
-        let [a, b] = [&nets[0].name, &nets[1].name].map(String::as_str);
-        ip(&[
-            "link", "add", "eth0", "netns", a, "type", "veth", //
-            "peer", "name", "eth0", "netns", b,
-        ]);
-        for (net, n) in nets.iter().zip([1, 2]) {
-            net.shell(&format!(
-                "ip address add 10.0.0.{n}/24 dev eth0 && ip link set eth0 up"
-            ));
-        }
-        nets
-    }
-
-    /// Runs a script that must succeed and that no page shows.
     pub fn shell(&self, script: &str) {
         let sh = self.command("sh").args(["-c", script]).status();
         assert!(sh.unwrap().success(), "{script}");
@@ -51,6 +34,24 @@ impl Namespace {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, program]);
         command
+    }
+
+    /// Starts to write the packets of an interface to the file at `path`.
+    pub fn tcpdump(
+        &self,
+        interface: &str,
+        path: &str,
+        filter: &str,
+    ) -> Program {
+        let mut tcpdump = self.command("tcpdump");
+        tcpdump.args(["-i", interface, "-U", "--immediate-mode"]);
+        // Room for 500 packets of any size. The usual room, for 8, is too
+        // little for a burst.
+        tcpdump.args(["-s", "66000", "-B", "32768"]);
+        tcpdump.args(["-Z", "root", "-w", path, filter]);
+        let tcpdump = Program::spawn(&mut tcpdump, false);
+        tcpdump.wait_for_stderr("listening on");
+        tcpdump
     }
 
     pub fn server(&self, step: &str) -> Program {
@@ -70,26 +71,29 @@ impl Namespace {
     }
 }
 
+/// The command that gives clients these ports, the first and the last.
+pub fn ports(first: u16, last: u16) -> String {
+    format!("echo {first} {last} > /proc/sys/net/ipv4/ip_local_port_range")
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         ip(&["netns", "delete", &self.name]);
     }
 }
 
-/// The command that gives clients these ports, the first and the last.
-pub fn ports(first: u16, last: u16) -> String {
-    format!("echo {first} {last} > /proc/sys/net/ipv4/ip_local_port_range")
-}
-
-fn ip(args: &[&str]) {
+pub fn ip(args: &[&str]) {
     let status = Command::new("ip").args(args).status().unwrap();
     assert!(status.success(), "ip {}", args.join(" "));
 }
 
-/// What a namespace needs and this machine has not.
+/// What a capture needs and this machine has not.
 pub fn missing() -> Option<&'static str> {
     if !cfg!(target_os = "linux") {
         return Some("needs Linux");
+    }
+    if !is_installed("tcpdump", "--version") {
+        return Some("needs tcpdump");
     }
     let name = format!("tcp-step-by-step-try-{}", process::id());
     let add = Command::new("ip").args(["netns", "add", &name]).output();
