@@ -256,7 +256,7 @@ fn names() {
     let rows = ERRORS.into_iter().zip(lines.lines());
     let rows = rows.map(|((number, anchor), line)| row(number, anchor, line));
     let rows: String = rows.collect();
-    let header = "| what you read | its name | in Rust | in Python |\n\
+    let header = "| what you read | its name | `ErrorKind::` | in Python |\n\
                   | --- | --- | --- | --- |\n";
     snapshot("symptom-names", (header.to_owned() + &rows).trim_end());
 }
@@ -268,14 +268,10 @@ fn row(number: i32, anchor: &str, line: &str) -> String {
     let words = error.to_string();
     let words = words.split(" (os").next().unwrap();
     let kind = match format!("{:?}", error.kind()).as_str() {
-        "Uncategorized" => format!("raw_os_error() == Some({number})"),
-        kind => format!("ErrorKind::{kind}"),
+        "Uncategorized" => "none".to_owned(),
+        kind => format!("`{kind}`"),
     };
-    let class = match class {
-        "OSError" => format!("OSError, errno == errno.{name}"),
-        class => class.to_owned(),
-    };
-    format!("| [{words}](#{anchor}) | {name} | `{kind}` | `{class}` |\n")
+    format!("| [{words}](#{anchor}) | {name} | {kind} | `{class}` |\n")
 }
 
 fn in_use() {
@@ -364,7 +360,8 @@ fn firewall() {
     ] {
         set_rule(&there, rule);
         let said = typed(&net, client);
-        writeln!(text, "# the firewall's rule: tcp dport 8888 {rule}").unwrap();
+        writeln!(text, "# rule of the firewall: tcp dport 8888 {rule}")
+            .unwrap();
         text += &said;
     }
     let text = [
