@@ -4,6 +4,7 @@
 
 pub mod arguments;
 pub mod language;
+pub mod net;
 pub mod scene;
 
 use std::io::{Read, Write};
@@ -35,10 +36,12 @@ pub fn bin(name: &str) -> &'static str {
         "reset" => env!("CARGO_BIN_EXE_reset"),
         "black-hole" => env!("CARGO_BIN_EXE_black-hole"),
         "lost-bytes" => env!("CARGO_BIN_EXE_lost-bytes"),
+        "never-closes" => env!("CARGO_BIN_EXE_never-closes"),
         "no-jitter" => env!("CARGO_BIN_EXE_no-jitter"),
         "no-second-look" => env!("CARGO_BIN_EXE_no-second-look"),
         "slowloris" => env!("CARGO_BIN_EXE_slowloris"),
         "threads" => env!("CARGO_BIN_EXE_threads"),
+        "two-writes" => env!("CARGO_BIN_EXE_two-writes"),
         "write-each" => env!("CARGO_BIN_EXE_write-each"),
         "write-first" => env!("CARGO_BIN_EXE_write-first"),
         "waiting" => env!("CARGO_BIN_EXE_waiting"),
