@@ -16,11 +16,11 @@ mod support;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
 
 use packets::{Packet, SERVER, frames, lifelines, read, table};
 use support::arguments::arguments;
-use support::{Program, ROOT, bin, is_installed, signal, snapshot, trial};
+use support::net::{Namespace, missing, ports};
+use support::{Program, ROOT, bin, signal, snapshot, trial};
 
 /// A capture: its name, its title in the book, and the conversation.
 struct Conversation {
@@ -236,11 +236,7 @@ fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
     let is_demo = conversation.name == "step5-retry";
     let port =
         if is_demo { "tcp".into() } else { format!("tcp port {SERVER}") };
-    let mut tcpdump = net.command("tcpdump");
-    tcpdump.args(["-i", "lo", "-U", "--immediate-mode", "-Z", "root"]);
-    tcpdump.args(["-w", path, &port]);
-    let tcpdump = Program::spawn(&mut tcpdump, false);
-    tcpdump.wait_for_stderr("listening on");
+    let tcpdump = net.tcpdump("lo", path, &port);
     (conversation.play)(&net);
     // What is on its way to the file is written before tcpdump ends.
     support::wait_until("the last packet", || is_over(file.path()));
@@ -290,83 +286,4 @@ fn self_connect() {
         );
     }
     snapshot("self-connect", text.trim_end());
-}
-
-/// A network namespace with nothing but loopback, where ports are always
-/// free: the server's is 8888, and the clients' are 50001 and 50002.
-struct Namespace {
-    name: String,
-}
-
-impl Namespace {
-    fn new(name: &str) -> Namespace {
-        let full_name = format!("tcp-step-by-step-{name}-{}", process::id());
-        ip(&["netns", "add", &full_name]);
-        let net = Namespace { name: full_name };
-        // In most, a client has one of two ports; a demo needs some more.
-        let last = if name == "step5-retry" { 50010 } else { 50002 };
-        net.shell(&format!("ip link set lo up && {}", ports(50001, last)));
-        net
-    }
-
-    fn shell(&self, script: &str) {
-        let sh = self.command("sh").args(["-c", script]).status();
-        assert!(sh.unwrap().success(), "{script}");
-    }
-
-    /// A command that runs in this namespace.
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]);
-        command
-    }
-
-    fn server(&self, step: &str) -> Program {
-        let server =
-            Program::spawn(self.command(bin(step)).arg("server"), false);
-        assert_eq!(server.addr().port(), SERVER);
-        server
-    }
-
-    fn client(&self, step: &str, text: &str) -> Program {
-        let mut client = self.command(bin(step));
-        Program::spawn(client.args(["client", text]), false)
-    }
-
-    fn typing_client(&self, step: &str) -> Program {
-        Program::spawn(self.command(bin(step)).arg("client"), true)
-    }
-}
-
-/// The command that gives clients these ports, the first and the last.
-fn ports(first: u16, last: u16) -> String {
-    format!("echo {first} {last} > /proc/sys/net/ipv4/ip_local_port_range")
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        ip(&["netns", "delete", &self.name]);
-    }
-}
-
-fn ip(args: &[&str]) {
-    let status = Command::new("ip").args(args).status().unwrap();
-    assert!(status.success(), "ip {}", args.join(" "));
-}
-
-/// What a capture needs and this machine has not.
-fn missing() -> Option<&'static str> {
-    if !cfg!(target_os = "linux") {
-        return Some("needs Linux");
-    }
-    if !is_installed("tcpdump", "--version") {
-        return Some("needs tcpdump");
-    }
-    let name = format!("tcp-step-by-step-try-{}", process::id());
-    let add = Command::new("ip").args(["netns", "add", &name]).output();
-    if !add.is_ok_and(|output| output.status.success()) {
-        return Some("needs root and ip");
-    }
-    ip(&["netns", "delete", &name]);
-    None
 }

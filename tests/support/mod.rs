@@ -4,6 +4,7 @@
 
 pub mod arguments;
 pub mod language;
+pub mod net;
 pub mod scene;
 
 use std::io::{Read, Write};
