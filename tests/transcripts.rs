@@ -69,28 +69,6 @@ fn demo_step5() {
     demo("step5");
 }
 
-/// Three messages that the server reads at once: it is stopped meanwhile. (The
-/// client is that of step 2, which sends each piece as soon as it is there.)
-#[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc/net/tcp")]
-fn step1_reads_three_messages_as_one() {
-    let mut scene = Scene::new();
-    let addr = scene.server("step1");
-    signal(scene.program(0).id(), "-STOP");
-    let shown = "(printf one; printf two; printf three) \\\n  \
-                 | cargo run --bin step2 -- client";
-    scene.client("step2", None, shown);
-    for message in ["one", "two", "three"] {
-        scene.program(1).write(message.as_bytes());
-    }
-    scene.program(1).end_input();
-    wait_until("all messages", || unread(addr) == 11 + 1); // and the FIN
-    signal(scene.program(0).id(), "-CONT");
-    scene.wait_end(1);
-    scene.wait_for(0, "closes\n", 1);
-    scene.snapshot("step1-three-as-one");
-}
-
 #[test]
 fn step4_answers_messages() {
     let mut scene = Scene::new();

@@ -1,8 +1,13 @@
 //! Packets from a capture file, as a table and as a picture.
 
-use std::collections::HashMap;
+#![allow(dead_code)] // each test file uses a part of this
 
-use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use etherparse::{
+    NetSlice, SlicedPacket, TcpOptionElement, TcpSlice, TransportSlice,
+};
 use pcap_parser::PcapCapture;
 
 /// The port on which the server of every capture listens.
@@ -18,6 +23,12 @@ pub struct Packet {
     pub seq: u32,
     pub ack: u32,
     pub payload: Vec<u8>,
+    /// How many more bytes its sender has room for.
+    pub window: u32,
+    /// The longest payload that its sender wants, if it says so.
+    pub mss: Option<u16>,
+    /// When it was seen, counted from 1970.
+    pub time: Duration,
 }
 
 impl Packet {
@@ -41,33 +52,68 @@ pub fn read(file: &[u8]) -> Vec<Packet> {
     let capture = PcapCapture::from_file(file).expect("a pcap file");
     let mut packets: Vec<Packet> = Vec::new();
     let mut server = None;
+    let mut scales = HashMap::new();
     for block in &capture.blocks {
         let sliced = SlicedPacket::from_ethernet(block.data).unwrap();
         assert!(matches!(sliced.net, Some(NetSlice::Ipv4(_))));
         let Some(TransportSlice::Tcp(tcp)) = sliced.transport else {
             panic!("not TCP: {:02x?}", block.data);
         };
-        let flags = [
-            (tcp.syn(), "SYN"),
-            (tcp.fin(), "FIN"),
-            (tcp.rst(), "RST"),
-            (tcp.psh(), "PSH"),
-            (tcp.ack(), "ACK"),
-        ];
-        let flags = flags.iter().filter(|(is_set, _)| *is_set);
+        let mut packet = packet(&tcp);
         // A demo listens on any port: that is where the first SYN goes.
         let server = *server.get_or_insert(tcp.destination_port());
         let shown = |port| if port == server { SERVER } else { port };
-        packets.push(Packet {
-            from: shown(tcp.source_port()),
-            to: shown(tcp.destination_port()),
-            flags: flags.map(|(_, name)| *name).collect(),
-            seq: tcp.sequence_number(),
-            ack: tcp.acknowledgment_number(),
-            payload: tcp.payload().to_vec(),
-        });
+        packet.from = shown(packet.from);
+        packet.to = shown(packet.to);
+        let (mss, scale) = options(&tcp);
+        packet.mss = mss;
+        let way = (packet.from, packet.to);
+        if packet.has("SYN") {
+            scales.insert(way, scale);
+        } else {
+            packet.window <<= scales.get(&way).copied().unwrap_or(0);
+        }
+        let seconds = Duration::from_secs(block.ts_sec.into());
+        packet.time = seconds + Duration::from_micros(block.ts_usec.into());
+        packets.push(packet);
     }
     relative(packets)
+}
+
+/// What the header says.
+fn packet(tcp: &TcpSlice) -> Packet {
+    let flags = [
+        (tcp.syn(), "SYN"),
+        (tcp.fin(), "FIN"),
+        (tcp.rst(), "RST"),
+        (tcp.psh(), "PSH"),
+        (tcp.ack(), "ACK"),
+    ];
+    let flags = flags.iter().filter(|(is_set, _)| *is_set);
+    Packet {
+        from: tcp.source_port(),
+        to: tcp.destination_port(),
+        flags: flags.map(|(_, name)| *name).collect(),
+        seq: tcp.sequence_number(),
+        ack: tcp.acknowledgment_number(),
+        payload: tcp.payload().to_vec(),
+        window: tcp.window_size().into(),
+        mss: None,
+        time: Duration::ZERO,
+    }
+}
+
+/// The maximum segment size, and the scale of windows (in bits).
+fn options(tcp: &TcpSlice) -> (Option<u16>, u8) {
+    let (mut mss, mut scale) = (None, 0);
+    for option in tcp.options_iterator().filter_map(Result::ok) {
+        match option {
+            TcpOptionElement::MaximumSegmentSize(size) => mss = Some(size),
+            TcpOptionElement::WindowScale(bits) => scale = bits,
+            _ => {}
+        }
+    }
+    (mss, scale)
 }
 
 /// Counts sequence numbers from the last SYN of each direction.

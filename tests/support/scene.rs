@@ -124,6 +124,11 @@ impl Scene {
         &mut self.terminals[index].program
     }
 
+    /// The number of the newest terminal.
+    pub fn last(&self) -> usize {
+        self.terminals.len() - 1
+    }
+
     /// Types a line in terminal `index` and waits for `answer`.
     pub fn type_line(&mut self, index: usize, line: &str, answer: &str) {
         let terminal = &mut self.terminals[index];
