@@ -64,7 +64,7 @@ fn prints(name: &'static str) {
 
 fn prints_once(name: &str) {
     let mut both = Command::new("sh"); // the two outputs in their true order
-    both.args(["-c", "exec \"$0\" 2>&1", bin(name)]);
+    both.args(["-c", "exec \"$0\" 2>&1", &bin(name)]);
     let ended = Program::spawn(&mut both, false).finish();
     assert_eq!(ended.code, Some(0));
     let text = String::from_utf8(ended.stdout).unwrap();
@@ -154,7 +154,8 @@ fn without_noise(words: &str) -> String {
 fn libraries() -> &'static [String] {
     static LIBRARIES: OnceLock<Vec<String>> = OnceLock::new();
     LIBRARIES.get_or_init(|| {
-        let folder = Path::new(bin("step2")).parent().unwrap();
+        let step2 = bin("step2");
+        let folder = Path::new(&step2).parent().unwrap();
         let mut cargo = Command::new("cargo");
         cargo.current_dir(ROOT).args(["build", "--offline", "--locked"]);
         cargo.args(["--test", "async", "--message-format", "json"]);

@@ -7,8 +7,10 @@ pub mod language;
 pub mod net;
 pub mod scene;
 
+use std::env::consts::EXE_EXTENSION;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -24,39 +26,12 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 /// The folder of the whole project.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Where Cargo put the program `name`.
-pub fn bin(name: &str) -> &'static str {
-    match name {
-        "step1" => env!("CARGO_BIN_EXE_step1"),
-        "step2" => env!("CARGO_BIN_EXE_step2"),
-        "step3" => env!("CARGO_BIN_EXE_step3"),
-        "step4" => env!("CARGO_BIN_EXE_step4"),
-        "step5" => env!("CARGO_BIN_EXE_step5"),
-        "article" => env!("CARGO_BIN_EXE_article"),
-        "reset" => env!("CARGO_BIN_EXE_reset"),
-        "black-hole" => env!("CARGO_BIN_EXE_black-hole"),
-        "lost-bytes" => env!("CARGO_BIN_EXE_lost-bytes"),
-        "never-closes" => env!("CARGO_BIN_EXE_never-closes"),
-        "no-jitter" => env!("CARGO_BIN_EXE_no-jitter"),
-        "no-second-look" => env!("CARGO_BIN_EXE_no-second-look"),
-        "same-port" => env!("CARGO_BIN_EXE_same-port"),
-        "sink" => env!("CARGO_BIN_EXE_sink"),
-        "slowloris" => env!("CARGO_BIN_EXE_slowloris"),
-        "threads" => env!("CARGO_BIN_EXE_threads"),
-        "three-writes" => env!("CARGO_BIN_EXE_three-writes"),
-        "two-writes" => env!("CARGO_BIN_EXE_two-writes"),
-        "write-and-leave" => env!("CARGO_BIN_EXE_write-and-leave"),
-        "write-each" => env!("CARGO_BIN_EXE_write-each"),
-        "write-first" => env!("CARGO_BIN_EXE_write-first"),
-        "waiting" => env!("CARGO_BIN_EXE_waiting"),
-        "lazy" => env!("CARGO_BIN_EXE_lazy"),
-        "polls" => env!("CARGO_BIN_EXE_polls"),
-        "together" => env!("CARGO_BIN_EXE_together"),
-        "one-thread" => env!("CARGO_BIN_EXE_one-thread"),
-        "shared" => env!("CARGO_BIN_EXE_shared"),
-        "panics" => env!("CARGO_BIN_EXE_panics"),
-        other => panic!("no program is called {other:?}"),
-    }
+/// Where Cargo put the program `name`: all of them are in one folder.
+pub fn bin(name: &str) -> String {
+    let step1 = Path::new(env!("CARGO_BIN_EXE_step1"));
+    let path = step1.with_file_name(name).with_extension(EXE_EXTENSION);
+    assert!(path.exists(), "no program is called {name:?}");
+    path.into_os_string().into_string().unwrap()
 }
 
 /// What a program wrote to one pipe so far. A thread never stops reading it,

@@ -1,5 +1,6 @@
 //! Networks of the tests' own: namespaces of Linux, and tcpdump in them.
 
+use std::ffi::OsStr;
 use std::process::{self, Command};
 
 use super::{Program, bin, is_installed};
@@ -30,9 +31,9 @@ impl Namespace {
     }
 
     /// A command that runs in this namespace.
-    pub fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]);
+        command.args(["netns", "exec", &self.name]).arg(program);
         command
     }
 
