@@ -63,7 +63,7 @@ fn shared_socket(addr: SocketAddr) -> io::Result<Socket> {
 }
 
 fn no_address() -> io::Error {
-    io::Error::other("the system names no address")
+    io::Error::other("the kernel names no address")
 }
 
 /// A peer that sends a frame in two writes would otherwise wait 40 ms for each

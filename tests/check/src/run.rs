@@ -153,10 +153,10 @@ pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
             Side::Client => "Your client does not send",
         };
         failure.meaning = format!(
-            "{what} the plainest message either: {} fails. Repair that first.",
+            "{what} the plainest message either, so repair {} first.",
             basic.id
         );
-        failure.look = format!("what check says of {}", basic.id);
+        failure.look = format!("what check says about {}", basic.id);
     }
     verdict
 }
@@ -208,7 +208,7 @@ pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
             Some("needs Linux".into())
         }
         Target::Address(_) if case.has(Tag::Starts) => {
-            Some("needs to start the program itself: --cmd".into())
+            Some("needs to start the program: --cmd".into())
         }
         Target::Command(template)
             if case.has(Tag::Places) && !template.has_addr() =>
@@ -290,11 +290,11 @@ fn took_too_long(lab: &Lab, failure: Failure) -> Verdict {
     let all = time(CASE);
     let mut failure = failure.of(
         format!("all of it within {all}"),
-        "its time was over, and nothing was wrong so far",
+        "the time limit has passed, with nothing wrong until then",
     );
     failure.sent.clear();
     if lab.had_to_knock.get() {
-        let actual = "when it was over, clients still waited to get in";
+        let actual = "when the limit passed, clients still waited to get in";
         failure.actual = vec![actual.into()];
         failure.meaning = FULL.meaning.into();
         failure.look = FULL.look.into();
@@ -302,12 +302,13 @@ fn took_too_long(lab: &Lab, failure: Failure) -> Verdict {
     }
     let side = lab.traits.side.name();
     failure.meaning = format!(
-        "Your {side} is slow: others need a small part of these {all}, and \
-         this machine was not too busy."
+        "Your {side} is slow, because others need a small part of these {all}, \
+         and this machine was not too busy."
     );
-    failure.look = "what it does for each client or message: does it pause, \
-                    wait for a time, or take one byte after another?"
-        .into();
+    failure.look =
+        "what your program does for each client or message: does it pause, \
+         wait for a time, or take one byte after another?"
+            .into();
     Verdict::Warn(failure)
 }
 

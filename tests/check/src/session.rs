@@ -230,9 +230,9 @@ fn ensure_complete(
     // A server without {addr} skips the cases that need it.
     ensure!(
         side == Side::Server || missing.is_empty(),
-        "the command of a client needs {}; write for example \
-         --cmd 'python3 client.py {{addr}} {{text}}'. A client that takes its \
-         text from stdin only is not supported.",
+        "the command of a client needs {}: write for example --cmd 'python3 \
+         client.py {{addr}} {{text}}'; the checker cannot try a client that \
+         takes its text only from stdin",
         missing.join(" and ")
     );
     Ok(())
@@ -241,7 +241,7 @@ fn ensure_complete(
 fn knock(addr: SocketAddr) -> std::result::Result<(), Obstacle> {
     let tried = TcpStream::connect_timeout(&addr, Duration::from_secs(3));
     tried.map(drop).map_err(|error| Obstacle {
-        what: format!("nobody answers at {addr}"),
+        what: format!("no server answers at {addr}"),
         command: String::new(),
         why: vec![format!("{error}. Is the server running?")],
     })

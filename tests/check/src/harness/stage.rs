@@ -35,7 +35,9 @@ pub struct Stage<'a> {
 }
 
 pub fn no_port(error: &std::io::Error) -> Box<Stop> {
-    Box::new(Stop::Unknown(format!("no port for our server: {error}")))
+    Box::new(Stop::Unknown(format!(
+        "the checker cannot bind a port for its server: {error}"
+    )))
 }
 
 impl<'a> Stage<'a> {
@@ -84,10 +86,10 @@ impl<'a> Stage<'a> {
             if is_first {
                 never_came.store(ended.is_none(), Ordering::Relaxed);
                 failure.is_sure = true;
-                failure.meaning = "Your client never came: does it take the \
-                                   address that {addr} stands for?"
+                failure.meaning = "Your client never connected, so it may not \
+                                   use the address that {addr} stands for."
                     .into();
-                failure.look = "what the client does first, and --cmd".into();
+                failure.look = "what your client does first, and --cmd".into();
             }
             return Err(failure.into());
         }
@@ -178,11 +180,13 @@ impl Peer<'_> {
         }
         let shown = show::bytes(&got.bytes, got.bytes.len());
         let mut failure = self.fail("nothing more on this connection", &shown);
-        failure.meaning = "A connection that timed out was used again: the \
-                           late reply to the old request would be taken for \
-                           the new one's."
+        failure.meaning = "Your client used a connection again after a \
+                           timeout, so it would take the late reply to the old \
+                           request for the reply to the new one."
             .into();
-        failure.look = "what you do with a connection after a timeout".into();
+        failure.look = "what your client does with a connection after a \
+                        timeout"
+            .into();
         Err(failure.into())
     }
 }
@@ -219,15 +223,20 @@ pub fn expect_fin(lab: &Lab, client: &mut Peer) -> Check {
         false => show::bytes(&got.bytes, got.bytes.len()),
     };
     let mut failure = lab.fail("FIN after the request", actual);
-    failure.meaning = "A server that reads to the end of the request waits \
-                       for it for ever."
-        .into();
+    failure.meaning =
+        "Your client did not end its direction, so a server that reads to the \
+         end of the request waits forever."
+            .into();
     failure.look =
-        "what you do after the last write: end that direction".into();
+        "what your client does after its last `write`: does it end that \
+         direction?"
+            .into();
     if got.bytes.is_empty() {
         return Err(failure.into());
     }
-    failure.meaning = "It sends more than it was given: a newline?".into();
+    failure.meaning = "Your client sends more than you gave it, such as a \
+                       newline at the end."
+        .into();
     lab.warn(failure);
     Ok(())
 }
@@ -240,8 +249,7 @@ pub fn closed_port() -> Check<(Socket, SocketAddr)> {
         let addr = s.local_addr()?.as_socket();
         Ok(addr.map(|addr| (s, addr)))
     });
-    bound
-        .ok()
-        .flatten()
-        .ok_or_else(|| Box::new(Stop::Unknown("no port could be bound".into())))
+    bound.ok().flatten().ok_or_else(|| {
+        Box::new(Stop::Unknown("the checker could not bind a port".into()))
+    })
 }

@@ -21,7 +21,7 @@ pub fn visit(lab: &Lab, addr: SocketAddr, text: &str) -> Check {
 /// The server lives, and serves others.
 pub fn served(lab: &Lab, addr: SocketAddr) -> Check {
     lab.hint(
-        "After a client that broke the rules, nobody else is served.",
+        "Your server serves no other client after one that broke the rules.",
         "where the error of one connection goes",
     );
     lab.connect_as(addr, "next: ")?.exchange(lab.word(6).as_bytes())

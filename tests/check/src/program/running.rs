@@ -108,9 +108,16 @@ impl Template {
         memory: u64,
         processes: &Processes,
     ) -> Result<Self> {
-        let words = shlex::split(text)
-            .with_context(|| format!("an open quotation mark in {text:?}"))?;
-        ensure!(!words.is_empty(), "the command is empty");
+        let words = shlex::split(text).with_context(|| {
+            format!(
+                "cannot read the command {text:?}: a quotation mark is not \
+                 closed"
+            )
+        })?;
+        ensure!(
+            !words.is_empty(),
+            "cannot start your program: the command is empty"
+        );
         Ok(Template {
             words,
             dir,
@@ -421,11 +428,11 @@ fn excess_of(
     // What processes share counts once: asked only when it may matter.
     if sum(proc::resident) > most_memory && sum(proc::share) > most_memory {
         let what = format!("it took more than {} MB", most_memory >> 20);
-        return of(what, "what it keeps, and for how long");
+        return of(what, "what your program keeps in memory, and for how long");
     }
     if printed > FLOOD {
         let what = format!("it printed more than {} MB", FLOOD >> 20);
-        return of(what, "what it prints without end");
+        return of(what, "what your program prints without end");
     }
     None
 }
@@ -436,7 +443,8 @@ fn of_processes(pids: &[i32], most: usize) -> Option<Excess> {
     let (how, look) = match dead > pids.len() / 2 {
         true => (
             ", and never waited for those that ended (zombies)",
-            "what it does when a child process ends: SIGCHLD, waitpid",
+            "what your program does when a child process ends: SIGCHLD, \
+             waitpid",
         ),
         false => ("", "what starts them, and what ends them"),
     };
