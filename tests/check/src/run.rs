@@ -1,7 +1,7 @@
 //! Runs cases: the plainest first, then those of the program's own step, then
-//! those of the steps before; of each group those that no clock judges beside
-//! each other, the others one after another; and again what a busy machine may
-//! have spoilt.
+//! those of the steps before. In each group it runs cases that no clock judges
+//! beside each other, and the others one after another. It repeats a case that
+//! a busy machine may have spoilt.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,10 +27,10 @@ const LATE_TIMED: Duration = Duration::from_millis(40);
 const LATE: Duration = Duration::from_millis(800);
 const LATE_SURE: Duration = Duration::from_secs(2);
 
-/// How often a case is tried on a machine that is late.
+/// How often we try a case on a machine that is late.
 const TRIES: usize = 5;
 
-/// What was said about one case.
+/// The verdict on one case.
 pub struct Result {
     pub case: &'static Case,
     pub verdict: Verdict,
@@ -285,7 +285,7 @@ fn trust(is_excused: bool) -> Trust {
     if is_excused { Trust::None } else { Trust::Full }
 }
 
-/// Nothing was wrong when the time of the case was over.
+/// The program had done nothing wrong when the time of the case was over.
 fn took_too_long(lab: &Lab, failure: Failure) -> Verdict {
     let all = time(CASE);
     let mut failure = failure.of(

@@ -67,7 +67,7 @@ struct Row {
 }
 
 impl Row {
-    /// The name, so that a terminal shows it and does not obey it.
+    /// Returns the name in a form that a terminal shows and does not obey.
     fn shown(&self) -> String {
         show::shorten(&show::escape(self.name.as_bytes()), 64)
     }
@@ -77,7 +77,7 @@ impl Row {
 /// class: 1 if anything failed, 2 if something is unknown.
 ///
 /// # Errors
-/// The folder cannot be read, or a report not be written.
+/// The checker cannot read the folder, or cannot write a report.
 pub fn run(options: &Options, machine: &Machine) -> Result<u8> {
     let voice = Voice(&machine.processes);
     let side = match options.side {
@@ -110,7 +110,8 @@ pub fn run(options: &Options, machine: &Machine) -> Result<u8> {
     written.map(|()| exit_code(&rows))
 }
 
-/// The submissions; what is wrong with the options is said before the first.
+/// Returns the submissions, and complains about the options before it tries
+/// the first one.
 fn prepare(options: &Options) -> Result<Vec<PathBuf>> {
     let is_table = matches!(options.how.format, Format::Text | Format::Json);
     ensure!(

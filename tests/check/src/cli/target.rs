@@ -1,4 +1,4 @@
-//! What is tried: from the command line to a session.
+//! From the command line to a session: which program to try.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

@@ -13,7 +13,7 @@ pub fn find(e: &Evidence) -> Option<Cause> {
         .or_else(|| if e.is_framed { cause_framed::find(e) } else { raw(e) })
 }
 
-/// Bytes that came although none were due.
+/// Explains bytes that came although none were due.
 pub fn surplus(got: &[u8]) -> (&'static str, &'static str) {
     match got {
         [b'\n', ..] | [b'\r', b'\n', ..] | [0] => (

@@ -240,7 +240,7 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
     frames
 }
 
-/// Behind the header of a reply stands that of another one.
+/// Behind the header of a reply comes the header of another one.
 fn mixed(e: &Evidence) -> Option<Cause> {
     let got = rest_after_common_frames(e.got, e.expected);
     let is_header = |bytes: &[u8]| {

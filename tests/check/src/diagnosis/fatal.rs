@@ -1,6 +1,6 @@
-//! A fatal error and what a server may do about it: send ERROR and then FIN
-//! is right; close without a word, or reset, works, and is a warning; all
-//! else is a failure.
+//! A fatal error, and what a server may do about it. A server that sends ERROR
+//! and then FIN is right. One that closes without a word, or resets, gets a
+//! warning, because clients cope with it. Everything else is a failure.
 
 use std::time::Duration;
 
@@ -86,9 +86,7 @@ impl Refusal<'_> {
                                connection."
                 .into();
             failure.look =
-                "whether your server checks N before it uses N, and the type \
-                 in which it keeps N"
-                    .into();
+                "where it checks N before it uses N, and the type of N".into();
         }
         if self.death.is_some() {
             return (failure, false);
@@ -97,8 +95,7 @@ impl Refusal<'_> {
                            whoever wrote the client has to guess."
             .into();
         failure.look =
-            "what your server does after an error, before it closes (step 4, \
-             rule 3)"
+            "what it does after an error, before it closes (step 4, rule 3)"
                 .into();
         (failure, true)
     }

@@ -1,4 +1,4 @@
-//! What came is not what had to come: what to say of it.
+//! What to say when other bytes came than those that were due.
 
 use std::time::Duration;
 

@@ -66,7 +66,7 @@ impl Ended {
         Err(lab.fail("a message on stderr", actual).into())
     }
 
-    /// What it said should contain this.
+    /// Warns if its message does not contain this.
     pub fn said(&self, lab: &Lab, what: &str, name: &str) {
         let has_it = |text: &[u8]| {
             text.windows(what.len()).any(|part| part == what.as_bytes())

@@ -1,4 +1,4 @@
-//! What must come on a connection, and what is said when it does not.
+//! What must come on a connection, and what the report says if it does not.
 
 use std::time::{Duration, Instant};
 

@@ -136,7 +136,7 @@ impl<'a> Lab<'a> {
         self.setup.step >= FRAMES
     }
 
-    // ---- What is said in a report
+    // ---- What the report says
 
     /// Notes what was done.
     pub fn note(&self, what: impl Into<String>) {

@@ -46,8 +46,8 @@ impl<'a> Lab<'a> {
         let start = Instant::now();
         let limit = self.within(PATIENCE).max(Duration::from_millis(1));
         let connected = TcpStream::connect_timeout(&addr, limit);
-        // The system answers for the server at once, as long as there is room
-        // in the queue; if there is none, we knock again a second later.
+        // The kernel answers for the server at once if there is room in the
+        // queue. If there is none, our SYN goes out again a second later.
         let took = start.elapsed().saturating_sub(self.late_since(start));
         self.had_to_knock.set(self.had_to_knock.get() || took > KNOCK);
         match connected {
@@ -94,7 +94,7 @@ pub const FULL: Hint = Hint {
            the number that you pass to `listen`",
 };
 
-/// An error of the system without its number.
+/// Returns an error of the kernel without its number.
 pub fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()

@@ -1,4 +1,4 @@
-//! Where a client is tried: we are the server.
+//! Where we try a client: we are its server.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitStatus;
@@ -24,7 +24,8 @@ pub const START: Duration = Duration::from_secs(8);
 /// The same for a client that has once not come at all.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// A limit as long as this is far more than what it limits takes.
+/// A limit that is far longer than what it limits, so that only a program
+/// that is stuck meets it.
 const COARSE: Duration = Duration::from_secs(3);
 
 /// A listening socket of ours.
@@ -241,8 +242,8 @@ pub fn expect_fin(lab: &Lab, client: &mut Peer) -> Check {
     Ok(())
 }
 
-/// A port that is bound and not listening: refused for sure, and nobody else
-/// can take it.
+/// Binds a port without listening on it: the kernel refuses every client there,
+/// and no other program can take it.
 pub fn closed_port() -> Check<(Socket, SocketAddr)> {
     let bound = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|s| {
         s.bind(&any_port().into())?;

@@ -50,11 +50,11 @@ pub fn write_until_stalled(stream: &mut TcpStream, bytes: &[u8]) -> usize {
 }
 
 /// A connection whose buffers hold little, on both sides: the smallest window
-/// there is, and segments that hardly fit into it, keep the system from setting
+/// there is, and segments that hardly fit into it, keep the kernel from setting
 /// megabytes aside for the server.
 pub const LITTLE: (usize, Option<u32>) = (1, Some(1400));
 
-/// A connection that takes little, while the server's system holds much.
+/// A connection that takes little, while the server's kernel holds much.
 pub const HARDLY_READS: (usize, Option<u32>) = (4096, None);
 
 /// A connection with this receive buffer, and segments of this size.

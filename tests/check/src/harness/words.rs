@@ -1,4 +1,4 @@
-//! What a program has to say for itself: how it died, what it printed.
+//! What a program tells us itself: how it ended, and what it printed.
 
 use std::process::ExitStatus;
 
@@ -34,7 +34,7 @@ impl Lab<'_> {
 fn say_gone(failure: &mut Failure, status: ExitStatus, is_own: bool) {
     failure.by_time = false;
     if failure.actual.len() == 1 {
-        // Which of its ends we saw first is a matter of luck.
+        // It is a matter of luck whether we see its FIN or its exit first.
         failure.actual = vec!["it ended".into()];
     }
     if status.success() {

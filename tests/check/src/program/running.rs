@@ -1,4 +1,4 @@
-//! The program under test: how it is started, watched and ended.
+//! The program under test: how we start, watch and end it.
 
 use std::fs::File;
 use std::io::Write;
@@ -174,7 +174,7 @@ impl Template {
                 command.env_remove(name);
             }
         }
-        // As it is for a learner who reads the output through a pipe.
+        // So that Python buffers its output as it does for a learner's pipe.
         command.env_remove("PYTHONUNBUFFERED");
         command.envs(env.iter().map(|(name, value)| (name, value)));
         command.env("CHECK_MARK", &mark);
@@ -264,7 +264,8 @@ impl Input {
     fn write_into(self, mut pipe: ChildStdin) -> Option<ChildStdin> {
         match self {
             Input::Bytes(bytes) => {
-                // In a thread: a program that does not read delays nobody.
+                // In a thread, so that a program that does not read cannot
+                // delay us.
                 thread::spawn(move || pipe.write_all(&bytes));
                 None
             }
@@ -322,7 +323,7 @@ impl Program {
         });
     }
 
-    /// All processes of the program, also those that left it.
+    /// Returns all processes of the program, even those that left its group.
     pub fn pids(&self) -> Vec<i32> {
         self.processes.all_of(self.child.id() as i32, &self.mark)
     }
@@ -366,8 +367,8 @@ impl Program {
         self.wait(Duration::ZERO)
     }
 
-    /// Waits until all that it printed is here. Another process
-    /// that has the pipe may keep it open; then what is here must do.
+    /// Waits until all that it printed is here. Another process may keep the
+    /// pipe open, so after half a second we take what we have.
     pub fn wait_output(&self) {
         let limit = Duration::from_millis(500);
         let end = Instant::now() + limit;

@@ -1,4 +1,4 @@
-//! Has the server come up? If not, why not, as far as one can see.
+//! Has the server come up? If not, why not, as far as we can see.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -218,7 +218,7 @@ pub fn stays(program: &mut Program) -> Result<(), Trouble> {
 /// program itself?
 ///
 /// # Errors
-/// Nobody does, or somebody else.
+/// No program listens there, or another one does.
 pub fn knock(program: &Program, addr: SocketAddr) -> Result<(), Trouble> {
     let limit = Duration::from_secs(3);
     let ports = proc::listening(&program.pids());

@@ -165,7 +165,7 @@ fn answer_in_slices(
         got.end = part.end;
         let due = wire::count(&got.bytes);
         let is_good = want.starts_with(&got.bytes);
-        // Its end may stand right behind a request, or after our reply.
+        // Its end may come right behind a request, or after our reply.
         let is_end = is_good && got.end != End::Open && due > 0;
         if is_end && due == answered {
             return Ok(answered);

@@ -502,12 +502,10 @@ fn comes_back_later(lab: &Lab) -> Check {
     if taken < ms(80) {
         let expected = "random waits of up to 200 and 400 ms in between";
         let mut failure = lab.fail(expected, "no wait at all");
-        failure.meaning = "Your client sends the same request at once to a \
-                           server that is too busy, and so do all its other \
-                           clients."
+        failure.meaning = "Your client sends a busy server the same request \
+                           again at once, and so do its other clients."
             .into();
-        failure.look =
-            "what your client does between two attempts after ERROR 6".into();
+        failure.look = "what it does between two attempts after ERROR 6".into();
         return Err(failure.into());
     }
     ended.code(lab, 3)?;
@@ -625,7 +623,8 @@ fn c5_19(lab: &Lab) -> Check {
     let taken = middle.map_or(Duration::ZERO, |middle| middle.elapsed());
     let ended = stage.finish_alone(AT_ONCE * 2)?;
     if taken < ms(60) {
-        // 35 waits of 10 ms on average: that they are so short is no luck.
+        // 35 waits take 350 ms on average, so luck cannot make them this
+        // short.
         let expected = "waits of up to 20 ms, after 35 attempts as before";
         return Err(lab.fail(expected, "no wait any more").into());
     }

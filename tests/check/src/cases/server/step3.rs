@@ -109,8 +109,7 @@ fn skip_if(why: Option<String>) -> Check {
 
 fn s3_02(lab: &Lab) -> Check {
     lab.other_means(
-        "Your server sent the bytes of another client, so its connections \
-         share a buffer.",
+        "Your server sent another client's bytes: connections share a buffer.",
         "which variables belong to one connection, and which to all",
     );
     let (count, why) = as_many_as_fit(lab, CLIENTS);

@@ -334,7 +334,8 @@ fn s4_15(lab: &Lab) -> Check {
     client.send(&join(&words, echo))?;
     client.fin();
     client.expect_all(&join(&words, reply))?;
-    // And a crowd of the smallest ones: who calls itself for each is too deep.
+    // And a crowd of the smallest ones: a server that calls itself for each
+    // frame runs out of stack.
     let empty = vec![String::new(); 5000];
     let mut client = lab.connect(addr)?;
     client.send(&join(&empty, echo))?;

@@ -367,7 +367,7 @@ fn s4_18(lab: &Lab) -> Check {
                 writer.write_all(&vec![0xff; 8_000_000])
             })
         });
-        // Late to read: what a reset throws away is thrown away by now.
+        // We read late, so that a reset has thrown away what it can by then.
         thread::sleep(Duration::from_millis(300));
         lab.note("sent 8 MB of ff, then reads");
         let refused = client.expect_fatal(1, start, AT_ONCE);
@@ -581,7 +581,7 @@ fn s4_24(lab: &Lab) -> Check {
     served(lab, addr)
 }
 
-/// The connection is not over: its program still has it, or only the system.
+/// The connection is not over: the program still has it, or only its kernel.
 fn not_over(lab: &Lab, from: u16, to: u16) -> Failure {
     let expected = "the connection is over 1 s after the ERROR";
     if proc::is_orphan(from, to) {

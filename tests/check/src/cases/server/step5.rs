@@ -315,7 +315,7 @@ const S5_06: Case = Case {
     script: s5_06,
 };
 
-/// What a server may take from a client that does not read: the system's
+/// What a server may take from a client that does not read: the kernel's
 /// buffers swallow 4 to 8 MB of it.
 const MOST: usize = 64 << 20;
 
