@@ -63,11 +63,11 @@ fn the_book_lists_the_cases() {
 /// skips those cases by name.
 #[test]
 fn what_needs_a_start_is_skipped() {
-    let nobody = check(&["server", "step4", "--addr", "127.0.0.1:1"]);
-    assert_eq!(nobody.code, Some(3), "{}", nobody.text);
-    let said = nobody.text.lines().next().unwrap();
+    let silent = check(&["server", "step4", "--addr", "127.0.0.1:1"]);
+    assert_eq!(silent.code, Some(3), "{}", silent.text);
+    let said = silent.text.lines().next().unwrap();
     assert_eq!(said, "✗ no server answers at 127.0.0.1:1");
-    assert!(!nobody.text.contains("command"), "{}", nobody.text);
+    assert!(!silent.text.contains("command"), "{}", silent.text);
     let mut server = Command::new(GALLERY)
         .args(["server", "--step", "4", "--addr", "127.0.0.1:0"])
         .stdout(Stdio::piped())

@@ -184,7 +184,7 @@ fn surplus_at_the_end(lab: &Lab, extra: &[u8]) -> Check {
 
 const C5_17: Case = Case {
     id: "C5-17",
-    title: "has what it wanted, whatever is said after it",
+    title: "keeps its reply, whatever the server says after it",
     does: "With the reply to the only request the checker sends, in the same \
            packet, an ERROR 5, 6 or 8, and FIN; in three more runs the ERROR \
            lacks its last 3 bytes. It expects each time the text on stdout and \

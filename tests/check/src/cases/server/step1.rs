@@ -339,7 +339,7 @@ fn s1_06(lab: &Lab) -> Check {
 
 const S1_07: Case = Case {
     id: "S1-07",
-    title: "serves on when nobody reads what it prints",
+    title: "keeps serving when nobody reads what it prints",
     does: "The checker reads the first line on the server's stdout and one \
            more, and then closes the pipe, so that each further write to \
            stdout fails. Eight clients come, one after another. If the server \
