@@ -33,9 +33,9 @@ const C5_02: Case = Case {
     steps: from(5),
     rule: (5, 4),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
-    why: "A firewall drops the packets, or the machine is off: the client gets \
-          no answer, not even a refusal. Without a limit of your own, the \
-          client's kernel tries for about two minutes.",
+    why: "A firewall drops the packets, or a machine in another network is \
+          off, so the client gets no answer, not even a refusal. Without a \
+          limit of your own, the client's kernel tries for about two minutes.",
     hint: Hint {
         meaning: "Your client leaves the connect to its kernel, which tries \
                   for about two minutes.",
