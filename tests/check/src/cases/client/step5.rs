@@ -97,8 +97,8 @@ impl BlackHole {
 const C5_03: Case = Case {
     id: "C5-03",
     title: "gives up on a server that never answers",
-    does: "TCP_REQUEST_MS=400, TCP_ATTEMPTS=2. The checker reads each request \
-           and never answers. It expects that the client closes each \
+    does: "With TCP_REQUEST_MS=400 and TCP_ATTEMPTS=2, the checker reads each \
+           request and never answers. It expects that the client closes each \
            connection after 300 to 400 ms (its clock starts a little before \
            ours) and makes no third attempt; then exit code 4 within 1 s, and \
            nothing on stdout.",
@@ -228,12 +228,12 @@ pub fn drip(stream: &mut TcpStream, bytes: &[u8]) {
 const C5_08: Case = Case {
     id: "C5-08",
     title: "a server that breaks the rules: exit code 5 at once",
-    does: "TCP_ATTEMPTS=5. The checker answers the request with `ff ff ff ff`, \
-           and in further runs with a length of 0, an ERROR without a code, an \
-           ERROR 99, frames of kind 01 and 55 (hex), an HTTP answer, and a \
-           reply with another text of the same length and with a longer one. \
-           It expects each time exit code 5 within 1 s, no second connection, \
-           and nothing on stdout.",
+    does: "With TCP_ATTEMPTS=5, the checker answers the request with `ff ff ff \
+           ff`, and in further runs with a length of 0, an ERROR without a \
+           code, an ERROR 99, frames of kind 01 and 55 (hex), an HTTP answer, \
+           and a reply with another text of the same length and with a longer \
+           one. It expects each time exit code 5 within 1 s, no second \
+           connection, and nothing on stdout.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -307,10 +307,10 @@ fn breaks_the_rules(lab: &Lab, answers: &[Answer]) -> Check {
 const C5_09: Case = Case {
     id: "C5-09",
     title: "prints nothing of a reply that was cut short",
-    does: "TCP_ATTEMPTS=3. The checker answers the attempts with the reply \
-           without its last 2 bytes, with its header only, and with 1 byte of \
-           it; each time FIN follows. It expects the next attempt within 1 s, \
-           then exit code 4 within 1 s, and nothing on stdout.",
+    does: "With TCP_ATTEMPTS=3, the checker answers the attempts with the \
+           reply without its last 2 bytes, with its header only, and with 1 \
+           byte of it; each time FIN follows. It expects the next attempt \
+           within 1 s, then exit code 4 within 1 s, and nothing on stdout.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -350,10 +350,10 @@ fn c5_09(lab: &Lab) -> Check {
 const C5_10: Case = Case {
     id: "C5-10",
     title: "keeps its deadline, whatever the attempts",
-    does: "TCP_DEADLINE_MS=1200, TCP_ATTEMPTS=50, waits of at most 20 ms; the \
-           checker never answers. It expects exit code 4 within 1.2 s of the \
-           first request, and nothing on stdout: once with TCP_REQUEST_MS=200, \
-           and once with 5000.",
+    does: "With TCP_DEADLINE_MS=1200, TCP_ATTEMPTS=50 and waits of at most 20 \
+           ms, the checker never answers. It expects exit code 4 within 1.2 s \
+           of the first request, and nothing on stdout: once with \
+           TCP_REQUEST_MS=200, and once with 5000.",
     steps: from(5),
     rule: (5, 4),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -399,12 +399,12 @@ fn c5_10(lab: &Lab) -> Check {
 const C5_16: Case = Case {
     id: "C5-16",
     title: "gives a whole reply one limit, not each byte of it",
-    does: "TCP_REQUEST_MS=500, TCP_ATTEMPTS=2. The checker sends the reply to \
-           the first attempt a byte every 100 ms, for 4 s, and answers the \
-           second attempt at once. It expects the second attempt within 550 ms \
-           of the first request, its text on stdout once, and exit code 0. In \
-           a second run, with TCP_DEADLINE_MS=1000 and TCP_REQUEST_MS=20000, \
-           it expects exit code 4 within 1 s.",
+    does: "With TCP_REQUEST_MS=500 and TCP_ATTEMPTS=2, the checker sends the \
+           reply to the first attempt a byte every 100 ms, for 4 s, and \
+           answers the second attempt at once. It expects the second attempt \
+           within 550 ms of the first request, its text on stdout once, and \
+           exit code 0. In a second run, with TCP_DEADLINE_MS=1000 and \
+           TCP_REQUEST_MS=20000, it expects exit code 4 within 1 s.",
     steps: from(5),
     rule: (5, 4),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],

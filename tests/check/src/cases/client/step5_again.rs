@@ -24,9 +24,9 @@ fn ms(n: u64) -> Duration {
 const C5_01: Case = Case {
     id: "C5-01",
     title: "refused each time: exit code 3",
-    does: "TCP_ATTEMPTS=3, waits of at most 40 ms; the checker gives the \
-           client an address where no server listens. It expects exit code 3 \
-           within 4 s, a message on stderr, and nothing on stdout.",
+    does: "With TCP_ATTEMPTS=3 and waits of at most 40 ms, the checker gives \
+           the client an address where no server listens. It expects exit code \
+           3 within 4 s, a message on stderr, and nothing on stdout.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
@@ -58,11 +58,11 @@ fn c5_01(lab: &Lab) -> Check {
 const C5_04: Case = Case {
     id: "C5-04",
     title: "asks again when the connection is lost",
-    does: "TCP_ATTEMPTS=5, waits of at most 40 ms. After the request the \
-           checker closes the first connection, resets the second one (RST), \
-           and answers on the third. It expects the 2nd and 3rd attempt within \
-           1 s each, exit code 0 within 1 s of the reply, and its text on \
-           stdout.",
+    does: "With TCP_ATTEMPTS=5 and waits of at most 40 ms, after the request \
+           the checker closes the first connection, resets the second one \
+           (RST), and answers on the third. It expects the 2nd and 3rd attempt \
+           within 1 s each, exit code 0 within 1 s of the reply, and its text \
+           on stdout.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -221,9 +221,9 @@ fn stage_is_over<'a>(stage: &Stage<'a>, n: usize) -> Check<Ended> {
 const C5_06: Case = Case {
     id: "C5-06",
     title: "does not ask again after a definite error",
-    does: "TCP_ATTEMPTS=5. The checker answers the request with ERROR 4, and \
-           in further runs with ERROR 1, 2, 3, 7 and 9. It expects each time \
-           exit code 6 within 1 s, no second connection, and nothing on \
+    does: "With TCP_ATTEMPTS=5, the checker answers the request with ERROR 4, \
+           and in further runs with ERROR 1, 2, 3, 7 and 9. It expects each \
+           time exit code 6 within 1 s, no second connection, and nothing on \
            stdout. If the text of the ERROR is not on stderr, or the escape \
            byte (1b) in it is, that is a warning.",
     steps: from(5),
@@ -372,9 +372,9 @@ fn is_spread(lab: &Lab, waits: &[Vec<Duration>]) -> Check {
 const C5_12: Case = Case {
     id: "C5-12",
     title: "unknown once, refused since then: exit code 4",
-    does: "TCP_ATTEMPTS=3, waits of at most 40 ms. The checker reads the first \
-           request and closes the connection; from then on no server listens. \
-           It expects exit code 4 within 3 s, and nothing on stdout.",
+    does: "With TCP_ATTEMPTS=3 and waits of at most 40 ms, the checker reads \
+           the first request and closes the connection; from then on no server \
+           listens. It expects exit code 4 within 3 s, and nothing on stdout.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux, Tag::ExitCodes],
@@ -411,13 +411,13 @@ fn c5_12(lab: &Lab) -> Check {
 const C5_13: Case = Case {
     id: "C5-13",
     title: "asks again when the server is too busy",
-    does: "TCP_ATTEMPTS=3, waits of at most 40 ms. The checker answers ERROR \
-           6, then ERROR 8, then the reply, and expects its text on stdout and \
-           exit code 0. In a second run it answers ERROR 6, 8 and 8, and \
-           expects nothing on stdout and exit code 3. Each attempt, and each \
-           end, must come within 1 s. In a third run, with TCP_ATTEMPTS=8 and \
-           waits of at most 200 and 400 ms, it answers ERROR 6 each time, and \
-           expects that the client takes at least 80 ms for all of it.",
+    does: "With TCP_ATTEMPTS=3 and waits of at most 40 ms, the checker answers \
+           ERROR 6, then ERROR 8, then the reply, and expects its text on \
+           stdout and exit code 0. In a second run it answers ERROR 6, 8 and \
+           8, and expects nothing on stdout and exit code 3. Each attempt, and \
+           each end, must come within 1 s. In a third run, with TCP_ATTEMPTS=8 \
+           and waits of at most 200 and 400 ms, it answers ERROR 6 each time, \
+           and expects that the client takes at least 80 ms for all of it.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
@@ -515,9 +515,9 @@ fn comes_back_later(lab: &Lab) -> Check {
 const C5_18: Case = Case {
     id: "C5-18",
     title: "unknown stays unknown, whatever the next attempt brings",
-    does: "TCP_ATTEMPTS=3, waits of at most 40 ms. In four runs the three \
-           attempts get: ERROR 5, then the reply; ERROR 5 three times; no \
-           reply but FIN, ERROR 6, ERROR 8; ERROR 5, ERROR 6, ERROR 6. The \
+    does: "With TCP_ATTEMPTS=3 and waits of at most 40 ms, in four runs the \
+           three attempts get: ERROR 5, then the reply; ERROR 5 three times; \
+           no reply but FIN, ERROR 6, ERROR 8; ERROR 5, ERROR 6, ERROR 6. The \
            checker expects exit code 0 and the text on stdout in the first \
            run, and exit code 4 and nothing on stdout in the others; each \
            attempt, and each end, within 1 s.",
@@ -579,11 +579,11 @@ fn answer_with(client: &mut Peer, code: u8, text: &str) {
 const C5_19: Case = Case {
     id: "C5-19",
     title: "doubles its wait 69 times, and does not lose count",
-    does: "TCP_ATTEMPTS=70, TCP_BACKOFF_BASE_MS=10, TCP_BACKOFF_CAP_MS=20. The \
-           checker closes each connection after its request. It expects 70 \
-           attempts, with waits of at most 20 ms (plus 25 % and 250 ms), the \
-           last 35 together at least 60 ms; then exit code 4 within 2 s, and \
-           nothing on stdout.",
+    does: "With TCP_ATTEMPTS=70, TCP_BACKOFF_BASE_MS=10 and \
+           TCP_BACKOFF_CAP_MS=20, the checker closes each connection after its \
+           request. It expects 70 attempts, with waits of at most 20 ms (plus \
+           25 % and 250 ms), the last 35 together at least 60 ms; then exit \
+           code 4 within 2 s, and nothing on stdout.",
     steps: from(5),
     rule: (5, 5),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],

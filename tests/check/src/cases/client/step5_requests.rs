@@ -295,8 +295,8 @@ fn all_answered<'a>(
 const C5_21: Case = Case {
     id: "C5-21",
     title: "does not count the time until its output is read",
-    does: "TCP_REQUEST_MS=400 and TCP_DEADLINE_MS=400. The checker starts the \
-           client with 12 TEXTs of 30 000 letters, answers each request at \
+    does: "With TCP_REQUEST_MS=400 and TCP_DEADLINE_MS=400, the checker starts \
+           the client with 12 TEXTs of 30 000 letters, answers each request at \
            once, and leaves the client's stdout unread for 1.2 s. It expects \
            all TEXTs on stdout, in order, and exit code 0.",
     steps: from(5),
@@ -348,13 +348,13 @@ fn c5_21(lab: &Lab) -> Check {
 const C5_22: Case = Case {
     id: "C5-22",
     title: "asks for each line of its input as it comes",
-    does: "TCP_REQUEST_MS=600 and TCP_DEADLINE_MS=600. The checker writes a \
-           line to the client's stdin and answers the request; 0.9 s later it \
-           writes an empty line; then a word without a newline, and the end. \
-           It expects a request for each, all three on stdout, and exit code \
-           0. If the first request comes only when the input has ended, that \
-           is a warning, and the checker tries no more. The checker does not \
-           try a client that takes no input from stdin.",
+    does: "With TCP_REQUEST_MS=600 and TCP_DEADLINE_MS=600, the checker writes \
+           a line to the client's stdin and answers the request; 0.9 s later \
+           it writes an empty line; then a word without a newline, and the \
+           end. It expects a request for each, all three on stdout, and exit \
+           code 0. If the first request comes only when the input has ended, \
+           that is a warning, and the checker tries no more. The checker does \
+           not try a client that takes no input from stdin.",
     steps: from(5),
     rule: (5, 4),
     tags: TIMED,

@@ -44,10 +44,10 @@ fn expect_cut(client: &mut Peer, since: Instant) -> Check {
 const S5_01: Case = Case {
     id: "S5-01",
     title: "cuts a silent client after TCP_IDLE_MS",
-    does: "TCP_IDLE_MS=600. A connects and stays silent; B meanwhile exchanges \
-           four ECHOs, 100 ms apart, and is silent from then on. The checker \
-           expects that each gets ERROR 5 within 600 ms of silence, then FIN, \
-           and A not before 540 ms.",
+    does: "With TCP_IDLE_MS=600, A connects and stays silent; B meanwhile \
+           exchanges four ECHOs, 100 ms apart, and is silent from then on. The \
+           checker expects that each gets ERROR 5 within 600 ms of silence, \
+           then FIN, and A not before 540 ms.",
     steps: from(5),
     rule: (5, 1),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -89,7 +89,7 @@ fn s5_01(lab: &Lab) -> Check {
 const S5_02: Case = Case {
     id: "S5-02",
     title: "cuts a client that sends a byte now and then",
-    does: "TCP_FRAME_MS=600 and TCP_IDLE_MS=600. The checker exchanges an \
+    does: "With TCP_FRAME_MS=600 and TCP_IDLE_MS=600, the checker exchanges an \
            ECHO, then sends the bytes of another, one every 100 ms, for at \
            most 2 s. It expects ERROR 5 between 540 and 600 ms after the first \
            of these bytes, then FIN.",
@@ -141,7 +141,7 @@ fn s5_02(lab: &Lab) -> Check {
 const S5_03: Case = Case {
     id: "S5-03",
     title: "does not cut a client that keeps the limits",
-    does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. The checker sends five \
+    does: "With TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000, the checker sends five \
            ECHOs on one connection, each 400 ms after the reply to the one \
            before; then seven, each write ending 6 bytes before the end of \
            one, and 200 ms apart. It expects each reply within 3 s.",
@@ -202,10 +202,10 @@ fn never_between_frames(lab: &Lab, client: &mut Peer) -> Check {
 const S5_04: Case = Case {
     id: "S5-04",
     title: "loses no byte to a timer",
-    does: "TCP_IDLE_MS=600 and TCP_FRAME_MS=4000. The checker sends an ECHO of \
-           12 letters in pieces of 2, 7 and 8 bytes, with pauses of 200 and \
-           900 ms. It expects the reply within 3 s of the last piece; then it \
-           sends FIN, and expects FIN.",
+    does: "With TCP_IDLE_MS=600 and TCP_FRAME_MS=4000, the checker sends an \
+           ECHO of 12 letters in pieces of 2, 7 and 8 bytes, with pauses of \
+           200 and 900 ms. It expects the reply within 3 s of the last piece; \
+           then it sends FIN, and expects FIN.",
     steps: from(5),
     rule: (5, 3),
     tags: &[Tag::Timed, Tag::Starts],
@@ -243,11 +243,11 @@ fn s5_04(lab: &Lab) -> Check {
 const S5_05: Case = Case {
     id: "S5-05",
     title: "40 half headers hold nobody up, and are cut",
-    does: "TCP_FRAME_MS=600 and TCP_IDLE_MS=10000. 40 clients send 2 bytes of \
-           a header and stop; a normal client sends four ECHOs, 100 ms apart, \
-           and a fifth at the end. The checker expects each reply within 3 s; \
-           ERROR 5, then FIN, for the first of the 40 after 540 to 600 ms, and \
-           for the others within 1 s.",
+    does: "With TCP_FRAME_MS=600 and TCP_IDLE_MS=10000, 40 clients send 2 \
+           bytes of a header and stop; a normal client sends four ECHOs, 100 \
+           ms apart, and a fifth at the end. The checker expects each reply \
+           within 3 s; ERROR 5, then FIN, for the first of the 40 after 540 to \
+           600 ms, and for the others within 1 s.",
     steps: from(5),
     rule: (5, 1),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -297,9 +297,10 @@ fn s5_05(lab: &Lab) -> Check {
 const S5_06: Case = Case {
     id: "S5-06",
     title: "closes the connection of a client that never reads",
-    does: "TCP_WRITE_MS=600. The checker sends ECHOs of 60 000 bytes and never \
-           reads. It expects that the server stops taking them before 64 MiB, \
-           and closes within 600 ms (plus 1 s) after the last byte has moved.",
+    does: "With TCP_WRITE_MS=600, the checker sends ECHOs of 60 000 bytes and \
+           never reads. It expects that the server stops taking them before 64 \
+           MiB, and closes within 600 ms (plus 1 s) after the last byte has \
+           moved.",
     steps: from(5),
     rule: (5, 2),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
@@ -378,10 +379,10 @@ fn still_open(client: &Peer) -> Failure {
 const S5_07: Case = Case {
     id: "S5-07",
     title: "does not cut a client that reads slowly, but steadily",
-    does: "TCP_WRITE_MS=1000. The checker sends ECHOs of 60 000 bytes as fast \
-           as the server takes them, and reads 16 000 bytes every 25 ms, for 4 \
-           s. It expects that bytes come all the time, and that the connection \
-           stays.",
+    does: "With TCP_WRITE_MS=1000, the checker sends ECHOs of 60 000 bytes as \
+           fast as the server takes them, and reads 16 000 bytes every 25 ms, \
+           for 4 s. It expects that bytes come all the time, and that the \
+           connection stays.",
     steps: from(5),
     rule: (5, 2),
     tags: &[Tag::Timed, Tag::Starts],
@@ -455,10 +456,10 @@ fn read_slowly(client: &mut Peer, time: Duration) -> Option<End> {
 const S5_08: Case = Case {
     id: "S5-08",
     title: "does not count the time in which it does not read",
-    does: "TCP_IDLE_MS=600 and TCP_FRAME_MS=600. The checker sends ECHOs of 60 \
-           000 bytes without reading, until nothing moves; waits 0.9 s; then \
-           reads, sends the rest of the last frame, and FIN. It expects all \
-           replies, in order. If the server cuts the connection, that is a \
+    does: "With TCP_IDLE_MS=600 and TCP_FRAME_MS=600, the checker sends ECHOs \
+           of 60 000 bytes without reading, until nothing moves; waits 0.9 s; \
+           then reads, sends the rest of the last frame, and FIN. It expects \
+           all replies, in order. If the server cuts the connection, that is a \
            warning.",
     steps: from(5),
     rule: (5, 3),
@@ -512,8 +513,8 @@ fn s5_08(lab: &Lab) -> Check {
 const S5_09: Case = Case {
     id: "S5-09",
     title: "answers what came in time, even if it looks late",
-    does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. A has sent 7 bytes of an \
-           ECHO, and B nothing since its last reply. The checker stops the \
+    does: "With TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000, A has sent 7 bytes of \
+           an ECHO, and B nothing since its last reply. The checker stops the \
            server (SIGSTOP); 0.3 s later A sends the rest, and B a whole ECHO; \
            after 1.5 s the checker lets the server run again (SIGCONT). It \
            expects both replies. If the server cuts a client, that is a \
