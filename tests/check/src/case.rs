@@ -7,18 +7,18 @@ use crate::steps;
 use crate::traits::{Hint, Side, Tag, Traits};
 use crate::verdict::Check;
 
-/// What shows that a case can fail: nothing proves a check that never did.
+/// What shows that a case can fail: a check that never failed proves nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum Proof {
-    /// These defects of the gallery, each of which it catches.
+    /// It catches each of these defects of the gallery.
     Defects(&'static [&'static str]),
-    /// No defect, for this reason.
+    /// No defect of the gallery makes it fail, for this reason.
     Without(&'static str),
 }
 
 /// One thing to try.
 pub struct Case {
-    /// `S4-05`: the side, the step in whose chapter it stands, a number.
+    /// `S4-05`: the side, the step whose chapter explains it, a number.
     pub id: &'static str,
     /// What a good program does, in a few words.
     pub title: &'static str,
@@ -36,7 +36,8 @@ pub struct Case {
     pub hint: Hint,
     /// What shows that it can fail.
     pub proof: Proof,
-    /// What it does; the checks that every server must pass follow.
+    /// What it does; afterwards the engine makes the checks that every server
+    /// must pass.
     pub(crate) script: fn(&Lab) -> Check,
 }
 
@@ -46,7 +47,7 @@ impl Case {
         if self.id.starts_with('S') { Side::Server } else { Side::Client }
     }
 
-    /// What the engine knows of it.
+    /// Returns what the engine knows about it.
     pub(crate) fn traits(&self) -> Traits {
         let (side, hint) = (self.side(), self.hint);
         Traits { id: self.id, side, hint, tags: self.tags }
@@ -71,7 +72,7 @@ impl Case {
         words.join("_")
     }
 
-    /// The step in whose chapter the case stands: that of its name.
+    /// Returns the step whose chapter explains the case: the one in its name.
     pub fn rule_step(&self) -> u8 {
         self.id.as_bytes()[1] - b'0'
     }

@@ -1,6 +1,7 @@
 //! The checker: it tries a learner's own server or client, in any language,
-//! as a hostile network would, and says which rule of the contract fails,
-//! what was sent, what came back, what that usually means, and where to look.
+//! as a hostile network would, and says which rule of the contract the program
+//! breaks, what the checker sent, what came back, what that usually means, and
+//! where to look.
 //!
 //!     cargo run -p check -- server step4 --cmd 'python3 server.py {addr}'
 //!     cargo run -p check -- client step4 --cmd './client {addr} {text}'

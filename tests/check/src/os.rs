@@ -1,5 +1,5 @@
-//! What differs from system to system. The checker is run on Linux; on macOS
-//! it does without what only Linux has.
+//! What differs from system to system. We run the checker on Linux; on macOS it
+//! does without what only Linux has.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
 
-/// Does the system tell about processes (proc(5)), and obey prlimit(2)?
+/// Does the kernel tell us about processes (proc(5)), and have prlimit(2)?
 pub const IS_LINUX: bool = cfg!(target_os = "linux");
 
 /// The next connection, if one comes within the limit. A receive timeout
@@ -37,13 +37,14 @@ pub fn accept_within(
     }
 }
 
-/// A listener, and a second socket that keeps its port when it is gone: then
-/// the port refuses, and nobody else can take it. Linux allows two sockets
+/// Makes a listener, and a second socket that keeps the port when the listener
+/// is gone: then the kernel refuses clients there, and no other program can
+/// take the port. Linux allows two sockets
 /// there while one of them does not listen (socket(7), SO_REUSEADDR); other
 /// systems want SO_REUSEPORT.
 ///
 /// # Errors
-/// There is no port left, or the system does not allow it.
+/// No port is left, or the kernel does not allow two sockets there.
 pub fn kept_port(addr: SocketAddr) -> io::Result<(Socket, TcpListener)> {
     let keeper = shared_socket(addr)?;
     let addr = keeper.local_addr()?;
@@ -63,7 +64,7 @@ fn shared_socket(addr: SocketAddr) -> io::Result<Socket> {
 }
 
 fn no_address() -> io::Error {
-    io::Error::other("the system names no address")
+    io::Error::other("the kernel names no address")
 }
 
 /// A peer that sends a frame in two writes would otherwise wait 40 ms for each
@@ -78,7 +79,8 @@ pub fn acknowledge_at_once(stream: &TcpStream) {
 
 /// Processes that lose their parent become ours, so that we find and end them,
 /// even those that made a session of their own (prctl(2),
-/// PR_SET_CHILD_SUBREAPER). Elsewhere the group must do.
+/// PR_SET_CHILD_SUBREAPER). On other systems we find only the
+/// program's process group.
 pub fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     let _ =
@@ -97,8 +99,8 @@ pub fn forbid_core(pid: i32) {
     let _ = pid;
 }
 
-/// How many descriptors we may open, and whoever we start: as many as this, if
-/// the system lets us.
+/// Raises the number of descriptors that we, and the programs we start, may
+/// open, and returns what the kernel allows.
 pub fn allow_descriptors(wanted: usize) -> usize {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

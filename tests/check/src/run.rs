@@ -1,7 +1,7 @@
 //! Runs cases: the plainest first, then those of the program's own step, then
-//! those of the steps before; of each group those that no clock judges beside
-//! each other, the others one after another; and again what a busy machine may
-//! have spoilt.
+//! those of the steps before. In each group it runs cases that no clock judges
+//! beside each other, and the others one after another. It repeats a case that
+//! a busy machine may have spoilt.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,10 +27,10 @@ const LATE_TIMED: Duration = Duration::from_millis(40);
 const LATE: Duration = Duration::from_millis(800);
 const LATE_SURE: Duration = Duration::from_secs(2);
 
-/// How often a case is tried on a machine that is late.
+/// How often we try a case on a machine that is late.
 const TRIES: usize = 5;
 
-/// What was said about one case.
+/// The verdict on one case.
 pub struct Result {
     pub case: &'static Case,
     pub verdict: Verdict,
@@ -153,10 +153,10 @@ pub fn judge(setup: &Setup, case: &'static Case) -> Verdict {
             Side::Client => "Your client does not send",
         };
         failure.meaning = format!(
-            "{what} the plainest message either: {} fails. Repair that first.",
+            "{what} the plainest message either, so repair {} first.",
             basic.id
         );
-        failure.look = format!("what check says of {}", basic.id);
+        failure.look = format!("what check says about {}", basic.id);
     }
     verdict
 }
@@ -208,7 +208,7 @@ pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
             Some("needs Linux".into())
         }
         Target::Address(_) if case.has(Tag::Starts) => {
-            Some("needs to start the program itself: --cmd".into())
+            Some("needs to start the program: --cmd".into())
         }
         Target::Command(template)
             if case.has(Tag::Places) && !template.has_addr() =>
@@ -285,16 +285,16 @@ fn trust(is_excused: bool) -> Trust {
     if is_excused { Trust::None } else { Trust::Full }
 }
 
-/// Nothing was wrong when the time of the case was over.
+/// The program had done nothing wrong when the time of the case was over.
 fn took_too_long(lab: &Lab, failure: Failure) -> Verdict {
     let all = time(CASE);
     let mut failure = failure.of(
         format!("all of it within {all}"),
-        "its time was over, and nothing was wrong so far",
+        "the time limit has passed, with nothing wrong until then",
     );
     failure.sent.clear();
     if lab.had_to_knock.get() {
-        let actual = "when it was over, clients still waited to get in";
+        let actual = "when the limit passed, clients still waited to get in";
         failure.actual = vec![actual.into()];
         failure.meaning = FULL.meaning.into();
         failure.look = FULL.look.into();
@@ -302,12 +302,13 @@ fn took_too_long(lab: &Lab, failure: Failure) -> Verdict {
     }
     let side = lab.traits.side.name();
     failure.meaning = format!(
-        "Your {side} is slow: others need a small part of these {all}, and \
-         this machine was not too busy."
+        "Your {side} is slow, because others need a small part of these {all}, \
+         and this machine was not too busy."
     );
-    failure.look = "what it does for each client or message: does it pause, \
-                    wait for a time, or take one byte after another?"
-        .into();
+    failure.look =
+        "what your program does for each client or message: does it pause, \
+         wait for a time, or take one byte after another?"
+            .into();
     Verdict::Warn(failure)
 }
 

@@ -1,5 +1,5 @@
-//! One submission that is tried. What is known of it while it is, this value
-//! holds: two sessions in one process share nothing.
+//! One program under test. A session holds everything that the checker knows
+//! about it, so two sessions in one process share nothing.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ impl Session {
     /// are replaced.
     ///
     /// # Errors
-    /// The command is none, or lacks what this side needs.
+    /// The command is empty, or lacks what this side needs.
     pub fn new(side: Side, step: u8, command: &str) -> Result<Session> {
         let (bytes, machine) = (MEMORY << 20, Machine::new());
         let processes = &machine.processes;
@@ -122,7 +122,7 @@ impl Session {
     /// is told; if it does not, cases run one after another.
     ///
     /// # Errors
-    /// It did not come up: each case would say the same.
+    /// It did not come up, so each case would say the same.
     pub fn probe(&mut self) -> std::result::Result<bool, Obstacle> {
         let template = match &self.setup.target {
             Target::Command(template) => template,
@@ -199,8 +199,8 @@ impl Session {
         }
     }
 
-    /// What was said about a case, as text: a line, and a dozen more if there
-    /// is something to explain.
+    /// Returns the report on a case as text: a line, and up to a dozen more if
+    /// there is something to explain.
     pub fn report(&self, case: &'static Case, verdict: &Verdict) -> String {
         let verdict = verdict.clone();
         let result = run::Result { case, verdict };
@@ -230,9 +230,9 @@ fn ensure_complete(
     // A server without {addr} skips the cases that need it.
     ensure!(
         side == Side::Server || missing.is_empty(),
-        "the command of a client needs {}; write for example \
-         --cmd 'python3 client.py {{addr}} {{text}}'. A client that takes its \
-         text from stdin only is not supported.",
+        "the command of a client needs {}: write for example --cmd 'python3 \
+         client.py {{addr}} {{text}}'; the checker cannot try a client that \
+         takes its text only from stdin",
         missing.join(" and ")
     );
     Ok(())
@@ -241,7 +241,7 @@ fn ensure_complete(
 fn knock(addr: SocketAddr) -> std::result::Result<(), Obstacle> {
     let tried = TcpStream::connect_timeout(&addr, Duration::from_secs(3));
     tried.map(drop).map_err(|error| Obstacle {
-        what: format!("nobody answers at {addr}"),
+        what: format!("no server answers at {addr}"),
         command: String::new(),
         why: vec![format!("{error}. Is the server running?")],
     })

@@ -1,6 +1,6 @@
 //! The few facts about a case that the engine needs.
 
-/// Which end is tried.
+/// Which end the checker tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The program listens, and we are its clients.
@@ -19,15 +19,15 @@ impl Side {
     }
 }
 
-/// What is special about a case. Without a tag, a case gets the explanation
-/// that is always true.
+/// What is special about a case. Without a tag, its failures get the
+/// explanation that fits every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
     // ---- How it runs
-    /// Its limits are times: nothing else runs meanwhile, and a machine that
-    /// is late excuses it soon.
+    /// Its limits are times, so no other case runs meanwhile, and a machine
+    /// that is a little late already excuses the program.
     Timed,
-    /// Needs what only Linux tells.
+    /// Needs what only Linux tells us about a process.
     Linux,
     /// A hostile peer or a fault; counts twice.
     Hostile,

@@ -1,4 +1,4 @@
-//! What a script can say of a program.
+//! What a script can say about a program.
 
 use std::process::ExitStatus;
 
@@ -16,13 +16,13 @@ pub enum Stop {
 /// What went wrong, for a person to read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Failure {
-    /// What was sent last.
+    /// What the checker sent last.
     pub sent: String,
     /// What had to come.
     pub expected: String,
     /// What came, a line each.
     pub actual: Vec<String>,
-    /// What was done before.
+    /// What the checker did before.
     pub so_far: Vec<String>,
     /// What the program printed, as far as it tells an error; escaped.
     pub printed: Vec<String>,
@@ -32,9 +32,9 @@ pub struct Failure {
     pub meaning: String,
     /// Where to look.
     pub look: String,
-    /// Nothing was wrong but the time: a late machine excuses that.
+    /// Only the time was wrong, so a late machine excuses the program.
     pub by_time: bool,
-    /// Only a machine that was very late excuses it.
+    /// Only a machine that was very late excuses the program.
     pub is_sure: bool,
     /// Where a message was due, nothing came at all.
     pub is_silent: bool,
@@ -65,7 +65,7 @@ impl From<Failure> for Box<Stop> {
     }
 }
 
-/// What is said about a case.
+/// What the checker says about a case.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// All is as the contract says.

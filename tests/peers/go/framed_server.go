@@ -83,7 +83,7 @@ func main() {
 		port = os.Args[1]
 	}
 	// Go sets SO_REUSEADDR and TCP_NODELAY, and takes the largest backlog
-	// that the system allows.
+	// that the kernel allows.
 	listener, err := net.Listen("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		log.Fatal(err)

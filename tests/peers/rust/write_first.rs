@@ -4,24 +4,38 @@
 //!     cargo run --bin write-first                    16 MB to 127.0.0.1:8888
 //!     cargo run --bin write-first -- IP:PORT BYTES
 //!
-//! With the mistake alone it would hang forever. So that you need not stop it
-//! by hand, it gives up when a write has made no progress for a second.
+//! A real client with this mistake hangs forever. This one gives up when a
+//! write has made no progress for a second, so that you need not press Ctrl-C.
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    // Returning the error from main would add a backtrace to it, if the
+    // reader has set RUST_BACKTRACE.
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let mut args = env::args().skip(1);
     let addr = args.next().unwrap_or("127.0.0.1:8888".to_owned());
     let size = args.next().unwrap_or("16000000".to_owned());
-    let size: usize = size.parse().context("BYTES is not a number")?;
+    let size: usize = size.parse().context("cannot read BYTES")?;
 
-    let mut stream = TcpStream::connect(&addr)
-        .with_context(|| format!("cannot connect to {addr}"))?;
+    let mut stream = TcpStream::connect(&addr).with_context(|| {
+        format!("cannot connect to {addr} (is the server running?)")
+    })?;
     stream.set_write_timeout(Some(Duration::from_secs(1)))?;
 
     let message = vec![b'x'; size];
@@ -44,7 +58,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Unix says the first, Windows the second.
+/// Tells a write that made no progress: Unix reports the first of these two
+/// kinds, and Windows the second.
 fn is_timeout(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

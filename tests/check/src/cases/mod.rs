@@ -1,5 +1,5 @@
-//! All cases, in the order in which they run: the one table from which the
-//! lists, the explanations and the pages of the book come.
+//! All cases, in the order in which they run. The lists, the explanations and
+//! the pages of the book come from this one table.
 
 mod client;
 mod server;

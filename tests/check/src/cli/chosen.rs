@@ -18,11 +18,16 @@ pub fn chosen(side: Side, step: u8, how: &How) -> Result<Vec<&'static Case>> {
     }
     let mut chosen = Vec::new();
     for id in &how.only {
-        let case = cases::find(id)
-            .with_context(|| format!("no case is called {id}; try --list"))?;
+        let case = cases::find(id).with_context(|| {
+            format!("cannot find a case called {id}: --list shows them all")
+        })?;
         if !cases.iter().any(|other| other.id == case.id) {
             let side = side.name();
-            bail!("{} is no case of a {side} of step{step}", case.id);
+            bail!(
+                "cannot try a {side} of step{step} with {}: that case does not \
+                 apply to it; --list shows those that do",
+                case.id
+            );
         }
         if !chosen.iter().any(|other: &&Case| other.id == case.id) {
             chosen.push(case);

@@ -35,17 +35,17 @@ enum End {
 #[command(
     mut_arg("format", |arg| arg.help(
         "The form of each report in --out; without --out, and for the table, \
-         text or json"
+         only text or json"
     )),
     mut_arg("keep_going", |arg| arg.hide(true)), // it always does
 )]
 pub struct Options {
-    /// What the submissions are
+    /// Whether the submissions are servers or clients
     #[arg(value_enum)]
     side: End,
     #[arg(value_name = "STEP", value_parser = step, help = step_help())]
     step: u8,
-    /// The folder: each folder in it is a submission
+    /// The folder of submissions: each folder in it is one
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
     /// How to start one, in its own folder: 'python3 server.py {addr}'
@@ -53,7 +53,7 @@ pub struct Options {
     /// A client gets {text}, too: 'python3 client.py {addr} {text}'
     #[arg(long, value_name = "COMMAND")]
     cmd: String,
-    /// A folder for the whole report of each submission
+    /// The folder into which the report of each submission goes
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -67,7 +67,7 @@ struct Row {
 }
 
 impl Row {
-    /// The name, so that a terminal shows it and does not obey it.
+    /// Returns the name in a form that a terminal shows and does not obey.
     fn shown(&self) -> String {
         show::shorten(&show::escape(self.name.as_bytes()), 64)
     }
@@ -77,7 +77,7 @@ impl Row {
 /// class: 1 if anything failed, 2 if something is unknown.
 ///
 /// # Errors
-/// The folder cannot be read, or a report not be written.
+/// The checker cannot read the folder, or cannot write a report.
 pub fn run(options: &Options, machine: &Machine) -> Result<u8> {
     let voice = Voice(&machine.processes);
     let side = match options.side {
@@ -110,16 +110,23 @@ pub fn run(options: &Options, machine: &Machine) -> Result<u8> {
     written.map(|()| exit_code(&rows))
 }
 
-/// The submissions; what is wrong with the options is said before the first.
+/// Returns the submissions, and complains about the options before it tries
+/// the first one.
 fn prepare(options: &Options) -> Result<Vec<PathBuf>> {
     let is_table = matches!(options.how.format, Format::Text | Format::Json);
     ensure!(
         is_table || options.out.is_some(),
-        "the table is text or json; the other formats are for the report of \
-         each submission: add --out FOLDER"
+        "cannot print the table in this format: it is text or json, and the \
+         other formats are for the report of each submission, so add --out \
+         FOLDER"
     );
     let folders = submissions(&options.folder)?;
-    ensure!(!folders.is_empty(), "no folder in {:?}", options.folder);
+    ensure!(
+        !folders.is_empty(),
+        "cannot find a submission in {:?}: each submission is a folder of its \
+         own",
+        options.folder
+    );
     if let Some(out) = &options.out {
         fs::create_dir_all(out).with_context(|| unwritten(out))?;
     }

@@ -30,9 +30,9 @@ use crate::traits::Side;
 
 /// Tries your TCP server or client as a hostile network would
 ///
-/// Exit code: 0 nothing failed, 1 something failed, 2 nothing failed but
-/// something could not be told, 3 the program could not be started or the
-/// report not be written, 64 the command line is wrong.
+/// Exit code: 0 no case failed, 1 a case failed, 2 no case failed but the
+/// checker could not judge one, 3 it could not start the program or write the
+/// report, 64 the command line is wrong.
 #[derive(Parser)]
 #[command(name = "check", version, subcommand_required = false)]
 struct Cli {
@@ -86,7 +86,9 @@ fn dispatch(cli: Cli, machine: &Machine) -> Result<u8> {
     let voice = Voice(&machine.processes);
     if let Some(id) = cli.explain {
         let case = cases::find(&id);
-        let case = case.with_context(|| format!("no case is called {id}"))?;
+        let case = case.with_context(|| {
+            format!("cannot find a case called {id}: --list shows them all")
+        })?;
         voice.say(&explain(case))?;
         return Ok(0);
     }
@@ -102,7 +104,10 @@ fn dispatch(cli: Cli, machine: &Machine) -> Result<u8> {
             return class::run(&options, machine);
         }
         Some(Command::Page) => voice.say(&page())?,
-        None => bail!("nothing to do; try --help or --list"),
+        None => bail!(
+            "cannot tell what to try: add `server`, `client` or `class`, or \
+             look at --help"
+        ),
     }
     Ok(0)
 }

@@ -12,15 +12,16 @@ pub struct Options {
     pub step: u8,
     /// How to start it: 'python3 server.py {addr}'
     ///
-    /// It listens on {addr}, or {host} and {port}. No shell is involved.
+    /// It listens on {addr}, or {host} and {port}. The checker starts it
+    /// without a shell.
     #[arg(long, value_name = "COMMAND")]
     pub cmd: Option<String>,
-    /// Try a server that runs already
+    /// Try a server that is already running
     #[arg(long, value_name = "IP:PORT", conflicts_with = "cmd")]
     pub addr: Option<String>,
     /// Allow --addr to be another machine, if the server there is yours
     ///
-    /// The cases send floods, resets, and what no protocol allows.
+    /// The cases send floods, resets, and bytes that no protocol allows.
     #[arg(long, requires = "addr")]
     pub remote: bool,
     #[command(flatten)]
@@ -35,8 +36,8 @@ pub struct ClientOptions {
     /// How to start it: 'python3 client.py {addr} {text}'
     ///
     /// It connects to {addr}, or {host} and {port}, and sends {text}, which
-    /// may become several words. A client that takes its text from stdin only
-    /// is not supported. No shell is involved.
+    /// may become several words. The checker starts it without a shell, and
+    /// cannot try a client that takes its text only from stdin.
     #[arg(long, value_name = "COMMAND")]
     cmd: Option<String>,
     #[command(flatten)]
@@ -53,25 +54,25 @@ impl From<ClientOptions> for Options {
 /// How to run, whatever is tried.
 #[derive(Args, Clone)]
 pub struct How {
-    /// Only this case; may be given several times
+    /// Try only this case; you may repeat the option
     #[arg(long = "case", value_name = "CASE")]
     pub only: Vec<String>,
-    /// All random bytes come from this number
+    /// Draw all random bytes from this number, so that a run can be repeated
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Warnings fail
+    /// Count a warning as a failure
     #[arg(long)]
     pub strict: bool,
     /// Do not stop at the first failure
     #[arg(long)]
     pub keep_going: bool,
-    /// How the result is printed; all but text imply --keep-going
+    /// The form of the report; every form but text implies --keep-going
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
     /// How many cases may run at the same time [default: all processors]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// A program that takes more memory is ended, and fails
+    /// End a program that takes more memory than this; it fails
     #[arg(long, value_name = "MB", default_value = "2048")]
     pub memory: u64,
     /// List the cases of this step
@@ -81,7 +82,7 @@ pub struct How {
 
 /// What the help says of the step.
 pub fn step_help() -> String {
-    format!("The step whose contract holds: step1 to step{LAST_STEP}")
+    format!("The step whose rules your program keeps: step1 to step{LAST_STEP}")
 }
 
 pub fn step(text: &str) -> Result<u8, String> {

@@ -73,7 +73,7 @@ fn steps(case: &Case) -> String {
 
 fn notes(case: &Case) -> Vec<&'static str> {
     [
-        (Tag::Timed, "judged by the clock: runs alone"),
+        (Tag::Timed, "judged by a clock, so it runs alone"),
         (Tag::Linux, "needs Linux"),
         (Tag::Starts, "needs to start the program: `--cmd`"),
         (Tag::Places, "needs `{addr}` in the command"),
@@ -88,17 +88,21 @@ fn notes(case: &Case) -> Vec<&'static str> {
 const HEAD: &str = "\
 # The cases of the checker {#cases}
 
-This page is printed by `check page`, and a test compares the two.
-Each case says what the checker does and what it expects, and then why that \
-matters.
-FIN is the end of one direction, RST a reset.
-A limit of the contract may be missed by 250 ms.
-After each case a server must still run.
-From step 4 on, the messages of the first three groups are ECHO frames.
-After a fatal ERROR the server has 2 s for its FIN; that it closes without an \
-ERROR, or resets after it, is a warning.
-A client has 8 s to connect, and then 3 s for its request.
-Hostile and fault cases count two points, all others one.
+The checker says `✗ S3-06`, and you want to know what it did to your program, \
+and why.
+Look the case up here: each entry says what the checker does and what it \
+expects, and then why that matters.
+
+FIN is the end of one direction, and RST is a reset.
+The checker lets a program miss a limit of the contract by 250 ms.
+After each case it expects that a server still runs.
+From step 4 on it sends the messages of the first three groups as ECHO frames.
+After a fatal ERROR it gives a server 2 s for its FIN; a server that closes \
+without an ERROR, or resets after it, gets a warning.
+It gives a client 8 s to connect, and then 3 s for its request.
+A hostile or fault case counts two points, and every other case counts one.
+
+`check page` prints this page, and a test compares the two.
 ";
 
 /// The appendix of the book.
@@ -137,10 +141,13 @@ fn entry(case: &Case) -> String {
     let notes = if notes.is_empty() { notes } else { format!(" · {notes}") };
     let title = format!("### {}: {} {{#{id}}}", case.id, case.title);
     let (does, why) = (sentences(case.does), sentences(case.why));
+    let steps = match steps(case) {
+        one if one.len() == 1 => format!("step {one}"),
+        more => format!("steps {more}"),
+    };
     format!(
         "\n{title}\n\n**Does:** {does}\n\n**Why:** {why}\n\n\
-         {rule} · steps {} · {points} point{plural}{notes}\n",
-        steps(case)
+         {rule} · {steps} · {points} point{plural}{notes}\n"
     )
 }
 

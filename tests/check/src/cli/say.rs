@@ -1,4 +1,4 @@
-//! What is printed, and what if it cannot be.
+//! How the checker prints, and what it does when it cannot.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};

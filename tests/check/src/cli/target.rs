@@ -1,4 +1,4 @@
-//! What is tried: from the command line to a session.
+//! From the command line to a session: which program to try.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -24,8 +24,14 @@ pub fn named(side: Side, options: &Options) -> Result<Session> {
             let addr = attach(addr, options.remote)?;
             Ok(Session::attached(options.step, addr))
         }
-        _ if side == Side::Client => bail!("what is to be tried? --cmd"),
-        _ => bail!("what is to be tried? --cmd or --addr"),
+        _ if side == Side::Client => bail!(
+            "cannot tell what to try: add --cmd with the command that starts \
+             your client"
+        ),
+        _ => bail!(
+            "cannot tell what to try: add --cmd with the command that starts \
+             your server, or --addr with the address of one that is running"
+        ),
     }
 }
 
@@ -33,16 +39,17 @@ pub fn named(side: Side, options: &Options) -> Result<Session> {
 fn attach(text: &str, may_be_remote: bool) -> Result<SocketAddr> {
     let named = text.to_socket_addrs().with_context(|| {
         format!(
-            "--addr is IP:PORT or NAME:PORT, such as 127.0.0.1:8888, and not \
-             {text:?}"
+            "cannot use {text:?} as --addr: it takes IP:PORT or NAME:PORT, \
+             such as 127.0.0.1:8888"
         )
     })?;
     let named: Vec<SocketAddr> = named.map(reachable).collect();
     if let Some(other) = named.iter().find(|addr| !addr.ip().is_loopback()) {
         ensure!(
             may_be_remote,
-            "{} is another machine. The cases send floods, resets, and what no \
-             protocol allows; if the server there is yours, add --remote",
+            "cannot try {} without --remote: it is another machine, and the \
+             cases send floods, resets, and bytes that no protocol allows; add \
+             --remote only if the server there is yours",
             other.ip()
         );
     }
@@ -51,7 +58,7 @@ fn attach(text: &str, may_be_remote: bool) -> Result<SocketAddr> {
     let answers =
         |addr: &&SocketAddr| TcpStream::connect_timeout(addr, limit).is_ok();
     let addr = match &named[..] {
-        [] => bail!("{text:?} names no address"),
+        [] => bail!("cannot use {text:?} as --addr: the name has no address"),
         [addr] => addr,
         [first, ..] => named.iter().find(answers).unwrap_or(first),
     };
@@ -75,8 +82,9 @@ pub fn try_start(session: &mut Session) -> std::result::Result<(), Obstacle> {
     if !session.probe()? {
         let _ = writeln!(
             std::io::stderr(),
-            "note: asked for port 0 twice, it took the same port: it does not \
-             heed {{addr}}. Cases run one after another."
+            "note: your server does not heed {{addr}}: it took the same port \
+             twice when the checker asked for any free port, so the cases run \
+             one after another"
         );
     }
     Ok(())

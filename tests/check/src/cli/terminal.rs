@@ -1,6 +1,6 @@
 //! A program under test can reach the terminal on which we were started
-//! (`/dev/tty`), and change how it behaves: without an echo, say. It is left
-//! as it was found.
+//! (`/dev/tty`), and change how it behaves: without an echo, say. We leave
+//! it as we found it.
 
 use std::io::stderr;
 

@@ -13,16 +13,18 @@ pub fn find(e: &Evidence) -> Option<Cause> {
         .or_else(|| if e.is_framed { cause_framed::find(e) } else { raw(e) })
 }
 
-/// Bytes that came although none were due.
+/// Explains bytes that came although none were due.
 pub fn surplus(got: &[u8]) -> (&'static str, &'static str) {
     match got {
         [b'\n', ..] | [b'\r', b'\n', ..] | [0] => (
-            "A newline or a zero byte follows the answer, which nobody sent.",
-            "what your write adds: println, puts, a terminating zero",
+            "Your server adds a newline or a zero byte that does not belong to \
+             what it has to send.",
+            "what your `write` adds: println, puts, a terminating zero",
         ),
         _ => (
-            "Your server speaks before it is asked, or more than it was asked.",
-            "each write: which bytes that came does it answer?",
+            "Your server sends more bytes than are due, or sends them too \
+             early.",
+            "each `write`: which bytes that came does it answer?",
         ),
     }
 }
@@ -35,8 +37,10 @@ fn foreign(e: &Evidence) -> Option<Cause> {
         [b'S', b'S', b'H', b'-', ..] => "SSH",
         _ => return None,
     };
-    let meaning = format!("This looks like {name}: another program?");
-    Some((meaning, "which program listens there, and which library it uses"))
+    let meaning = format!(
+        "These bytes look like {name}, so another program may have sent them."
+    );
+    Some((meaning, "which program runs there, and which library it uses"))
 }
 
 fn previous(e: &Evidence) -> Option<Cause> {
@@ -47,8 +51,8 @@ fn previous(e: &Evidence) -> Option<Cause> {
         && e.got.starts_with(e.previous);
     is_old.then(|| {
         (
-            "This is the answer to the request before: it was sent twice, or \
-             every reply is one behind."
+            "Your server sent the answer to the request before: it sent that \
+             one twice, or every reply is one behind."
                 .into(),
             "what is still in your buffer when the next request comes",
         )
@@ -64,10 +68,12 @@ fn raw(e: &Evidence) -> Option<Cause> {
     }
     if contains(e.got, b"\xef\xbf\xbd") {
         return Some((
-            "ef bf bd is what a decoder writes for bytes that are no text: \
-             they were decoded as UTF-8. TCP carries bytes."
+            "Your server decoded the bytes as UTF-8 instead of passing them \
+             on: ef bf bd is what a decoder writes for bytes that are not \
+             valid text."
                 .into(),
-            "where bytes become a string, and a string bytes",
+            "where your program turns bytes into a string, and a string into \
+             bytes",
         ));
     }
     round_size(e)
@@ -84,10 +90,11 @@ fn round_size(e: &Evidence) -> Option<Cause> {
         return None;
     }
     let meaning = format!(
-        "Exactly {n} bytes came back: the size of a buffer. One read is not \
-         all that was sent, and one write may take less than you gave it."
+        "Exactly {n} bytes came back, as many as a buffer often holds: one \
+         `read` need not bring all that the client sent, and one `write` may \
+         take less than you gave it."
     );
-    Some((meaning, "the loop around read and write: what ends it?"))
+    Some((meaning, "the loop around `read` and `write`: what ends it?"))
 }
 
 /// A byte that a text library takes for an end or for space.
@@ -107,27 +114,28 @@ fn stripped(e: &Evidence) -> Option<Cause> {
         return None;
     }
     let meaning = match wrong {
-        0 => "It stops at a zero byte: is the length taken with strlen?",
+        0 => "Your server stops at a zero byte, as strlen does.",
         b'\n' | b'\r' | b' ' | b'\t' => {
-            "A space or a newline is missing: trim, strip or a line reader \
-             took it for punctuation. TCP carries bytes."
+            "Your server dropped a space or a newline, as trim, strip and line \
+             readers do, but TCP carries bytes."
         }
         0x80.. if e.got.len() != e.expected.len() => {
-            "It goes wrong at the first byte of 80 or more: the bytes were \
-             taken for text. TCP carries bytes."
+            "Your server goes wrong at the first byte of 80 (hex) or more, \
+             because it takes the bytes for text, but TCP carries bytes."
         }
         _ => return None,
     };
-    Some((meaning.into(), "what happens between your read and your write"))
+    Some((meaning.into(), "what your program does between `read` and `write`"))
 }
 
 fn short(e: &Evidence) -> Option<Cause> {
     let is_short = e.expected.starts_with(e.got);
     (is_short && e.end != End::Open).then(|| {
         (
-            "The connection ended before all that was owed had been sent."
+            "Your server ended the connection before it had sent all that it \
+             owed."
                 .into(),
-            "what happens at EOF: is anything still owed?",
+            "what your program does at EOF: does it still owe bytes?",
         )
     })
 }
@@ -138,10 +146,10 @@ fn merged(e: &Evidence) -> Option<Cause> {
     let next = e.got.get(at..at + 8)?;
     contains(&e.expected[at..], next).then(|| {
         (
-            "Bytes are missing in the middle: a write took only a part, and \
-             the rest was forgotten."
+            "Your server left out bytes in the middle, because a `write` took \
+             only a part of them and it forgot the rest."
                 .into(),
-            "what your write returns: how many bytes it took",
+            "what your `write` returns: how many bytes it took",
         )
     })
 }

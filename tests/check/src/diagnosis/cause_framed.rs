@@ -39,16 +39,19 @@ fn refused(e: &Evidence) -> Option<Cause> {
     let name = error_name(*code);
     let meaning = match code {
         1 | 2 => format!(
-            "It answered ERROR({code}), {name}: it found a length where none \
-             was. Big endian? Unsigned? Does N count the kind, not itself?"
+            "Your server answered ERROR({code}), {name}, so it read a length \
+             that nobody sent: is its length big endian and unsigned, and does \
+             N count the kind, but not itself?"
         ),
         3 => format!(
-            "It answered ERROR(3), {name}: it looked for the kind in the \
-             wrong place, or lost its place in the stream."
+            "Your server answered ERROR(3), {name}, so it looked for the kind \
+             in the wrong place, or lost its place in the stream."
         ),
-        _ => format!("It answered ERROR({code}), {name}, to a good frame."),
+        _ => format!(
+            "Your server answered ERROR({code}), {name}, to a good frame."
+        ),
     };
-    Some((meaning, "how you read the 5 bytes in front of a payload"))
+    Some((meaning, "how your program reads the 5 bytes in front of a payload"))
 }
 
 /// The first frames are right, and then one has a length that tells more.
@@ -58,9 +61,12 @@ fn later_frame(e: &Evidence) -> Option<Cause> {
     let Head::Whole { payload, size, .. } = head(expected) else { return None };
     let have = u32::from_be_bytes(*got.first_chunk()?) as usize;
     if payload.is_empty() && got.starts_with(expected.get(size..size + 4)?) {
-        let meaning = "An empty message was left out; it is a frame, too: \
-                       N = 1, a kind, and no payload.";
-        return Some((meaning.into(), "what you do with a text of 0 bytes"));
+        let meaning = "Your server left out an empty message, but that is a \
+                       frame, too: N = 1, a kind, and no payload.";
+        return Some((
+            meaning.into(),
+            "what your program does with a text of 0 bytes",
+        ));
     }
     let text = std::str::from_utf8(payload).ok()?;
     let characters = 1 + text.chars().count();
@@ -68,11 +74,11 @@ fn later_frame(e: &Evidence) -> Option<Cause> {
     let is_text = have != size - 4 && [characters, units].contains(&have);
     is_text.then(|| {
         let meaning = format!(
-            "N is {have}: it counts the characters of the text. N counts \
-             bytes, and these are {}.",
+            "Your server sent N = {have}, so it counts the characters of the \
+             text, but N counts bytes, and here that makes {}.",
             size - 4
         );
-        (meaning, "how you get the length of what you send")
+        (meaning, "how your program gets the length of what it sends")
     })
 }
 
@@ -92,15 +98,21 @@ fn rest_after_common_frames<'a>(
 
 /// The five bytes in front of the payload are wrong.
 fn header(e: &Evidence, payload: &[u8]) -> Option<Cause> {
-    let look = "how you write the 5 bytes in front of a payload";
+    let look = "how your program writes the 5 bytes in front of a payload";
     if e.got.starts_with(payload) && !payload.is_empty() {
-        return Some(("The reply has no length and no kind.".into(), look));
+        return Some((
+            "Your server sent the payload alone, without the length and the \
+             kind in front of it."
+                .into(),
+            look,
+        ));
     }
     let want = u32::from_be_bytes(*e.expected.first_chunk()?);
     let length = *e.got.first_chunk::<4>()?;
     let have = u32::from_be_bytes(length);
     let meaning = if e.got.get(4..) == Some(payload) && have + 1 == want {
-        "The kind is missing: a reply is length, kind 81, payload.".into()
+        "Your server left out the kind: a reply is length, kind 81, payload."
+            .into()
     } else if have == want {
         same_length(e, payload)?.into()
     } else {
@@ -116,14 +128,14 @@ fn same_length(e: &Evidence, payload: &[u8]) -> Option<&'static str> {
     let cut = e.expected.len().checked_sub(4);
     if payload.len() > 4 && at == cut {
         return Some(
-            "The last 4 bytes of the payload are missing: does your length \
-             count its own 4 bytes?",
+            "Your server left out the last 4 bytes of the payload, as a length \
+             does that counts its own 4 bytes.",
         );
     }
     let is_request = kind(e.got) == Some(wire::ECHO);
     (is_request && kind(e.expected) == Some(wire::ECHO_REPLY)).then_some(
-        "The reply has the kind of the request; a reply's kind has the \
-         highest bit set: 81.",
+        "Your server sent the kind of the request, but the kind of a reply has \
+         the highest bit set: 81.",
     )
 }
 
@@ -132,20 +144,36 @@ fn other_length(e: &Evidence, want: u32, length: [u8; 4]) -> Option<String> {
         (u32::from_be_bytes(length), u32::from_le_bytes(length));
     let is_whole = little as usize + 4 == e.got.len();
     if little == want || have > wire::MAX_LENGTH && is_whole {
-        let meaning = "The length is little endian; the contract says big \
-                       endian.";
+        let meaning = "Your server sends the length in little endian, but the \
+                       contract says big endian.";
         return Some(meaning.into());
     }
-    if have == want + 1 {
-        let meaning = "The payload is one byte longer than what was given: a \
-                       newline?";
-        return Some(meaning.into());
-    }
-    [want + 4, want + 3, want - 1].contains(&have).then(|| {
-        format!(
-            "N is {have} where {want} was due. It counts the kind and the \
-             payload; does yours count itself, or forget the kind?"
-        )
+    wrong_by(e, want, have)
+}
+
+/// The length is wrong by a few, which tells what it counts.
+fn wrong_by(e: &Evidence, want: u32, have: u32) -> Option<String> {
+    let end = want as usize + 4; // of the frame that was due
+    let counts = |what: &str| {
+        format!("Your server sent N = {have} instead of {want}: {what}")
+    };
+    let newline = "Your server added a newline to the payload.";
+    let longer = "Your server sent a payload that is one byte too long, such \
+                  as one with a zero byte at its end.";
+    let shorter = "Your server sent a payload that is one byte too short.";
+    Some(match i64::from(have) - i64::from(want) {
+        1 => match e.got.get(end) {
+            Some(b'\n' | b'\r') => newline.into(),
+            Some(_) => longer.into(),
+            None => counts("the length is one too large for this payload."),
+        },
+        -1 if e.got.len() + 1 == end => shorter.into(),
+        -1 => counts("the length does not count the kind."),
+        3 => counts(
+            "the length counts its own 4 bytes, and does not count the kind.",
+        ),
+        4 => counts("the length counts its own 4 bytes."),
+        _ => return None,
     })
 }
 
@@ -155,10 +183,10 @@ fn few(e: &Evidence) -> Option<Cause> {
     let is_part = e.expected.starts_with(e.got);
     (is_part && 0 < came && came < due).then(|| {
         let meaning = format!(
-            "{came} of {due} frames were answered. One read is not one \
-             message: a read may bring many frames, or half of one."
+            "Only {came} of {due} frames came: one `read` is not one message, \
+             because it may bring many frames, or half of one."
         );
-        (meaning, "what you do with the bytes after the first frame")
+        (meaning, "what your program does with the bytes after the first frame")
     })
 }
 
@@ -170,10 +198,10 @@ pub fn text_as_length(got: &[u8]) -> Option<Cause> {
     is_text.then(|| {
         let text = String::from_utf8_lossy(&text);
         let meaning = format!(
-            "The length reads as {text:?}: payload stands where a header \
-             must be. Somebody lost count of the bytes."
+            "Your server sent {text:?} where a length belongs, which is a \
+             piece of a payload, so it lost count of the bytes."
         );
-        (meaning, "how many bytes you take for each frame: 4 + N")
+        (meaning, "how many bytes your program takes for each frame: 4 + N")
     })
 }
 
@@ -188,13 +216,14 @@ fn order(e: &Evidence) -> Option<Cause> {
     }
     let (meaning, look) = match came.contains(first) {
         true => (
-            "The replies are not in the order of the requests.",
-            "who writes the replies, and when: one after another?",
+            "Your server sent its replies in the wrong order.",
+            "which code writes the replies, and when: one after another?",
         ),
         false => (
-            "One reply is missing: the one to a later request came where it \
-             was due.",
-            "what happens to a request while the one before is answered",
+            "Your server sent the reply to a later request where another one \
+             was due, which is missing.",
+            "what happens to a request while your program answers the one \
+             before",
         ),
     };
     Some((meaning.into(), look))
@@ -211,7 +240,7 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
     frames
 }
 
-/// Behind the header of a reply stands that of another one.
+/// Behind the header of a reply comes the header of another one.
 fn mixed(e: &Evidence) -> Option<Cause> {
     let got = rest_after_common_frames(e.got, e.expected);
     let is_header = |bytes: &[u8]| {
@@ -227,10 +256,12 @@ fn mixed(e: &Evidence) -> Option<Cause> {
         && got.get(5..).is_some_and(is_header);
     is_mixed.then(|| {
         (
-            "Replies are mixed: behind the header of one stands the header of \
-             another. Two writers each wrote a reply in two parts."
+            "Your server mixed its replies: behind the header of one comes the \
+             header of another, so two writers each wrote a reply in two \
+             parts."
                 .into(),
-            "who writes on a connection: one at a time, a reply in one piece?",
+            "which code writes on a connection: one writer at a time, and each \
+             reply in one piece?",
         )
     })
 }
@@ -266,6 +297,25 @@ mod tests {
         let mixed = [&a[..], &b[..5], &c[..5], &c[5..], &b[5..]].concat();
         assert!(meaning(&all, &mixed).contains("mixed"));
         let wrong = [&[0, 0, 0, 8][..], &a[4..]].concat();
-        assert!(meaning(&a, &wrong).contains("count itself"));
+        assert!(meaning(&a, &wrong).contains("counts its own"));
+    }
+
+    /// What the length counts wrongly shows in the bytes that follow it.
+    #[test]
+    fn a_length_that_is_off_by_one_is_not_always_a_newline() {
+        let due = wire::reply(b"three");
+        let with = |length: u8, payload: &[u8]| {
+            [&[0, 0, 0, length, wire::ECHO_REPLY][..], payload].concat()
+        };
+        for (got, says) in [
+            (with(7, b"three\n"), "newline"),
+            (with(7, b"three\0"), "too long"),
+            (with(7, b"three"), "one too large"),
+            (with(5, b"thre"), "too short"),
+            (with(5, b"three"), "not count the kind"),
+            (with(9, b"three"), "counts its own 4 bytes, and does not"),
+        ] {
+            assert!(meaning(&due, &got).contains(says), "{says}");
+        }
     }
 }

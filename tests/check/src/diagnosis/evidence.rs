@@ -1,4 +1,4 @@
-//! What was seen on a connection.
+//! What the checker saw on a connection.
 
 /// How a stream goes on after the last byte that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

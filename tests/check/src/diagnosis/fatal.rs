@@ -1,6 +1,6 @@
-//! A fatal error and what a server may do about it: send ERROR and then FIN
-//! is right; close without a word, or reset, works, and is a warning; all
-//! else is a failure.
+//! A fatal error, and what a server may do about it. A server that sends ERROR
+//! and then FIN is right. One that closes without a word, or resets, gets a
+//! warning, because clients cope with it. Everything else is a failure.
 
 use std::time::Duration;
 
@@ -81,22 +81,21 @@ impl Refusal<'_> {
         let actual = format!("no ERROR; {}", end.text());
         let mut failure = self.base.of(wanted, actual);
         if self.death == Some(Death::Code) {
-            failure.meaning = "Your server did not refuse: the code that \
-                               served this client died of an error, and that \
-                               closed the connection."
+            failure.meaning = "The code that served this client died of an \
+                               error instead of refusing, and that closed the \
+                               connection."
                 .into();
-            failure.look = "whether N is checked before it is used, and the \
-                            type in which it is kept"
-                .into();
+            failure.look =
+                "where it checks N before it uses N, and the type of N".into();
         }
         if self.death.is_some() {
             return (failure, false);
         }
-        failure.meaning = "Your server refused, but did not say why: whoever \
-                           wrote the client has to guess."
+        failure.meaning = "Your server refused, but did not say why, so \
+                           whoever wrote the client has to guess."
             .into();
         failure.look =
-            "what you do after an error, before you close (step 4, rule 3)"
+            "what it does after an error, before it closes (step 4, rule 3)"
                 .into();
         (failure, true)
     }
@@ -105,12 +104,15 @@ impl Refusal<'_> {
         let shown = show::bytes(&got.bytes, got.bytes.len());
         let mut failure = self.base.of(wanted, shown);
         failure.meaning = if got.bytes.starts_with(b"HTTP/") {
-            "It answered like a web server.".into()
+            "Your server answered like a web server.".into()
         } else {
-            "What came is not a whole frame of the contract.".into()
+            "Your server sent bytes that are not a whole frame of the \
+             contract."
+                .into()
         };
         failure.look =
-            "how you write an ERROR: length, kind 7f, code, text".into();
+            "how your server writes an ERROR: length, kind 7f, code, text"
+                .into();
         failure
     }
 
@@ -130,8 +132,8 @@ impl Refusal<'_> {
         };
         let actual = format!("ERROR({code}), {}", error_name(*code));
         let mut failure = self.base.of(wanted, actual);
-        failure.meaning = "It refused, and gave another reason: a client \
-                           cannot tell what it did wrong."
+        failure.meaning = "Your server refused, but gave another reason, so a \
+                           client cannot tell what it did wrong."
             .into();
         failure.look = "the table of error codes in the contract".into();
         failure
@@ -139,13 +141,16 @@ impl Refusal<'_> {
 
     fn went_on(&self, rest: &[u8], wanted: String) -> Failure {
         let shown = show::bytes(rest, rest.len());
-        let mut failure = self.base.of(wanted, "ERROR, and after it");
+        let mut failure =
+            self.base.of(wanted, "ERROR, and these bytes after it");
         failure.actual.push(shown);
-        failure.meaning = "After a bad length nobody knows where a frame \
-                           begins; your server went on parsing all the same."
+        failure.meaning = "Your server went on parsing after a bad length, \
+                           although it cannot know where the next frame \
+                           begins."
             .into();
         failure.look =
-            "what your read loop does after it has sent the ERROR".into();
+            "what your read loop does after your server has sent the ERROR"
+                .into();
         failure
     }
 
@@ -153,10 +158,11 @@ impl Refusal<'_> {
         let mut failure = self
             .base
             .of(wanted, "ERROR, and 2 s later the connection is still open");
-        failure.meaning = "The error is fatal: after it the server must end \
-                           the connection."
+        failure.meaning = "Your server did not end the connection after an \
+                           ERROR that is fatal."
             .into();
-        failure.look = "what follows after you have sent the ERROR".into();
+        failure.look =
+            "what your server does after it has sent the ERROR".into();
         failure.by_time = true;
         failure
     }
@@ -165,11 +171,14 @@ impl Refusal<'_> {
 /// The ERROR came, and then a reset, which can overtake it.
 pub fn reset_after(base: &Failure, wanted: &str) -> Failure {
     let mut failure = base.of(wanted, "ERROR, then a reset (RST)");
-    failure.meaning = "It closed while bytes were still unread: the system \
-                       resets, and the ERROR may be lost with it."
+    failure.meaning = "Your server closed while bytes were still unread, or \
+                       with SO_LINGER set to 0, so its kernel sent a reset, \
+                       which can destroy the ERROR on its way."
         .into();
     failure.look =
-        "how you close, and what is still unread then (step 4, rule 3)".into();
+        "how your server closes, and what is still unread then (step 4, rule \
+         3)"
+        .into();
     failure
 }
 
@@ -191,10 +200,13 @@ pub fn bad_text(
     };
     let wanted = "at most 200 bytes of UTF-8, all the server's own";
     let mut failure = base.of(wanted, actual);
-    failure.meaning = "Clients show this text on terminals and in logs, and \
-                       count on that."
+    failure.meaning =
+        "Clients show this text on terminals and in logs, so all of it must be \
+         short, valid text of your own."
+            .into();
+    failure.look = "what your server puts into the text, and where it comes \
+                    from"
         .into();
-    failure.look = "what you put into the text, and where it comes from".into();
     Some(failure)
 }
 

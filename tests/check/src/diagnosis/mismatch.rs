@@ -1,4 +1,4 @@
-//! What came is not what had to come: what to say of it.
+//! What to say when other bytes came than those that were due.
 
 use std::time::Duration;
 
@@ -10,19 +10,20 @@ use crate::verdict::Failure;
 use crate::wire::{ECHO_REPLY, ERROR, error_name};
 
 const CLOSED: Hint = Hint {
-    meaning: "The connection was closed, and nothing was answered.",
-    look: "what closes it: an exception? only one request for each \
-           connection?",
+    meaning: "Your server closed the connection without an answer.",
+    look: "what closes the connection: an exception? the end of the code after \
+           one request?",
 };
 
 /// Linux knows how many connections wait until somebody accepts them.
-pub const NOT_ACCEPTED: &str = "the connection has not been accepted yet";
+pub const NOT_ACCEPTED: &str = "your server has not accepted the connection \
+                                yet";
 
 pub const QUEUED: Hint = Hint {
-    meaning: "Your server has not called accept for this client, which waits \
+    meaning: "Your server has not called `accept` for this client, which waits \
               in the queue of the listening socket.",
-    look: "what runs before accept is called again, and whether it is called \
-           for each client that waits",
+    look: "what runs before your server calls `accept` again, and whether it \
+           calls it for each client that waits",
 };
 
 /// On which connection something else came than what had to come.
@@ -149,21 +150,22 @@ pub fn no_error(base: &Failure, want: &str, head: &Got, code: u8) -> Failure {
     failure.by_time = head.end == End::Open && head.bytes.is_empty();
     failure.is_silent = head.bytes.is_empty();
     if failure.by_time {
-        failure.meaning = "An unknown kind was ignored: the client waits for \
-                           an answer that never comes."
+        failure.meaning = "Your server ignored an unknown kind, so the client \
+                           waits for an answer that never comes."
             .into();
     } else if let [.., ERROR, other] = head.bytes[..]
         && other != code
     {
         failure.meaning = format!(
-            "It answered, but with ERROR({other}), {}.",
+            "Your server answered, but with ERROR({other}), {}.",
             error_name(other)
         );
         failure.look = "the table of error codes in the contract".into();
     } else if head.bytes.get(4) == Some(&ECHO_REPLY) {
-        failure.meaning = "It was answered like an ECHO; nobody looked at \
-                           the kind."
-            .into();
+        failure.meaning =
+            "Your server answered this frame like an ECHO, so it did not look \
+             at the kind."
+                .into();
     }
     failure
 }

@@ -1,4 +1,4 @@
-//! From what was seen to what it usually means.
+//! From what the checker saw to what it usually means.
 
 pub mod cause;
 pub mod cause_framed;

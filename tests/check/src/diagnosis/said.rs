@@ -40,8 +40,8 @@ const DEATHS: [&str; 11] = [
     "runtime error: ",
 ];
 
-/// Errors that nobody raises on purpose. Where the stack of one was printed,
-/// something caught it, but the code that did the work is dead all the same.
+/// Errors that no programmer raises on purpose. Where the stack of one was
+/// printed, something caught it, but the code that did the work is dead all the same.
 const ACCIDENTS: [&str; 16] = [
     "NegativeArraySize",
     "OutOfMemory",

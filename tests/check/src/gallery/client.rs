@@ -189,7 +189,7 @@ fn print_replies(input: &mut Vec<u8>) -> io::Result<()> {
                 return Err(io::Error::other("that is no kind of a reply"));
             }
             Parsed::Refuse(_) => {
-                return Err(io::Error::other("no frame is so long"));
+                return Err(io::Error::other("no frame is that long"));
             }
         }
     }

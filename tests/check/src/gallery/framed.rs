@@ -38,7 +38,7 @@ pub fn serve(step: u8, stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// ERROR, FIN, and then all that still comes is thrown away.
+/// Sends ERROR and FIN, and then throws away all that still comes.
 fn refuse(stream: &mut TcpStream, code: u8) -> io::Result<()> {
     let code = match code {
         5 if on("wrong-timeout-code") => 4,
@@ -84,8 +84,8 @@ fn linger(stream: &mut TcpStream) -> io::Result<()> {
             Ok(_) | Err(_) => {}
         }
     }
-    // It may never read what it was sent. A close would leave all that in the
-    // kernel for minutes; a reset throws it away.
+    // The client may never read what we sent. After a close the kernel would
+    // keep those bytes for minutes; a reset throws them away.
     if !on("keeps-unsent") && !on("ends-late") {
         SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
     }

@@ -1,4 +1,4 @@
-//! What is answered to which kind.
+//! What the server answers to which kind.
 
 use crate::on;
 use crate::wire::{ECHO, REPLY, error, frame};

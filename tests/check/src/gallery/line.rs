@@ -23,7 +23,7 @@ impl Line {
         Ok(Line { stream, input: Vec::new(), ahead: 0 })
     }
 
-    /// Was all that came looked at?
+    /// Has the client looked at all that came?
     pub fn is_read(&self) -> bool {
         self.input.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Each defect against each case of its step: which test catches which
+//! Each defect against each case of its step: which case catches which
 //! mistake.
 
 use std::path::PathBuf;

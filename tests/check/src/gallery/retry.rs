@@ -24,7 +24,7 @@ pub enum Outcome {
     Definite(String),
 }
 
-/// The exit code, and what is said.
+/// The exit code, and the message.
 type Failed = (u8, String);
 
 pub fn run(addr: SocketAddr, texts: &[String]) -> ExitCode {
@@ -226,7 +226,8 @@ fn is_over(end: Instant, wait: Duration) -> bool {
     !on("no-deadline") && Instant::now() + wait >= end
 }
 
-/// What is left, and at least a little: a limit of 0 would be none.
+/// Returns the time that is left, and at least 1 ms, because a limit of 0
+/// means no limit.
 pub fn left(end: Instant) -> Duration {
     let left = end.saturating_duration_since(Instant::now());
     left.max(Duration::from_millis(1))
@@ -250,7 +251,8 @@ fn wait_before(k: u64) -> Duration {
         return Duration::from_millis(grown.min(cap));
     }
     if on("no-cap") {
-        // A little above the half: at which attempt it is too long is no luck.
+        // A little more than half, so that the same attempt is too long each
+        // time.
         return Duration::from_micros(grown * 500 + random(grown * 125));
     }
     Duration::from_micros(random(grown.min(cap) * 1000))

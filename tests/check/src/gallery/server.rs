@@ -48,8 +48,9 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A wait with a limit is interrupted when a stopped program goes on
-/// (signal(7)). Who takes that for an error ends.
+/// Ends the program when a signal interrupts a wait, as a program does that
+/// takes EINTR for an error. A wait with a limit is interrupted when a stopped
+/// program runs again (signal(7)).
 fn die_when_interrupted() {
     let Ok(socket) = UdpSocket::bind("127.0.0.1:0") else { return };
     let _ = socket.set_read_timeout(Some(Duration::from_secs(3600)));
@@ -89,7 +90,7 @@ fn serve_all(step: u8, listener: &TcpListener) {
     }
 }
 
-/// Waits for the first header before anyone else is accepted.
+/// Waits for the first header before the server accepts the next client.
 fn wait_for_header(stream: &TcpStream) {
     while matches!(stream.peek(&mut [0; 5]), Ok(1..5)) {
         thread::sleep(Duration::from_millis(5));

@@ -31,8 +31,9 @@ impl Ended {
             && !self.status.success()
             && !lab.traits.has(Tag::ExitCodes)
         {
-            failure.meaning = "It gave up as it should, but with another exit \
-                               code; a script reads nothing else."
+            failure.meaning = "Your client gave up as it should, but with \
+                               another exit code, which is all that a script \
+                               sees."
                 .into();
             failure.look = "the table of exit codes in the contract".into();
         }
@@ -60,12 +61,12 @@ impl Ended {
         }
         let actual = match self.stdout.is_empty() {
             true => "nothing on stderr",
-            false => "the message is on stdout, where answers belong",
+            false => "the message is on stdout, where only answers belong",
         };
         Err(lab.fail("a message on stderr", actual).into())
     }
 
-    /// What it said should contain this.
+    /// Warns if its message does not contain this.
     pub fn said(&self, lab: &Lab, what: &str, name: &str) {
         let has_it = |text: &[u8]| {
             text.windows(what.len()).any(|part| part == what.as_bytes())
@@ -74,10 +75,10 @@ impl Ended {
             let actual = "a message without it";
             let mut failure =
                 lab.fail(format!("{name} in its message on stderr"), actual);
-            failure.meaning = "Whoever reads the message needs that to find \
+            failure.meaning = "Whoever reads the message needs this to find \
                                out what is wrong."
                 .into();
-            failure.look = "what you print when it fails".into();
+            failure.look = "what your client prints when it fails".into();
             lab.warn(failure);
         }
     }
@@ -89,10 +90,12 @@ impl Ended {
             let actual =
                 "the escape character of the server's text, as it came";
             let mut failure = lab.fail(expected, actual);
-            failure.meaning = "Whoever writes the text can clear your screen, \
-                               or worse."
+            failure.meaning = "Your client prints the text as it came, so \
+                               whoever wrote it can clear your screen, or \
+                               worse."
                 .into();
-            failure.look = "how you print a text that is not yours".into();
+            failure.look =
+                "how your client prints a text that is not its own".into();
             lab.warn(failure);
         }
     }
@@ -119,17 +122,18 @@ impl Ended {
         if want.is_empty() || letters(got) != letters(want) || got.is_empty() {
             return Err(failure.into());
         }
-        failure.look = "how you print: print, puts, println".into();
+        failure.look = "how your client prints: print, puts, println".into();
         if got.trim_ascii_end() == want.trim_ascii_end() {
-            failure.meaning = "Only the newline at the end differs: steps 1 \
-                               to 3 print what came and nothing else, step 4 \
-                               a newline after each reply."
+            failure.meaning = "Only the newline at the end differs: a client \
+                               of steps 1 to 3 prints what came and nothing \
+                               more, and one of step 4 prints a newline after \
+                               each reply."
                 .into();
             lab.warn(failure);
             return Ok(());
         }
-        failure.meaning = "All replies are there, but not the newline after \
-                           each of them."
+        failure.meaning = "Your client printed all replies, but not the \
+                           newline after each of them."
             .into();
         Err(failure.into())
     }

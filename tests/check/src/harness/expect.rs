@@ -1,4 +1,4 @@
-//! What must come on a connection, and what is said when it does not.
+//! What must come on a connection, and what the report says if it does not.
 
 use std::time::{Duration, Instant};
 
@@ -77,14 +77,15 @@ impl Peer<'_> {
         let (meaning, look) = match end {
             _ if self.is_queued(end) => (QUEUED.meaning, QUEUED.look),
             End::Open if has_come => (
-                "All bytes that were due have come, but not the end: the \
-                 connection was not closed.",
+                "Your server sent all bytes that were due, but it did not \
+                 close the connection, so the client still waits for the end.",
                 "what closes the connection, on each way out",
             ),
             End::Reset => (
-                "It closed with bytes unread, or before it had sent all: that \
-                 resets the connection.",
-                "how you close, and what is still unread then",
+                "Your server closed before it had read or sent everything, or \
+                 with SO_LINGER set to 0, so its kernel sent a reset instead \
+                 of FIN.",
+                "how your server closes, and what is still unread then",
             ),
             _ => return failure,
         };
@@ -107,8 +108,8 @@ impl Peer<'_> {
             false => cause::surplus(&got.bytes),
             true => (
                 "Your server closed the connection, although the client has \
-                 not ended: it may have more to ask.",
-                "the loop around read and write: what ends it?",
+                 not ended and may have more to ask.",
+                "the loop around `read` and `write`: what ends it?",
             ),
         };
         (failure.meaning, failure.look) = (meaning.into(), look.into());

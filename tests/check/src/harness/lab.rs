@@ -93,9 +93,9 @@ pub struct Lab<'a> {
 
 /// Other bytes than those due, and no better explanation.
 const OTHER: Hint = Hint {
-    meaning: "Other bytes came than those that were due; the caret stands \
-              under the first.",
-    look: "what you write, and from which buffer",
+    meaning: "Your server sent other bytes than those that were due; the caret \
+              stands under the first of them.",
+    look: "what your program writes, and from which buffer",
 };
 
 pub fn any_port() -> SocketAddr {
@@ -136,7 +136,7 @@ impl<'a> Lab<'a> {
         self.setup.step >= FRAMES
     }
 
-    // ---- What is said in a report
+    // ---- What the report says
 
     /// Notes what was done.
     pub fn note(&self, what: impl Into<String>) {

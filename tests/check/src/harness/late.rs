@@ -1,4 +1,5 @@
-//! How late this machine runs: a checker that is late itself must not accuse.
+//! How late this machine runs: a checker that is late itself must not
+//! accuse a program of it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What sessions share that try their programs at the same time.
+//! What sessions share when they try their programs at the same time.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 

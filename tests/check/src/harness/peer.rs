@@ -46,18 +46,19 @@ impl<'a> Lab<'a> {
         let start = Instant::now();
         let limit = self.within(PATIENCE).max(Duration::from_millis(1));
         let connected = TcpStream::connect_timeout(&addr, limit);
-        // The system answers for the server at once, as long as there is room
-        // in the queue; if there is none, we knock again a second later.
+        // The kernel answers for the server at once if there is room in the
+        // queue. If there is none, our SYN goes out again a second later.
         let took = start.elapsed().saturating_sub(self.late_since(start));
         self.had_to_knock.set(self.had_to_knock.get() || took > KNOCK);
         match connected {
             Ok(stream) => Ok(Peer::new(self, stream, name)),
             Err(error) if is_our_limit(&error) => {
-                let why = "we may not open so many files (ulimit -n)";
+                let why = "the checker may not open more files (ulimit -n)";
                 Err(Box::new(Stop::Unknown(why.to_owned())))
             }
             Err(error) if error.kind() == ErrorKind::TimedOut => {
-                let actual = "nobody answers: the queue of its socket is full";
+                let actual = "no answer, because the queue of its socket is \
+                              full";
                 let mut failure = self.fail("a connection", actual);
                 failure.meaning = FULL.meaning.into();
                 failure.look = FULL.look.into();
@@ -68,7 +69,7 @@ impl<'a> Lab<'a> {
                 let actual = format!("cannot connect: {}", plain(&error));
                 let mut failure = self.fail(LIVES, actual);
                 failure.meaning =
-                    "Nobody accepts connections there any more.".into();
+                    "Your server no longer listens at this address.".into();
                 failure.look = "what ends your accept loop".into();
                 Err(failure.into())
             }
@@ -86,14 +87,14 @@ const KNOCK: Duration = Duration::from_millis(900);
 
 /// The queue of a listening socket was full.
 pub const FULL: Hint = Hint {
-    meaning: "The queue of your listening socket is full: clients come faster \
-              than your server accepts them, and have to knock again, a \
-              second later.",
-    look: "what runs between two accepts, and the backlog, the number that \
-           listen is given",
+    meaning: "The queue of your listening socket is full, because clients come \
+              faster than your server accepts them, so they must repeat their \
+              SYN a second later.",
+    look: "what runs between two calls of `accept`, and the backlog, which is \
+           the number that you pass to `listen`",
 };
 
-/// An error of the system without its number.
+/// Returns an error of the kernel without its number.
 pub fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
@@ -163,7 +164,7 @@ impl<'a> Peer<'a> {
         if let Err(error) = self.stream.write_all(bytes) {
             self.lab.is_open.set(error.kind() == ErrorKind::WouldBlock);
             let actual = format!(
-                "the connection broke while we sent: {}",
+                "the connection broke while the checker sent: {}",
                 plain(&error)
             );
             let mut failure = self.fail("it reads what is sent", &actual);

@@ -28,7 +28,7 @@ impl Lab<'_> {
         match &self.setup.target {
             Target::Command(template) => Ok(template),
             Target::Address(_) => {
-                let why = "needs to start the program itself".to_owned();
+                let why = "needs to start the program: --cmd".to_owned();
                 Err(Box::new(Stop::Skip(why)))
             }
         }

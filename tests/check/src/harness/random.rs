@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// A seed for who gave none.
+/// Draws a seed for a user who gave none.
 pub fn any_seed() -> u64 {
     let time = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

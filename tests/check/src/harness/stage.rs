@@ -1,4 +1,4 @@
-//! Where a client is tried: we are the server.
+//! Where we try a client: we are its server.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitStatus;
@@ -24,7 +24,8 @@ pub const START: Duration = Duration::from_secs(8);
 /// The same for a client that has once not come at all.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// A limit as long as this is far more than what it limits takes.
+/// A limit that is far longer than what it limits, so that only a program
+/// that is stuck meets it.
 const COARSE: Duration = Duration::from_secs(3);
 
 /// A listening socket of ours.
@@ -35,7 +36,9 @@ pub struct Stage<'a> {
 }
 
 pub fn no_port(error: &std::io::Error) -> Box<Stop> {
-    Box::new(Stop::Unknown(format!("no port for our server: {error}")))
+    Box::new(Stop::Unknown(format!(
+        "the checker cannot bind a port for its server: {error}"
+    )))
 }
 
 impl<'a> Stage<'a> {
@@ -84,10 +87,10 @@ impl<'a> Stage<'a> {
             if is_first {
                 never_came.store(ended.is_none(), Ordering::Relaxed);
                 failure.is_sure = true;
-                failure.meaning = "Your client never came: does it take the \
-                                   address that {addr} stands for?"
+                failure.meaning = "Your client never connected, so it may not \
+                                   use the address that {addr} stands for."
                     .into();
-                failure.look = "what the client does first, and --cmd".into();
+                failure.look = "what your client does first, and --cmd".into();
             }
             return Err(failure.into());
         }
@@ -178,11 +181,13 @@ impl Peer<'_> {
         }
         let shown = show::bytes(&got.bytes, got.bytes.len());
         let mut failure = self.fail("nothing more on this connection", &shown);
-        failure.meaning = "A connection that timed out was used again: the \
-                           late reply to the old request would be taken for \
-                           the new one's."
+        failure.meaning = "Your client used a connection again after a \
+                           timeout, so it would take the late reply to the old \
+                           request for the reply to the new one."
             .into();
-        failure.look = "what you do with a connection after a timeout".into();
+        failure.look = "what your client does with a connection after a \
+                        timeout"
+            .into();
         Err(failure.into())
     }
 }
@@ -219,29 +224,33 @@ pub fn expect_fin(lab: &Lab, client: &mut Peer) -> Check {
         false => show::bytes(&got.bytes, got.bytes.len()),
     };
     let mut failure = lab.fail("FIN after the request", actual);
-    failure.meaning = "A server that reads to the end of the request waits \
-                       for it for ever."
-        .into();
+    failure.meaning =
+        "Your client did not end its direction, so a server that reads to the \
+         end of the request waits forever."
+            .into();
     failure.look =
-        "what you do after the last write: end that direction".into();
+        "what your client does after its last `write`: does it end that \
+         direction?"
+            .into();
     if got.bytes.is_empty() {
         return Err(failure.into());
     }
-    failure.meaning = "It sends more than it was given: a newline?".into();
+    failure.meaning = "Your client sends more than you gave it, such as a \
+                       newline at the end."
+        .into();
     lab.warn(failure);
     Ok(())
 }
 
-/// A port that is bound and not listening: refused for sure, and nobody else
-/// can take it.
+/// Binds a port without listening on it: the kernel refuses every client there,
+/// and no other program can take it.
 pub fn closed_port() -> Check<(Socket, SocketAddr)> {
     let bound = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|s| {
         s.bind(&any_port().into())?;
         let addr = s.local_addr()?.as_socket();
         Ok(addr.map(|addr| (s, addr)))
     });
-    bound
-        .ok()
-        .flatten()
-        .ok_or_else(|| Box::new(Stop::Unknown("no port could be bound".into())))
+    bound.ok().flatten().ok_or_else(|| {
+        Box::new(Stop::Unknown("the checker could not bind a port".into()))
+    })
 }

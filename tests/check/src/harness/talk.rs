@@ -1,5 +1,5 @@
-//! What our server does with a client of several requests, or with one whose
-//! streams are not as usual.
+//! What our server does with a client that has several requests, or unusual
+//! standard streams.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ fn ms(n: u64) -> Duration {
 }
 
 /// A listener whose connections hold little, on both sides. The smallest
-/// window there is, and segments that hardly fit into it, keep the system from
+/// window there is, and segments that hardly fit into it, keep the kernel from
 /// setting megabytes aside.
 pub fn small_listener() -> Check<TcpListener> {
     let made = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|s| {
@@ -152,8 +152,8 @@ impl Peer<'_> {
     }
 }
 
-/// The reply, what is said with it, and FIN: all in one packet, so that the
-/// client cannot see one without the other.
+/// Sends the reply, the goodbye and FIN in one packet, so that the client
+/// cannot see one without the other.
 pub fn answer_and_end(client: &mut Peer, text: &str, goodbye: &[u8]) {
     os::send_with_the_end(&client.stream);
     client.send_anyway(&[&reply(text.as_bytes()), goodbye].concat());

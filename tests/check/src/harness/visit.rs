@@ -21,7 +21,7 @@ pub fn visit(lab: &Lab, addr: SocketAddr, text: &str) -> Check {
 /// The server lives, and serves others.
 pub fn served(lab: &Lab, addr: SocketAddr) -> Check {
     lab.hint(
-        "After a client that broke the rules, nobody else is served.",
+        "Your server serves no other client after one that broke the rules.",
         "where the error of one connection goes",
     );
     lab.connect_as(addr, "next: ")?.exchange(lab.word(6).as_bytes())
@@ -50,11 +50,11 @@ pub fn write_until_stalled(stream: &mut TcpStream, bytes: &[u8]) -> usize {
 }
 
 /// A connection whose buffers hold little, on both sides: the smallest window
-/// there is, and segments that hardly fit into it, keep the system from setting
+/// there is, and segments that hardly fit into it, keep the kernel from setting
 /// megabytes aside for the server.
 pub const LITTLE: (usize, Option<u32>) = (1, Some(1400));
 
-/// A connection that takes little, while the server's system holds much.
+/// A connection that takes little, while the server's kernel holds much.
 pub const HARDLY_READS: (usize, Option<u32>) = (4096, None);
 
 /// A connection with this receive buffer, and segments of this size.

@@ -1,4 +1,4 @@
-//! What a program has to say for itself: how it died, what it printed.
+//! What a program tells us itself: how it ended, and what it printed.
 
 use std::process::ExitStatus;
 
@@ -16,7 +16,7 @@ impl Lab<'_> {
         if let Some(excess) = program.excess() {
             failure.actual = vec!["the checker had to end it".into()];
             failure.meaning =
-                format!("We ended your program: {}.", excess.what);
+                format!("The checker ended your program: {}.", excess.what);
             failure.look = excess.look.into();
             failure.by_time = false;
         } else if let Some(status) = failure.gone {
@@ -34,7 +34,7 @@ impl Lab<'_> {
 fn say_gone(failure: &mut Failure, status: ExitStatus, is_own: bool) {
     failure.by_time = false;
     if failure.actual.len() == 1 {
-        // Which of its ends we saw first is a matter of luck.
+        // It is a matter of luck whether we see its FIN or its exit first.
         failure.actual = vec!["it ended".into()];
     }
     if status.success() {
@@ -42,14 +42,16 @@ fn say_gone(failure: &mut Failure, status: ExitStatus, is_own: bool) {
                            code 0, as a program does when its work is done."
             .into();
         failure.look =
-            "the loop around accept: is there one, and what ends it?".into();
+            "the loop around `accept`: is there one, and what ends it?".into();
         return;
     }
     failure.meaning = format!("Your server is gone: {}.", describe(status));
     // Elsewhere it is a client's error that ends a server.
     let look = match is_own {
         true => &failure.look,
-        false => "one client's error must not end it",
+        false => {
+            "where the error of one client goes, and why it ends your server"
+        }
     };
     failure.look = match failure.printed.is_empty() {
         true => look.to_owned(),
@@ -62,10 +64,12 @@ pub fn trace(lab: &Lab, text: &str) {
     let signs = ["Traceback (most", "panicked at", "\n\tat ", "goroutine 1 ["];
     if signs.iter().any(|sign| text.contains(sign)) {
         let mut failure = lab.fail("a message", "a stack trace");
-        failure.meaning = "The person who starts your program may not be the \
-                           one who wrote it."
+        failure.meaning = "Your program printed a stack trace, but the person \
+                           who starts it may not be the one who wrote it."
             .into();
-        failure.look = "catch this error, and say it in one line".into();
+        failure.look = "where your program catches this error, and what it \
+                        prints then"
+            .into();
         lab.warn(failure);
     }
 }

@@ -1,4 +1,4 @@
-//! How a program is ended, with all that it started.
+//! How we end a program, with everything that it started.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -21,8 +21,8 @@ use crate::program::proc;
 /// How long a program may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How often we look for what is left. A program that starts others faster
-/// than we end them is stopped by its group, all at once.
+/// How often we look for what is left. If a program starts others faster than
+/// we end them, we stop its whole group at once.
 const ROUNDS: usize = 100;
 
 /// The programs that run now, by their first process, each with its mark in
@@ -32,7 +32,8 @@ pub struct Processes(Arc<Shared>);
 
 struct Shared {
     live: Mutex<Programs>,
-    /// Is everything over? Then nothing is started or said any more.
+    /// Has the checker been told to end? Then it starts no program and prints
+    /// no line any more.
     is_over: AtomicBool,
     /// Is each child of this process one of the programs, or an orphan of one?
     adopts: bool,
@@ -42,14 +43,14 @@ struct Shared {
 }
 
 impl Processes {
-    /// For a process that has other children, too: an orphan that has lost
-    /// its mark is left alone.
+    /// For a process that has other children, too: we leave an orphan alone
+    /// that has lost its mark.
     pub fn new() -> Processes {
         Processes::made(false)
     }
 
-    /// For a process that starts nothing else: orphans become ours, and are
-    /// ended.
+    /// For a process that starts no other children: orphans become ours, and
+    /// we end them.
     pub fn adopting() -> Processes {
         os::adopt_orphans();
         Processes::made(true)
@@ -78,8 +79,8 @@ impl Processes {
         }
     }
 
-    /// Starts a program. Nobody looks for orphans meanwhile: one that is not
-    /// yet in the list would be taken for one.
+    /// Starts a program. No thread may look for orphans meanwhile, because it
+    /// would take a program for one that is not in the list yet.
     pub fn spawn(
         &self,
         command: &mut Command,
@@ -148,7 +149,7 @@ impl Processes {
     }
 
     /// Ends what left the group of the program: processes with its mark, and
-    /// orphans that nobody else owns.
+    /// orphans that belong to no other program.
     fn end_stragglers(&self, first: i32, mark: &str) {
         for _ in 0..ROUNDS {
             let live = self.live();

@@ -1,5 +1,5 @@
-//! What a look at a program's file tells, when it could not be started: the
-//! system's own message names the wrong thing.
+//! What a program's file tells us when we could not start it, because the
+//! kernel's own message names the wrong thing.
 
 use std::ffi::OsStr;
 use std::fs::File;

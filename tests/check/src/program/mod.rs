@@ -1,4 +1,4 @@
-//! The program under test: how it is started, watched and ended.
+//! The program under test: how we start, watch and end it.
 
 pub mod ending;
 pub mod file;

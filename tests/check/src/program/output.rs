@@ -1,5 +1,5 @@
-//! What a program prints: always read, so that it never waits for us, and
-//! kept within bounds, so that a flood costs us nothing.
+//! What a program prints. We always read it, so that the program never waits
+//! for us, and keep a part of it, so that a flood does not fill our memory.
 
 use std::io::Read;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -171,8 +171,8 @@ fn listeners(table: &str) -> Vec<(u16, String)> {
     table.lines().skip(1).filter_map(row).collect()
 }
 
-/// How many bytes wait in the system to be sent from one port of this machine
-/// to another, whether a program still has the connection or not.
+/// Returns how many bytes wait in the kernel to be sent from one port of this
+/// machine to another, whether a program still has the connection or not.
 pub fn unsent(from: u16, to: u16) -> u64 {
     connection(from, to).map_or(0, |(unsent, _)| unsent)
 }
@@ -202,7 +202,7 @@ fn connection(from: u16, to: u16) -> Option<(u64, u64)> {
     })
 }
 
-/// How many connections the system lets wait in the queue of one listener.
+/// Returns how many connections the kernel lets wait in a listener's queue.
 pub fn longest_queue() -> usize {
     let text = fs::read_to_string("/proc/sys/net/core/somaxconn");
     text.ok().and_then(|n| n.trim().parse().ok()).unwrap_or(usize::MAX)

@@ -1,4 +1,4 @@
-//! The program under test: how it is started, watched and ended.
+//! The program under test: how we start, watch and end it.
 
 use std::fs::File;
 use std::io::Write;
@@ -108,9 +108,16 @@ impl Template {
         memory: u64,
         processes: &Processes,
     ) -> Result<Self> {
-        let words = shlex::split(text)
-            .with_context(|| format!("an open quotation mark in {text:?}"))?;
-        ensure!(!words.is_empty(), "the command is empty");
+        let words = shlex::split(text).with_context(|| {
+            format!(
+                "cannot read the command {text:?}: a quotation mark is not \
+                 closed"
+            )
+        })?;
+        ensure!(
+            !words.is_empty(),
+            "cannot start your program: the command is empty"
+        );
         Ok(Template {
             words,
             dir,
@@ -167,7 +174,7 @@ impl Template {
                 command.env_remove(name);
             }
         }
-        // As it is for a learner who reads the output through a pipe.
+        // So that Python buffers its output as it does for a learner's pipe.
         command.env_remove("PYTHONUNBUFFERED");
         command.envs(env.iter().map(|(name, value)| (name, value)));
         command.env("CHECK_MARK", &mark);
@@ -257,7 +264,8 @@ impl Input {
     fn write_into(self, mut pipe: ChildStdin) -> Option<ChildStdin> {
         match self {
             Input::Bytes(bytes) => {
-                // In a thread: a program that does not read delays nobody.
+                // In a thread, so that a program that does not read cannot
+                // delay us.
                 thread::spawn(move || pipe.write_all(&bytes));
                 None
             }
@@ -315,7 +323,7 @@ impl Program {
         });
     }
 
-    /// All processes of the program, also those that left it.
+    /// Returns all processes of the program, even those that left its group.
     pub fn pids(&self) -> Vec<i32> {
         self.processes.all_of(self.child.id() as i32, &self.mark)
     }
@@ -359,8 +367,8 @@ impl Program {
         self.wait(Duration::ZERO)
     }
 
-    /// Waits until all that it printed is here. Another process
-    /// that has the pipe may keep it open; then what is here must do.
+    /// Waits until all that it printed is here. Another process may keep the
+    /// pipe open, so after half a second we take what we have.
     pub fn wait_output(&self) {
         let limit = Duration::from_millis(500);
         let end = Instant::now() + limit;
@@ -421,11 +429,11 @@ fn excess_of(
     // What processes share counts once: asked only when it may matter.
     if sum(proc::resident) > most_memory && sum(proc::share) > most_memory {
         let what = format!("it took more than {} MB", most_memory >> 20);
-        return of(what, "what it keeps, and for how long");
+        return of(what, "what your program keeps in memory, and for how long");
     }
     if printed > FLOOD {
         let what = format!("it printed more than {} MB", FLOOD >> 20);
-        return of(what, "what it prints without end");
+        return of(what, "what your program prints without end");
     }
     None
 }
@@ -436,7 +444,8 @@ fn of_processes(pids: &[i32], most: usize) -> Option<Excess> {
     let (how, look) = match dead > pids.len() / 2 {
         true => (
             ", and never waited for those that ended (zombies)",
-            "what it does when a child process ends: SIGCHLD, waitpid",
+            "what your program does when a child process ends: SIGCHLD, \
+             waitpid",
         ),
         false => ("", "what starts them, and what ends them"),
     };

@@ -1,4 +1,4 @@
-//! Has the server come up? If not, why not, as far as one can see.
+//! Has the server come up? If not, why not, as far as we can see.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -45,7 +45,8 @@ pub fn wait_ready(program: &mut Program) -> Result<SocketAddr, Trouble> {
                 vec!["It printed no line on stdout within 10 s.".to_owned()];
             trouble.extend(on_stderr(program));
             trouble.push(
-                "The first line must be `listening on IP:PORT`, and flushed."
+                "Its first line must be `listening on IP:PORT`, and it must \
+                 flush that line."
                     .into(),
             );
             return Err(trouble);
@@ -66,13 +67,15 @@ fn silent(program: &Program) -> Result<(), Trouble> {
         vec!["It listens, but printed no line on stdout.".to_owned()];
     trouble.extend(stderr);
     trouble.push(match says_so {
-        true => "It says so on stderr. The line belongs on stdout, as the \
+        true => "It says so on stderr, but the line belongs on stdout, as the \
                  first one there: listening on IP:PORT"
             .into(),
         // The classic.
-        false => "Is the line still in a buffer? Into a pipe, most languages \
-                  do not write a line at once: flush stdout after it."
-            .into(),
+        false => {
+            "The line may still be in a buffer, because most languages do not \
+             write a line to a pipe at once: flush stdout after it."
+                .into()
+        }
     });
     Err(trouble)
 }
@@ -93,7 +96,7 @@ fn quoted(program: &Program) -> Trouble {
 fn ended_early(program: &mut Program) -> Trouble {
     let status = program.ended().map(describe).unwrap_or_default();
     let mut trouble = match program.excess() {
-        Some(excess) => vec![format!("It was ended: {}.", excess.what)],
+        Some(excess) => vec![format!("The checker ended it: {}.", excess.what)],
         None => vec![format!("It ended before it listened: {status}.")],
     };
     let said = program.last_output();
@@ -101,8 +104,8 @@ fn ended_early(program: &mut Program) -> Trouble {
     trouble.extend(quoted(program));
     if said.contains("in use") || said.contains("eaddrinuse") {
         trouble.push(
-            "It was asked for port 0, any free port. Does it take its address \
-             from {addr}, or always the same one?"
+            "The checker asked it for port 0, which means any free port, so it \
+             may not take its address from {addr}."
                 .into(),
         );
     }
@@ -155,14 +158,14 @@ fn no_address(text: &str) -> &'static str {
     if first.parse::<SocketAddr>().is_ok() {
         "Nothing may follow the address."
     } else if host.contains(':') && host.parse::<IpAddr>().is_ok() {
-        "An IPv6 address stands in brackets: [::1]:8888."
+        "Put an IPv6 address in brackets: [::1]:8888."
     } else if host.starts_with(char::is_alphabetic)
         && !host.contains('/')
         && port.parse::<u16>().is_ok()
     {
         "That is a name. Print the address on which you listen (getsockname)."
     } else {
-        "What follows `listening on` is not such as 127.0.0.1:8888."
+        "What follows `listening on` is not an address such as 127.0.0.1:8888."
     }
 }
 
@@ -173,22 +176,22 @@ fn not_there(addr: SocketAddr, told: Told) -> Option<String> {
     if addr.port() == 0 {
         Some(
             "Port 0 is the request for a free port; print the one that the \
-             system chose (getsockname)."
+             kernel chose (getsockname)."
                 .into(),
         )
     } else if !ip.is_loopback() {
         Some("The checker talks to this machine only: 127.0.0.1.".into())
     } else if asked.port() != 0 && asked.port() != addr.port() {
-        Some(format!("It was asked to listen on {asked}."))
+        Some(format!("The checker asked it to listen on {asked}."))
     } else if told.has_host && asked.ip() != ip {
         let name = match ip.is_ipv6() {
-            true => " Does it listen on the name localhost?",
+            true => " It may listen on the name localhost instead.",
             false => "",
         };
         let told = asked.ip();
         Some(format!(
-            "It was told to listen on {told}, and listens on {ip}: a client \
-             of {told} finds nobody there.{name}"
+            "The checker told it to listen on {told}, but it listens on {ip}, \
+             so a client of {told} cannot reach it.{name}"
         ))
     } else {
         None
@@ -215,7 +218,7 @@ pub fn stays(program: &mut Program) -> Result<(), Trouble> {
 /// program itself?
 ///
 /// # Errors
-/// Nobody does, or somebody else.
+/// No program listens there, or another one does.
 pub fn knock(program: &Program, addr: SocketAddr) -> Result<(), Trouble> {
     let limit = Duration::from_secs(3);
     let ports = proc::listening(&program.pids());
@@ -268,12 +271,12 @@ mod tests {
             ("listening on 127.0.0.1:8888 now", "follow the address"),
             ("listening on localhost:8888", "a name"),
             ("listening on ::1:8888", "in brackets"),
-            ("listening on port 8888", "not such as"),
-            ("listening on http://127.0.0.1:8888", "not such as"),
+            ("listening on port 8888", "an address such as"),
+            ("listening on http://127.0.0.1:8888", "an address such as"),
             ("listening on 127.0.0.1:0", "free port"),
             ("listening on 192.0.2.1:80", "this machine only"),
             ("listening on [::1]:8888", "the name localhost"),
-            ("listening on 127.0.0.2:8888", "finds nobody there"),
+            ("listening on 127.0.0.2:8888", "cannot reach it"),
         ] {
             let said = trouble(line);
             let last = said.last().map(String::as_str).unwrap_or_default();

@@ -24,7 +24,8 @@ fn suite(xml: &mut Xml, report: &Report) -> io::Result<()> {
     let name = format!("{} step{}", report.side.name(), report.step);
     let is_failed = |r: &&Result| report.is_failure(&r.verdict);
     let failures = report.results.iter().filter(is_failed).count();
-    // Where nothing was tried, each case is an error: none is missing.
+    // If the program did not start, each case is an error, so that the
+    // report lists every case.
     let left = report.left_out.len();
     let errors = report.count("unknown") + left;
     let (points, most) = report.score();

@@ -1,4 +1,4 @@
-//! What is said in the end, for people and for programs.
+//! What the checker reports in the end, for people and for programs.
 
 mod junit;
 mod machine;

@@ -1,4 +1,5 @@
-//! Why nothing could be tried: said once, instead of for each case.
+//! Why the checker could not try any case: it says so once, and not for each
+//! case.
 
 use crate::diagnosis::show;
 
@@ -6,7 +7,7 @@ use crate::diagnosis::show;
 pub struct Obstacle {
     /// `the server did not start`
     pub what: String,
-    /// How it was to be started; empty where somebody else had to.
+    /// The command that starts it; empty if the checker does not start it.
     pub command: String,
     /// A sentence each, or a line that it printed.
     pub why: Vec<String>,

@@ -1,4 +1,5 @@
-//! The report for people: a line for what is good, a dozen for what is not.
+//! The report for people: one line for a case that passes, and up to a dozen
+//! for one that fails.
 
 use crate::diagnosis::show;
 use crate::report::Report;

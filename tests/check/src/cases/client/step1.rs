@@ -23,21 +23,21 @@ fn ms(n: u64) -> Duration {
 const C1_01: Case = Case {
     id: "C1-01",
     title: "prints an answer that comes in pieces",
-    does: "Reads the request of 14 bytes, and FIN within 1 s after it; \
-           then answers 15 bytes with a newline among them, one every 3 \
-           ms, and closes. Expects exactly the answer on stdout, and exit \
-           code 0 within 8 s. In a second run, letters of 2, 3 and 4 bytes \
-           are among them (LC_ALL is C.UTF-8).",
+    does: "The checker reads the request of 14 bytes, and FIN within 1 s after \
+           it; then it answers 15 bytes with a newline among them, one every 3 \
+           ms, and closes. It expects exactly the answer on stdout, and exit \
+           code 0 within 8 s. In a second run, letters of 2, 3 and 4 bytes are \
+           among them (LC_ALL is C.UTF-8).",
     steps: 1..=3,
     rule: (1, 4),
     tags: &[],
-    why: "The answer comes one byte at a time. Only the end of the stream \
-          says that it is complete. And the server can only know that the \
-          request is over when the client ends its own direction.",
+    why: "The answer comes one byte at a time, so only the end of the stream \
+          tells the client that it is complete. In the same way the server \
+          knows that the request is complete only when the client ends its own \
+          direction.",
     hint: Hint {
-        meaning: "Your client read once and took that for the whole \
-                  answer.",
-        look: "the loop around read: what ends it?",
+        meaning: "Your client read once and took that for the whole answer.",
+        look: "the loop around `read`: what ends it?",
     },
     proof: Proof::Defects(&[
         "reads-once",
@@ -52,9 +52,10 @@ fn c1_01(lab: &Lab) -> Check {
     lab.set_text("LC_ALL", "C.UTF-8"); // some languages ask for it
     in_pieces(lab, &format!("Hello,\n{}!", lab.word(7)))?;
     lab.hint(
-        "A letter may take several bytes, and its bytes came in two pieces: \
-         your client decoded each piece by itself.",
-        "where bytes become text: before all of a letter is there?",
+        "A letter may take several bytes, and your client decoded each piece \
+         by itself when those bytes came in two pieces.",
+        "where your client turns bytes into text: before it has all bytes of a \
+         letter?",
     );
     in_pieces(lab, &format!("é€😀\n{}", lab.word(5)))
 }
@@ -81,21 +82,21 @@ fn in_pieces(lab: &Lab, answer: &str) -> Check {
 const C1_02: Case = Case {
     id: "C1-02",
     title: "says that nobody listens",
-    does: "Nobody listens at the address that the client is given. Expects \
-           an exit code that is not 0 within 3 s, a message on stderr, and \
-           nothing on stdout. A message that does not name the port is a \
+    does: "The checker gives the client an address where no server listens. It \
+           expects an exit code that is not 0 within 3 s, a message on stderr, \
+           and nothing on stdout. A message that does not name the port is a \
            warning.",
     steps: 1..=4,
     rule: (1, 4),
     tags: &[Tag::Hostile],
-    why: "The most frequent error of all: the server does not run. Whoever \
-          reads the message wants to know which address was tried and what \
-          to do next. A script that calls the client reads only the exit \
-          code.",
+    why: "This is the most frequent error of all: the server is not running. \
+          Whoever reads the message wants to know which address the client \
+          tried and what to do next. A script that calls the client sees only \
+          the exit code.",
     hint: Hint {
-        meaning: "The error of connect was ignored, or your client went on \
+        meaning: "Your client ignored the error of `connect`, or went on \
                   waiting after it.",
-        look: "what your client does when connect fails",
+        look: "what your client does when `connect` fails",
     },
     proof: Proof::Defects(&[
         "refusal-is-success",
@@ -113,29 +114,32 @@ fn c1_02(lab: &Lab) -> Check {
     let ended = lab.finish_within(Duration::from_secs(3))?;
     ended.failed(lab)?;
     ended.said_why(lab)?;
-    ended.said(lab, &addr.port().to_string(), "the address that was tried");
+    ended.said(
+        lab,
+        &addr.port().to_string(),
+        "the address that your client tried",
+    );
     ended.silent(lab)
 }
 
 const C1_03: Case = Case {
     id: "C1-03",
     title: "does not take a reset for the end",
-    does: "Reads the request and FIN, answers 6 letters, and resets (RST) \
-           100 ms later. Expects an exit code that is not 0 within 8 s, \
-           and a message on stderr. If the 6 letters are not on stdout, \
-           that is a warning.",
+    does: "The checker reads the request and FIN, answers 6 letters, and \
+           resets (RST) 100 ms later. It expects an exit code that is not 0 \
+           within 8 s, and a message on stderr. If the 6 letters are not on \
+           stdout, that is a warning.",
     steps: 1..=3,
     rule: (1, 4),
     tags: &[Tag::Hostile],
-    why: "The server sends half an answer, and then it crashes. The end of \
-          a stream (FIN) says that all is there; a reset says that it is \
-          not. A client that treats both alike reports half an answer as a \
-          whole one.",
+    why: "The server sends half an answer, and then it crashes. The end of a \
+          stream (FIN) tells the client that it has everything, but a reset \
+          tells it that it has not. A client that treats both alike reports \
+          half an answer as a whole one.",
     hint: Hint {
-        meaning: "Your client took a connection that broke for one that \
-                  ended.",
-        look: "what you do when read fails, and what when it returns 0 \
-               bytes",
+        meaning: "Your client took a connection that broke for one that ended.",
+        look: "what your client does when `read` fails, and what when it \
+               returns 0 bytes",
     },
     proof: Proof::Defects(&["reset-is-end"]),
     script: c1_03,
@@ -164,21 +168,21 @@ fn c1_03(lab: &Lab) -> Check {
 const C1_04: Case = Case {
     id: "C1-04",
     title: "does not exit with 0 when nobody reads its output",
-    does: "Answers a client whose stdout is a pipe without a reader; then \
-           starts one that is refused, and whose stderr is such a pipe. Exit \
-           code 0, or a panic, is a warning; so is a client that still runs 8 \
-           s later.",
+    does: "The checker answers a client whose stdout is a pipe that nobody \
+           reads; then it starts one that is refused, and whose stderr is such \
+           a pipe. Exit code 0, or a panic, is a warning, and so is a client \
+           that still runs 8 s later.",
     steps: all(),
     rule: (1, 4),
     tags: &[],
-    why: "`client … | head -1`, or a full disk: what the client prints can get \
-          lost, too. A script that only sees the exit code 0 goes on as if it \
-          had the whole answer. And a message that cannot be printed must not \
-          turn one error into another.",
+    why: "With `client … | head -1`, or on a full disk, the client may fail to \
+          print its answer. A script that sees exit code 0 goes on as if it \
+          had the whole answer. And if the client cannot print a message, that \
+          must not turn one error into another.",
     hint: Hint {
         meaning: "Your client does not notice that it cannot print, or it \
                   breaks because of that.",
-        look: "what print returns, or what it does when it fails",
+        look: "what `print` returns, or what your client does when it fails",
     },
     proof: Proof::Defects(&["ignores-print-errors"]),
     script: c1_04,
@@ -216,20 +220,20 @@ fn complain_of(lab: &Lab, ended: &Ended, expected: &str) {
 const C1_05: Case = Case {
     id: "C1-05",
     title: "says that it cannot read its input",
-    does: "Starts the client without a TEXT, and with a folder as its stdin, \
-           so that each read of it fails. Exit code 0, or nothing on stderr, \
-           is a warning. A client that takes no input from stdin is not \
-           tried.",
+    does: "The checker starts the client without a TEXT, and with a folder as \
+           its stdin, so that each read of it fails. Exit code 0, or nothing \
+           on stderr, is a warning. The checker does not try a client that \
+           takes no input from stdin.",
     steps: all(),
     rule: (1, 4),
     tags: &[],
     why: "`client < file` is one slip away from `client < folder`. A read that \
           fails is not the end of the input. A client that takes it for the \
-          end sends nothing, gets nothing, and reports a success.",
+          end sends nothing, gets nothing, and reports success.",
     hint: Hint {
-        meaning: "Your client took a read of its input that failed for the \
+        meaning: "Your client could not read its input, and took that for the \
                   end of its input.",
-        look: "what you do when a read of stdin fails",
+        look: "what your client does when a `read` of stdin fails",
     },
     proof: Proof::Defects(&["input-error-is-end"]),
     script: c1_05,

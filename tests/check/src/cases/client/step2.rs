@@ -25,22 +25,22 @@ fn ms(n: u64) -> Duration {
 const C2_01: Case = Case {
     id: "C2-01",
     title: "sends and receives 16 MB at the same time",
-    does: "Starts the client without {text}, writes 16 000 000 bytes to its \
-           stdin, and echoes what it sends. Expects the same bytes on \
-           stdout, and exit code 0; and that never more than 3 s pass in \
-           which nothing moves. In step 4 each line is a frame: an empty one, \
-           50 000 of 9 letters, and then lines of 60 000 bytes.",
+    does: "The checker starts the client without {text}, writes 16 000 000 \
+           bytes to its stdin, and echoes what it sends. It expects the same \
+           bytes on stdout, and exit code 0, and never a pause of more than 3 \
+           s in which nothing moves. In step 4 each line is a frame: an empty \
+           one, 50 000 of 9 letters, and then lines of 60 000 bytes.",
     steps: 2..=4,
     rule: (2, 4),
     tags: &[],
     why: "A client that sends everything before it reads works until all \
-          buffers between the two ends are full. Then it waits for the \
-          server to read, and the server waits for it to read: forever.",
+          buffers between the two ends are full. Then it waits for the server \
+          to read, and the server waits for it to read: forever.",
     hint: Hint {
-        meaning: "Your client sends everything before it reads: both ends \
+        meaning: "Your client sends everything before it reads, so both ends \
                   wait for the other one to read.",
-        look: "how you do both at the same time: can it read while a write \
-               waits?",
+        look: "how your client does both at the same time: can it read while a \
+               `write` waits?",
     },
     proof: Proof::Defects(&["sends-then-receives", "output-as-text"]),
     script: c2_01,
@@ -70,7 +70,8 @@ pub fn c2_01(lab: &Lab) -> Check {
     if !ended.status.success() {
         lab.hint(
             "Your client ended in the middle, with an error.",
-            "what it printed, and what it does when a write has to wait",
+            "what your client printed, and what it does when a `write` has to \
+             wait",
         );
     }
     ended.code(lab, 0)?;
@@ -89,9 +90,10 @@ fn sent_nothing(lab: &Lab) -> Box<Stop> {
     };
     let mut failure = lab.fail("it sends what is on its stdin", actual);
     failure.by_time = lab.client_ended().is_none();
-    failure.meaning = "This case starts your client without {text}: then it \
-                       sends all of its stdin."
-        .into();
+    failure.meaning =
+        "This case starts your client without {text}, so it must send all of \
+         its stdin."
+            .into();
     failure.look =
         "what your client does when its command line has no text".into();
     failure.into()
@@ -149,10 +151,10 @@ fn same_bytes(lab: &Lab, want: &[u8], got: &[u8]) -> Check {
         _ => "bytes differ",
     };
     let mut failure = lab.fail("the same 16 MB on stdout", actual);
-    failure.meaning = "What your client printed is not what came: text in \
-                       place of bytes, or an end too early?"
+    failure.meaning = "Your client printed other bytes than it received: text \
+                       instead of bytes, or an end too early."
         .into();
-    failure.look = "what is between your read and stdout".into();
+    failure.look = "what your client does between `read` and stdout".into();
     Err(failure.into())
 }
 
@@ -217,21 +219,22 @@ fn replies(input: &mut Vec<u8>) -> Vec<u8> {
 const C2_02: Case = Case {
     id: "C2-02",
     title: "prints what came, although it could not send all",
-    does: "Writes 6 000 000 bytes to the client's stdin, reads 4 of them, \
-           answers 20 000 bytes, and resets (RST) 100 ms later, while the \
-           client still sends. Expects an exit code that is not 0 within 8 s, \
-           and a message on stderr. If not all 20 000 bytes are on stdout, \
-           that is a warning.",
+    does: "The checker writes 6 000 000 bytes to the client's stdin, reads 4 \
+           of them, answers 20 000 bytes, and resets (RST) 100 ms later, while \
+           the client still sends. It expects an exit code that is not 0 \
+           within 8 s, and a message on stderr. If not all 20 000 bytes are on \
+           stdout, that is a warning.",
     steps: 2..=3,
     rule: (2, 4),
     tags: &[Tag::Hostile],
     why: "The server says why it stops, and stops. The client is in the middle \
-          of sending, so it is the write that fails first. A client that ends \
-          there never shows the answer, which had arrived before.",
+          of sending, so its write fails first. A client that ends there never \
+          shows the answer, which had arrived before.",
     hint: Hint {
         meaning: "The connection broke while your client was still sending, \
-                  and it took that for a normal end.",
-        look: "what you do when a write fails: is something still to be read?",
+                  and your client took that for a normal end.",
+        look: "what your client does when a `write` fails: does it still read \
+               what has come?",
     },
     proof: Proof::Defects(&["reset-is-end"]),
     script: c2_02,
@@ -256,9 +259,10 @@ fn c2_02(lab: &Lab) -> Check {
     if ended.stdout != answer.as_bytes() {
         let expected = "the 20 000 bytes that came, on stdout";
         let mut failure = lab.fail(expected, "not all of them");
-        failure.meaning = "The answer had arrived before the connection \
-                           broke, and your client did not print all of it."
-            .into();
+        failure.meaning =
+            "The answer had arrived before the connection broke, but your \
+             client did not print all of it."
+                .into();
         lab.warn(failure);
     }
     Ok(())
@@ -267,21 +271,23 @@ fn c2_02(lab: &Lab) -> Check {
 const C2_03: Case = Case {
     id: "C2-03",
     title: "shows an answer while its input is still open",
-    does: "Writes a line to the client's stdin, which stays open; answers a \
-           line, and ends its direction (FIN). If the answer is not on stdout \
-           within 3 s, that is a warning. Then it ends the client's stdin, and \
-           expects exit code 0 within 8 s.",
+    does: "The checker writes a line to the client's stdin, which stays open; \
+           it answers a line, and ends its direction (FIN). If the answer is \
+           not on stdout within 3 s, that is a warning. Then the checker ends \
+           the client's stdin, and expects exit code 0 within 8 s.",
     steps: 2..=3,
     rule: (2, 4),
     tags: &[],
     why: "Somebody sits at the keyboard, types a line, and wants to see the \
-          answer before the next one. A client that prints when its input \
-          ends, or that leaves the answer in a buffer, looks dead until then.",
+          answer before typing the next one. A client that prints only when \
+          its input ends, or that leaves the answer in a buffer, looks dead \
+          until then.",
     hint: Hint {
-        meaning: "The answer came, but your client shows it only when its \
-                  input ends; or it is still in a buffer: into a pipe, most \
-                  languages do not write a line at once.",
-        look: "when you print what you have read, and whether you flush it",
+        meaning: "Your client shows the answer only when its input ends, or \
+                  the answer is still in a buffer, because most languages do \
+                  not write a line to a pipe at once.",
+        look: "when your client prints what it has read, and whether it \
+               flushes it",
     },
     proof: Proof::Defects(&["holds-its-output"]),
     script: c2_03,

@@ -24,19 +24,20 @@ fn ms(n: u64) -> Duration {
 const C4_01: Case = Case {
     id: "C4-01",
     title: "refuses a reply with an impossible length",
-    does: "Answers the request with a length of `ff ff ff ff` and nothing \
-           more; and in further runs with `00 00 00 00`, `00 01 00 01` \
-           and `80 00 00 00`. Expects each time an exit code that is not \
-           0 within 1 s, no further connection, and nothing on stdout.",
+    does: "The checker answers the request with a length of `ff ff ff ff` and \
+           nothing more; and in further runs with `00 00 00 00`, `00 01 00 01` \
+           and `80 00 00 00`. It expects each time an exit code that is not 0 \
+           within 1 s, no further connection, and nothing on stdout.",
     steps: from(4),
     rule: (4, 8),
     tags: &[Tag::Hostile],
-    why: "A server can be broken, hostile, or not the one you meant. The \
-          client checks the length as strictly as a server does, and does \
-          not wait for bytes that will never come.",
+    why: "A server can be broken, hostile, or not the one you meant. That is \
+          why the client checks the length as strictly as a server does, and \
+          does not wait for bytes that will never come.",
     hint: Hint {
-        meaning: "Your client believed the length of the reply, and waits.",
-        look: "the line after you read the 4 length bytes",
+        meaning: "Your client believed the length of the reply, and waits for \
+                  bytes that will never come.",
+        look: "the line after your client reads the 4 length bytes",
     },
     proof: Proof::Defects(&["believes-length", "zero-ignored"]),
     script: c4_01,
@@ -60,23 +61,23 @@ fn c4_01(lab: &Lab) -> Check {
 const C4_02: Case = Case {
     id: "C4-02",
     title: "prints replies that were merged and sliced",
-    does: "Starts the client with three TEXTs: 6 letters, none at all, \
-           and letters that take more than one byte each, with spaces \
-           around them and a newline among them (LC_ALL is C.UTF-8). \
-           Sends the replies to all ECHOs that have come in slices of 7 \
-           bytes, 3 ms apart. Expects the three texts on stdout, in order \
-           and each with a newline, and exit code 0 within 8 s. A client \
-           that takes no more than one TEXT gets a warning.",
+    does: "The checker starts the client with three TEXTs: 6 letters, none at \
+           all, and letters that take more than one byte each, with spaces \
+           around them and a newline among them (LC_ALL is C.UTF-8). It sends \
+           the replies to all ECHOs that have come in slices of 7 bytes, 3 ms \
+           apart. It expects the three texts on stdout, in order and each with \
+           a newline, and exit code 0 within 8 s. A client that takes no more \
+           than one TEXT gets a warning.",
     steps: from(4),
     rule: (4, 1),
     tags: &[Tag::Basic],
-    why: "Replies arrive as the network likes: three in one read, or one \
-          in three. Each is printed once, in order, with a newline after \
-          it.",
+    why: "The network decides how replies arrive: three in one read, or one in \
+          three reads. The client prints each reply once, in order, with a \
+          newline after it.",
     hint: Hint {
-        meaning: "Your client takes one read for one reply.",
-        look: "what you do when a read brings half a reply, or more than \
-               one",
+        meaning: "Your client takes one `read` for one reply.",
+        look: "what your client does when a `read` brings half a reply, or \
+               more than one",
     },
     proof: Proof::Defects(&[
         "one-reply-per-read",
@@ -130,10 +131,10 @@ fn is_usage(lab: &Lab) -> bool {
 /// A client that takes no more than one TEXT is tried with one.
 fn one_text_only(lab: &Lab, stage: &Stage, text: &str) -> Check {
     let mut failure = lab.fail("a frame for each TEXT", "it refuses three");
-    failure.meaning = "The contract lets a client send several TEXTs; yours \
-                       was tried with one."
+    failure.meaning = "The contract lets a client send several TEXTs, but the \
+                       checker could try yours with only one."
         .into();
-    failure.look = "how you read the command line".into();
+    failure.look = "how your client reads the command line".into();
     lab.warn(failure);
     stage.start(&[text])?;
     let mut client = stage.accept(START)?;
@@ -164,7 +165,7 @@ fn answer_in_slices(
         got.end = part.end;
         let due = wire::count(&got.bytes);
         let is_good = want.starts_with(&got.bytes);
-        // Its end may stand right behind a request, or after our reply.
+        // Its end may come right behind a request, or after our reply.
         let is_end = is_good && got.end != End::Open && due > 0;
         if is_end && due == answered {
             return Ok(answered);
@@ -183,8 +184,9 @@ fn answer_in_slices(
 }
 
 const FRAMES: Hint = Hint {
-    meaning: "From step 4 on each TEXT on the command line is a frame.",
-    look: "how many frames you send for three TEXTs",
+    meaning: "Your client does not send each TEXT as a frame of its own, as it \
+              must from step 4 on.",
+    look: "how many frames your client sends for three TEXTs",
 };
 
 fn send_in_slices(client: &mut Peer, bytes: &[u8]) {
@@ -197,20 +199,20 @@ fn send_in_slices(client: &mut Peer, bytes: &[u8]) {
 const C4_03: Case = Case {
     id: "C4-03",
     title: "does not take half a reply for a whole one",
-    does: "In three runs, answers the request with the reply without its \
-           last 2 bytes, without its last 7, and not at all; each time FIN \
-           follows. Expects an exit code that is not 0 within 8 s, a \
-           message on stderr, and nothing on stdout.",
+    does: "In three runs, the checker answers the request with the reply \
+           without its last 2 bytes, without its last 7, and not at all; each \
+           time FIN follows. It expects an exit code that is not 0 within 8 s, \
+           a message on stderr, and nothing on stdout.",
     steps: only(4),
     rule: (4, 8),
     tags: &[Tag::Hostile],
     why: "The server ends in the middle of a reply, or before it. A script \
-          that calls the client sees stdout and the exit code. The first \
-          must not show half a reply; the second must say that something \
-          is missing.",
+          that calls the client sees stdout and the exit code, so the client \
+          must not show half a reply on stdout, and its exit code must say \
+          that something is missing.",
     hint: Hint {
-        meaning: "The server ended too early, and your client took that \
-                  for a normal end.",
+        meaning: "The server ended too early, and your client took that for a \
+                  normal end.",
         look: "what your client checks at EOF",
     },
     proof: Proof::Defects(&["cut-reply-is-fine", "no-reply-is-fine"]),
@@ -240,22 +242,22 @@ fn c4_03(lab: &Lab) -> Check {
 const C4_04: Case = Case {
     id: "C4-04",
     title: "treats an ERROR as an error",
-    does: "Answers the request with ERROR 4, with an escape sequence in \
-           its text, then FIN; in further runs with a frame of kind 01 \
-           and of kind 82. Expects each time an exit code that is not 0 \
-           within 8 s, and nothing on stdout; after the ERROR a message \
-           on stderr. If the text of the ERROR is not on stderr, or the \
-           escape byte (1b) in it is, that is a warning.",
+    does: "The checker answers the request with ERROR 4, with an escape \
+           sequence in its text, then FIN; in further runs with a frame of \
+           kind 01 and of kind 82. It expects each time an exit code that is \
+           not 0 within 8 s, and nothing on stdout; after the ERROR it also \
+           expects a message on stderr. If the text of the ERROR is not on \
+           stderr, or the escape byte (1b) in it is, that is a warning.",
     steps: only(4),
     rule: (4, 8),
     tags: &[Tag::Hostile],
-    why: "An ERROR is not an answer: it belongs on stderr, with an exit \
-          code other than 0. Its text comes from somebody else, and may \
-          contain bytes that command a terminal.",
+    why: "An ERROR is not an answer, so the client prints it on stderr and \
+          ends with an exit code other than 0. Somebody outside your program \
+          chose its text, which may contain bytes that command a terminal.",
     hint: Hint {
         meaning: "Your client does not look at the kind of the frame that \
                   came.",
-        look: "what you do with each kind that a server may send",
+        look: "what your client does with each kind that a server may send",
     },
     proof: Proof::Defects(&[
         "prints-any-kind",
@@ -303,22 +305,23 @@ fn answer(
 const C4_05: Case = Case {
     id: "C4-05",
     title: "takes replies while it still sends",
-    does: "Starts the client with 16 TEXTs of 50 000 letters. Our server has \
-           small buffers, and reads the next request when it has written the \
-           reply to the one before. Expects that nobody waits for more than 3 \
-           s, all texts on stdout, in order, and exit code 0.",
+    does: "The checker starts the client with 16 TEXTs of 50 000 letters. Its \
+           server has small buffers, and reads the next request when it has \
+           written the reply to the one before. It expects that neither end \
+           waits for more than 3 s, all texts on stdout, in order, and exit \
+           code 0.",
     steps: only(4),
     rule: (2, 4),
     tags: &[],
     why: "A client that sends all its requests before it reads a reply works \
-          as long as the buffers between the two ends have room for all of \
-          it. Then the server waits for the client to take replies, and the \
-          client waits for the server to take requests.",
+          as long as the buffers between the two ends have room for all of it. \
+          When they are full, the server waits for the client to take replies, \
+          and the client waits for the server to take requests.",
     hint: Hint {
-        meaning: "Your client sends everything before it reads: both ends wait \
-                  for the other one to read.",
-        look: "how you do both at the same time: can it read while a write \
-               waits?",
+        meaning: "Your client sends everything before it reads, so both ends \
+                  wait for the other one to read.",
+        look: "how your client does both at the same time: can it read while a \
+               `write` waits?",
     },
     proof: Proof::Defects(&["sends-then-receives"]),
     script: c4_05,
@@ -350,23 +353,24 @@ fn c4_05(lab: &Lab) -> Check {
 const C4_06: Case = Case {
     id: "C4-06",
     title: "prints what came whole, and then fails",
-    does: "Starts the client with two TEXTs, and answers the first one. After \
-           that come, in six runs: nothing, the first byte of the second \
-           reply, its first 6, a length of `ff ff ff ff`, an ERROR 3, and a \
-           frame of kind 55 (hex); then FIN. Expects each time the first TEXT \
-           on stdout and nothing else, a message on stderr, and an exit code \
-           that is not 0 within 8 s.",
+    does: "The checker starts the client with two TEXTs, and answers the first \
+           one. After that come, in six runs: nothing, the first byte of the \
+           second reply, its first 6, a length of `ff ff ff ff`, an ERROR 3, \
+           and a frame of kind 55 (hex); then FIN. It expects each time the \
+           first TEXT on stdout and nothing more, a message on stderr, and an \
+           exit code that is not 0 within 8 s.",
     steps: only(4),
     rule: (4, 8),
     tags: &[Tag::Hostile],
-    why: "The first reply is whole and right: whoever asked should have it. \
-          The second one is missing or broken, and the caller must learn \
-          that, too. A client that prints all or nothing loses an answer; one \
+    why: "The first reply is whole and right, so the caller should get it. The \
+          second one is missing or broken, and the caller must learn that, \
+          too. A client that prints all or nothing loses an answer, and one \
           that exits with 0 hides a loss.",
     hint: Hint {
-        meaning: "One reply came whole, and another one did not. Your client \
-                  lost the first, or hid what happened to the second.",
-        look: "when you print a reply: when it is whole, or at the end?",
+        meaning: "One reply came whole and another one did not, and your \
+                  client lost the first or hid what happened to the second.",
+        look: "when your client prints a reply: when it is whole, or at the \
+               end?",
     },
     proof: Proof::Defects(&["prints-all-or-nothing"]),
     script: c4_06,
@@ -420,21 +424,21 @@ fn answer_first<'a>(
 const C4_07: Case = Case {
     id: "C4-07",
     title: "prints no reply that it did not ask for",
-    does: "Starts the client with two TEXTs. With the reply to the last one \
-           comes, in the same write, a reply with another text, and then FIN. \
-           Expects the two TEXTs on stdout and nothing else, within 8 s. Exit \
-           code 0 is a warning.",
+    does: "The checker starts the client with two TEXTs. With the reply to the \
+           last one it sends, in the same write, a reply with another text, \
+           and then FIN. It expects the two TEXTs on stdout and nothing more, \
+           within 8 s. Exit code 0 is a warning.",
     steps: only(4),
     rule: (4, 8),
     tags: &[Tag::Hostile],
-    why: "Replies are counted, not only read: three replies to two requests \
-          mean that the two ends disagree about what was asked. The third \
-          one is an answer to nothing, and a script that reads the client's \
-          stdout must not see it.",
+    why: "A client must count the replies, and not only read them: three \
+          replies to two requests mean that the two ends disagree about what \
+          the client asked. The third one answers no request, so a script that \
+          reads the client's stdout must not see it.",
     hint: Hint {
-        meaning: "Your client prints whatever comes, even when it has asked \
-                  for nothing more.",
-        look: "how your client knows how many replies are still due",
+        meaning: "Your client prints whatever comes, even when it has no open \
+                  request.",
+        look: "how your client knows how many replies the server still owes",
     },
     proof: Proof::Defects(&["prints-surplus"]),
     script: c4_07,
@@ -456,7 +460,7 @@ fn c4_07(lab: &Lab) -> Check {
     if ended.status.success() {
         let expected = "an exit code that is not 0";
         let mut failure = lab.fail(expected, describe(ended.status));
-        failure.meaning = "One reply too many came, and your client says that \
+        failure.meaning = "One reply too many came, but your client says that \
                            all went well."
             .into();
         lab.warn(failure);
@@ -467,21 +471,23 @@ fn c4_07(lab: &Lab) -> Check {
 const C4_08: Case = Case {
     id: "C4-08",
     title: "does not send a TEXT that is too long for a frame",
-    does: "Starts the client with a TEXT of 65 535 letters, the longest that a \
-           frame can carry, and answers it: expects it on stdout, and exit \
-           code 0. Then with a TEXT of 65 536 letters: expects an exit code \
-           that is not 0 within 8 s, a message on stderr, nothing on stdout, \
-           and not one byte on the connection.",
+    does: "The checker starts the client with a TEXT of 65 535 letters, the \
+           longest that a frame can carry, and answers it: it expects the TEXT \
+           on stdout, and exit code 0. Then it uses a TEXT of 65 536 letters: \
+           it expects an exit code that is not 0 within 8 s, a message on \
+           stderr, nothing on stdout, and not one byte on the connection.",
     steps: from(4),
     rule: (4, 8),
     tags: &[],
-    why: "A client checks what it sends as hard as what it gets. A frame of \
-          65 537 bytes is refused by the server, and everything behind it on \
-          that connection is lost. And a client that cuts the TEXT, or makes \
-          two frames of it, gets a good answer to another question.",
+    why: "A client must check what it sends as strictly as what it receives. \
+          The server refuses a frame of 65 537 bytes, and with it everything \
+          behind that frame on the connection. A client that cuts the TEXT, or \
+          makes two frames of it, gets a good answer to another question.",
     hint: Hint {
-        meaning: "The limit of a frame holds for your client, too.",
-        look: "where you check the length of a TEXT before you send it",
+        meaning: "Your client sends more than fits into a frame, but the limit \
+                  holds for clients, too.",
+        look: "where your client checks the length of a TEXT before it sends \
+               it",
     },
     proof: Proof::Defects(&["sends-too-long"]),
     script: c4_08,
@@ -519,21 +525,21 @@ fn c4_08(lab: &Lab) -> Check {
 const C4_09: Case = Case {
     id: "C4-09",
     title: "notices the server's end although its input is open",
-    does: "Writes a line to the client's stdin, which stays open; reads the \
-           request, and ends without a reply (FIN). If the client still runs \
-           3 s later, that is a warning. Then it ends the client's stdin, and \
-           expects an exit code that is not 0 within 8 s. A client that takes \
-           no input from stdin is not tried.",
+    does: "The checker writes a line to the client's stdin, which stays open; \
+           it reads the request, and ends without a reply (FIN). If the client \
+           still runs 3 s later, that is a warning. Then the checker ends the \
+           client's stdin, and expects an exit code that is not 0 within 8 s. \
+           The checker does not try a client that takes no input from stdin.",
     steps: only(4),
     rule: (4, 8),
     tags: &[],
-    why: "The reply can never come any more. Somebody who sits at the keyboard \
-          should hear of it now, and not after the next line. A client that \
-          only waits for its input does not see what happens on its \
-          connection meanwhile.",
+    why: "The reply can never come any more. The person at the keyboard should \
+          hear of it now, and not after typing the next line. A client that \
+          only waits for its input does not see what happens on its connection \
+          meanwhile.",
     hint: Hint {
-        meaning: "The server has ended and owes a reply, and your client \
-                  waits for its input all the same.",
+        meaning: "The server has ended and owes a reply, but your client still \
+                  waits for its input.",
         look: "what your client waits for: its input, the connection, or both?",
     },
     proof: Proof::Defects(&["waits-for-input"]),

@@ -28,17 +28,17 @@ const C5_02: Case = Case {
     title: "gives up on a connect that is never answered",
     does: "The client's connect gets no answer at all: once with \
            TCP_CONNECT_MS=500 and TCP_ATTEMPTS=2, once with \
-           TCP_CONNECT_MS=30000 and TCP_DEADLINE_MS=800. Expects exit \
-           code 3 within 4 s, and nothing on stdout.",
+           TCP_CONNECT_MS=30000 and TCP_DEADLINE_MS=800. The checker expects \
+           exit code 3 within 4 s, and nothing on stdout.",
     steps: from(5),
     rule: (5, 4),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux],
-    why: "A firewall that drops packets, a machine that is off: nothing \
-          comes back, not even a refusal. Left alone, the system tries for \
-          about two minutes.",
+    why: "A firewall drops the packets, or a machine in another network is \
+          off, so the client gets no answer, not even a refusal. Without a \
+          limit of your own, the client's kernel tries for about two minutes.",
     hint: Hint {
-        meaning: "The connect is left to the system, which tries for about \
-                  two minutes.",
+        meaning: "Your client leaves the connect to its kernel, which tries \
+                  for about two minutes.",
         look: "the limit of a connect: TCP_CONNECT_MS",
     },
     proof: Proof::Defects(&["no-connect-limit"]),
@@ -97,23 +97,23 @@ impl BlackHole {
 const C5_03: Case = Case {
     id: "C5-03",
     title: "gives up on a server that never answers",
-    does: "TCP_REQUEST_MS=400, TCP_ATTEMPTS=2. Reads each request and \
-           never answers. Expects that the client closes each connection \
-           after 300 to 400 ms (its clock starts a little before ours) \
-           and makes no third attempt; then exit code 4 within 1 s, and \
+    does: "With TCP_REQUEST_MS=400 and TCP_ATTEMPTS=2, the checker reads each \
+           request and never answers. It expects that the client closes each \
+           connection after 300 to 400 ms (its clock starts a little before \
+           ours) and makes no third attempt; then exit code 4 within 1 s, and \
            nothing on stdout.",
     steps: from(5),
     rule: (5, 4),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "Connected, asked, and then nothing: the server may have done the \
-          work, or not. So the outcome is unknown. And the connection is \
-          of no more use: a late reply on it would be taken for the reply \
-          to the next request.",
+    why: "The client has connected and asked, and then it hears nothing. The \
+          server may have done the work, or not, so the outcome is unknown. \
+          The client must also give up the connection, because it would take a \
+          late reply for the reply to its next request.",
     hint: Hint {
-        meaning: "The wait for a reply has no limit, or a connection that \
-                  timed out is kept.",
-        look: "the limit of an attempt, TCP_REQUEST_MS, and what is closed \
-               after it",
+        meaning: "Your client waits for a reply without a limit, or it keeps a \
+                  connection that timed out.",
+        look: "the limit of an attempt, TCP_REQUEST_MS, and what your client \
+               closes after it",
     },
     proof: Proof::Defects(&["no-request-limit", "keeps-connection"]),
     script: c5_03,
@@ -186,17 +186,18 @@ fn gave_up_early(lab: &Lab) -> Failure {
 const C5_07: Case = Case {
     id: "C5-07",
     title: "takes a reply that comes byte by byte",
-    does: "Answers the request with the right reply, one byte every 3 ms, \
-           then FIN. Expects its text on stdout and exit code 0 within 1 \
-           s, and no second connection.",
+    does: "The checker answers the request with the right reply, one byte \
+           every 3 ms, then FIN. It expects its text on stdout and exit code 0 \
+           within 1 s, and no second connection.",
     steps: from(5),
     rule: (4, 1),
     tags: &[Tag::Timed, Tag::Starts],
-    why: "Slow is not broken. The limit is for the whole reply, and this \
-          one comes well within it, one byte in each packet.",
+    why: "A slow server is not a broken one. The limit is for the whole reply, \
+          and this one comes well within it, one byte in each packet.",
     hint: Hint {
-        meaning: "Your client takes one read for one reply.",
-        look: "what you do when a read brings only a part of a reply",
+        meaning: "Your client takes one `read` for one reply.",
+        look: "what your client does when a `read` brings only a part of a \
+               reply",
     },
     proof: Proof::Defects(&["reply-in-one-read"]),
     script: c5_07,
@@ -227,20 +228,20 @@ pub fn drip(stream: &mut TcpStream, bytes: &[u8]) {
 const C5_08: Case = Case {
     id: "C5-08",
     title: "a server that breaks the rules: exit code 5 at once",
-    does: "TCP_ATTEMPTS=5. Answers the request with `ff ff ff ff`, and in \
-           further runs with a length of 0, an ERROR without a code, an \
-           ERROR 99, frames of kind 01 and 55 (hex), an HTTP answer, and a \
-           reply with another text of the same length and with a longer one. \
-           Expects each time exit code 5 within 1 s, no second connection, \
-           and nothing on stdout.",
+    does: "With TCP_ATTEMPTS=5, the checker answers the request with `ff ff ff \
+           ff`, and in further runs with a length of 0, an ERROR without a \
+           code, an ERROR 99, frames of kind 01 and 55 (hex), an HTTP answer, \
+           and a reply with another text of the same length and with a longer \
+           one. It expects each time exit code 5 within 1 s, no second \
+           connection, and nothing on stdout.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "The server broke the protocol. You cannot know what it did with \
-          the request, and asking again would only get more of the same. \
-          So this is reported, and not repeated.",
+    why: "The server broke the protocol, so you cannot know what it did with \
+          the request, and another attempt would only get more of the same. \
+          That is why the client reports the error instead of asking again.",
     hint: Hint {
-        meaning: "The length was believed, or the request repeated.",
+        meaning: "Your client believed the length, or repeated the request.",
         look: "the check of a reply's length, and where its error goes",
     },
     proof: Proof::Defects(&[
@@ -269,9 +270,9 @@ fn c5_08(lab: &Lab) -> Check {
         ],
     )?;
     lab.hint(
-        "An ECHO returns what was sent. Your client took another text for \
-         the answer.",
-        "what you compare a reply with",
+        "Your client took another text for the answer, but an ECHO returns \
+         exactly what your client sent.",
+        "what your client compares a reply with",
     );
     breaks_the_rules(
         lab,
@@ -306,20 +307,21 @@ fn breaks_the_rules(lab: &Lab, answers: &[Answer]) -> Check {
 const C5_09: Case = Case {
     id: "C5-09",
     title: "prints nothing of a reply that was cut short",
-    does: "TCP_ATTEMPTS=3. Answers the attempts with the reply without its \
-           last 2 bytes, with its header only, and with 1 byte of it; each \
-           time FIN follows. Expects the next attempt within 1 s, then exit \
-           code 4 within 1 s, and nothing on stdout.",
+    does: "With TCP_ATTEMPTS=3, the checker answers the attempts with the \
+           reply without its last 2 bytes, with its header only, and with 1 \
+           byte of it; each time FIN follows. It expects the next attempt \
+           within 1 s, then exit code 4 within 1 s, and nothing on stdout.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "Half an answer looks like an answer, and a script that reads \
-          stdout cannot tell. So nothing is printed until the frame is \
-          whole; and since the outcome is unknown, the exit code is 4.",
+    why: "Half an answer looks like an answer, and a script that reads stdout \
+          cannot tell the difference. So the client prints nothing until the \
+          frame is whole, and since the outcome is unknown, it ends with exit \
+          code 4.",
     hint: Hint {
-        meaning: "A part of a reply was taken for a reply, or its end for \
-                  a normal end.",
-        look: "what you do at EOF inside a frame",
+        meaning: "Your client took a part of a reply for a reply, or the \
+                  server's early end for a normal end.",
+        look: "what your client does at EOF inside a frame",
     },
     proof: Proof::Defects(&["prints-half", "cut-is-success"]),
     script: c5_09,
@@ -348,19 +350,20 @@ fn c5_09(lab: &Lab) -> Check {
 const C5_10: Case = Case {
     id: "C5-10",
     title: "keeps its deadline, whatever the attempts",
-    does: "TCP_DEADLINE_MS=1200, TCP_ATTEMPTS=50, waits of at most 20 ms; \
-           never answers. Expects exit code 4 within 1.2 s of the first \
-           request, and nothing on stdout: once with TCP_REQUEST_MS=200, \
-           and once with 5000.",
+    does: "With TCP_DEADLINE_MS=1200, TCP_ATTEMPTS=50 and waits of at most 20 \
+           ms, the checker never answers. It expects exit code 4 within 1.2 s \
+           of the first request, and nothing on stdout: once with \
+           TCP_REQUEST_MS=200, and once with 5000.",
     steps: from(5),
     rule: (5, 4),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "Fifty attempts of 200 ms are ten seconds. The caller wants an \
-          answer or a no by the deadline. It counts everything, waits and \
-          attempts, and cuts the attempt that is under way.",
+    why: "Fifty attempts of 200 ms take ten seconds, but the caller wants an \
+          answer or a no by the deadline. That is why the deadline counts all \
+          attempts and waits, and cuts an attempt that is still running.",
     hint: Hint {
-        meaning: "The deadline is not checked, or not inside an attempt.",
-        look: "where TCP_DEADLINE_MS is checked: in attempts, and in \
+        meaning: "Your client does not check the deadline, or it does not \
+                  check it inside an attempt.",
+        look: "where your client checks TCP_DEADLINE_MS: in attempts, and in \
                waits?",
     },
     proof: Proof::Defects(&["no-deadline", "deadline-between-attempts"]),
@@ -396,23 +399,23 @@ fn c5_10(lab: &Lab) -> Check {
 const C5_16: Case = Case {
     id: "C5-16",
     title: "gives a whole reply one limit, not each byte of it",
-    does: "TCP_REQUEST_MS=500, TCP_ATTEMPTS=2. Sends the reply to the first \
-           attempt a byte each 100 ms, for 4 s, and answers the second \
-           attempt at once. Expects the second attempt within 550 ms of the \
-           first request, its text on stdout once, and exit code 0. In a \
-           second run, with TCP_DEADLINE_MS=1000 and TCP_REQUEST_MS=20000, \
-           expects exit code 4 within 1 s.",
+    does: "With TCP_REQUEST_MS=500 and TCP_ATTEMPTS=2, the checker sends the \
+           reply to the first attempt a byte every 100 ms, for 4 s, and \
+           answers the second attempt at once. It expects the second attempt \
+           within 550 ms of the first request, its text on stdout once, and \
+           exit code 0. In a second run, with TCP_DEADLINE_MS=1000 and \
+           TCP_REQUEST_MS=20000, it expects exit code 4 within 1 s.",
     steps: from(5),
     rule: (5, 4),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
     why: "A limit for each read starts again with each byte. A server that \
-          sends one now and then keeps such a client waiting for as long as \
-          it likes, and the deadline passes unnoticed. The limit is for the \
-          whole reply.",
+          sends a byte now and then keeps such a client waiting for as long as \
+          it likes, and the deadline passes unnoticed. So the limit must be \
+          for the whole reply.",
     hint: Hint {
-        meaning: "Each byte that comes starts the limit again: it is a limit \
-                  for one read, and not for the whole reply.",
-        look: "what you compare the clock with before each read",
+        meaning: "Your client starts the limit again with each byte that \
+                  comes, so it limits one `read` and not the whole reply.",
+        look: "what your client compares the clock with before each `read`",
     },
     proof: Proof::Defects(&["per-read-limit"]),
     script: c5_16,
@@ -452,7 +455,7 @@ fn drip_until(
     text: &str,
     until: Instant,
 ) -> Option<TcpStream> {
-    client.lab.note("answers a byte each 100 ms");
+    client.lab.note("answers a byte every 100 ms");
     for byte in reply(text.as_bytes()) {
         let _ = client.stream.write_all(&[byte]);
         let next = stage.accept_within(ms(100));
@@ -483,24 +486,25 @@ fn past_the_deadline(lab: &Lab) -> Check {
 const C5_24: Case = Case {
     id: "C5-24",
     title: "keeps its limits when the server does not read",
-    does: "A TEXT has 60 000 letters; our server has a small receive buffer, \
-           and never reads. With TCP_REQUEST_MS=400 and TCP_ATTEMPTS=2 it says \
-           nothing: expects exit code 4 within 1 s, and nothing on stdout. \
-           With TCP_DEADLINE_MS=1500 and two TEXTs it sends both replies at \
-           once, before it has read anything: expects that the client is over \
-           within 1.5 s, with exit code 4 or 5, or with both TEXTs on stdout \
-           and exit code 0.",
+    does: "A TEXT has 60 000 letters; the checker's server has a small receive \
+           buffer, and never reads. With TCP_REQUEST_MS=400 and TCP_ATTEMPTS=2 \
+           it says nothing: the checker expects exit code 4 within 1 s, and \
+           nothing on stdout. With TCP_DEADLINE_MS=1500 and two TEXTs it sends \
+           both replies at once, before it has read a byte: the checker \
+           expects that the client ends within 1.5 s, with exit code 4 or 5, \
+           or with both TEXTs on stdout and exit code 0.",
     steps: from(5),
     rule: (5, 4),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
     why: "A write waits when the other end does not read, and most programs \
-          limit only their reads. A server that hangs, or one that is \
-          hostile, then holds the client forever, whatever its deadline says. \
-          The limit of an attempt starts with the first byte that is sent.",
+          limit only their reads. A server that hangs, or a hostile one, then \
+          holds the client forever, whatever the client's deadline says. That \
+          is why the limit of an attempt starts with the first byte that the \
+          client sends.",
     hint: Hint {
-        meaning: "Your client waits in a write that has no limit: the server \
-                  does not read, so its buffers are full.",
-        look: "the limit of a write, and what the deadline interrupts",
+        meaning: "Your client waits in a `write` that has no limit, because \
+                  the server does not read and its buffers are full.",
+        look: "the limit of a `write`, and what the deadline interrupts",
     },
     proof: Proof::Defects(&["no-send-limit"]),
     script: c5_24,

@@ -24,18 +24,19 @@ fn ms(n: u64) -> Duration {
 const C5_01: Case = Case {
     id: "C5-01",
     title: "refused each time: exit code 3",
-    does: "TCP_ATTEMPTS=3, waits of at most 40 ms; nobody listens at the \
-           address that the client is given. Expects exit code 3 within 4 \
-           s, a message on stderr, and nothing on stdout.",
+    does: "With TCP_ATTEMPTS=3 and waits of at most 40 ms, the checker gives \
+           the client an address where no server listens. It expects exit code \
+           3 within 4 s, a message on stderr, and nothing on stdout.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
-    why: "Nobody listened, so the request was certainly not executed. That \
-          is worth an exit code of its own: a caller that gets a 3 may \
-          safely ask again, or ask another server.",
+    why: "No server listened, so no server executed the request. That is worth \
+          an exit code of its own, because a caller that gets a 3 may safely \
+          ask again, or ask another server.",
     hint: Hint {
-        meaning: "The outcome is known here: your client never connected, \
-                  so nothing was executed.",
+        meaning: "Your client never connected, so it knows that no server \
+                  executed the request, but its exit code says something \
+                  different.",
         look: "which of your exit codes a failed connect leads to",
     },
     proof: Proof::Defects(&["refused-is-1"]),
@@ -57,20 +58,20 @@ fn c5_01(lab: &Lab) -> Check {
 const C5_04: Case = Case {
     id: "C5-04",
     title: "asks again when the connection is lost",
-    does: "TCP_ATTEMPTS=5, waits of at most 40 ms. After the request it \
-           closes the first connection, resets the second one (RST), and \
-           answers on the third. Expects the 2nd and 3rd attempt within 1 \
-           s each, exit code 0 within 1 s of the reply, and its text on \
-           stdout.",
+    does: "With TCP_ATTEMPTS=5 and waits of at most 40 ms, after the request \
+           the checker closes the first connection, resets the second one \
+           (RST), and answers on the third. It expects the 2nd and 3rd attempt \
+           within 1 s each, exit code 0 within 1 s of the reply, and its text \
+           on stdout.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "The server dropped two connections after it had read the \
-          request. An ECHO does no harm when it is done twice, so the \
-          client may ask again. The third attempt is answered.",
+    why: "The server dropped two connections after it had read the request. An \
+          ECHO does no harm if the server executes it twice, so the client may \
+          ask again. It gets its answer on the third attempt.",
     hint: Hint {
-        meaning: "Your client gave up, although an ECHO may be repeated \
-                  and attempts were left.",
+        meaning: "Your client gave up, although it may repeat an ECHO and had \
+                  attempts left.",
         look: "which errors lead back to a new connection",
     },
     proof: Proof::Defects(&["gives-up-early"]),
@@ -96,24 +97,25 @@ fn c5_04(lab: &Lab) -> Check {
 const C5_05: Case = Case {
     id: "C5-05",
     title: "5 attempts, with waits that grow up to a cap",
-    does: "Closes each connection after its request. Expects 5 attempts at \
-           the default settings, with waits of at most 100, 200, 400 and \
-           800 ms (25 % and 250 ms more are granted), together at least 30 \
-           ms. With TCP_ATTEMPTS=10, TCP_BACKOFF_BASE_MS=20 and \
-           TCP_BACKOFF_CAP_MS=40 it expects 10, with waits of at most 20 \
-           and then 40 ms. Each time exit code 4 within 2 s of the last \
+    does: "The checker closes each connection after its request. It expects 5 \
+           attempts at the default settings, with waits of at most 100, 200, \
+           400 and 800 ms (plus 25 % and 250 ms), together at least 30 ms. \
+           With TCP_ATTEMPTS=10, TCP_BACKOFF_BASE_MS=20 and \
+           TCP_BACKOFF_CAP_MS=40 it expects 10, with waits of at most 20 and \
+           then 40 ms. It expects each time exit code 4 within 2 s of the last \
            one, and nothing on stdout.",
     steps: from(5),
     rule: (5, 5),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "Without a wait, a client asks a server in trouble ten thousand \
-          times a second. Without a cap, it may wait for hours. Without an \
-          end, it never tells anyone that it did not work.",
+    why: "A client that does not wait asks a server in trouble ten thousand \
+          times a second. If the waits have no cap, the client may wait for \
+          hours. If the attempts have no end, the client never tells anyone \
+          that it did not work.",
     hint: Hint {
-        meaning: "The attempts or the waits between them are not those of \
-                  the contract.",
-        look: "where attempts are counted, and how long each wait may be \
-               (rule 5)",
+        meaning: "Your client does not make the attempts, or the waits between \
+                  them, that the contract asks for.",
+        look: "where your client counts attempts, and how long each wait may \
+               be (rule 5)",
     },
     proof: Proof::Defects(&[
         "retries-forever",
@@ -133,7 +135,7 @@ fn c5_05(lab: &Lab) -> Check {
         let mut failure = lab.fail(expected, "no wait at all");
         failure.meaning =
             "Your client asks again at once, as fast as it can.".into();
-        failure.look = "what is between two attempts".into();
+        failure.look = "what your client does between two attempts".into();
         return Err(failure.into());
     }
     lab.note("now with TCP_BACKOFF_CAP_MS=40");
@@ -192,8 +194,8 @@ fn explain_gap(
         failure.expected =
             format!("attempt {} after at most {ceiling} ms", k + 1);
         failure.meaning = format!(
-            "The wait is longer than its ceiling of {ceiling} ms, even with \
-             25 % more."
+            "Your client waits longer than the ceiling of {ceiling} ms, even \
+             with 25 % more."
         );
     }
     failure.into()
@@ -207,8 +209,8 @@ fn stage_is_over<'a>(stage: &Stage<'a>, n: usize) -> Check<Ended> {
         Stop::Fail(mut failure) if !failure.by_time => {
             failure.expected = format!("{n} attempts, and no more");
             failure.meaning =
-                "Your client does not count its attempts, or counts the \
-                 retries only."
+                "Your client does not count its attempts, or it counts only \
+                 the repeated ones."
                     .into();
             failure.into()
         }
@@ -219,19 +221,21 @@ fn stage_is_over<'a>(stage: &Stage<'a>, n: usize) -> Check<Ended> {
 const C5_06: Case = Case {
     id: "C5-06",
     title: "does not ask again after a definite error",
-    does: "TCP_ATTEMPTS=5. Answers the request with ERROR 4, and in \
-           further runs with ERROR 1, 2, 3, 7 and 9. Expects each time \
-           exit code 6 within 1 s, no second connection, and nothing on \
+    does: "With TCP_ATTEMPTS=5, the checker answers the request with ERROR 4, \
+           and in further runs with ERROR 1, 2, 3, 7 and 9. It expects each \
+           time exit code 6 within 1 s, no second connection, and nothing on \
            stdout. If the text of the ERROR is not on stderr, or the escape \
            byte (1b) in it is, that is a warning.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
-    why: "ERROR 4 says: not executed, and the same request will get the \
-          same answer. Asking again only adds load.",
+    why: "With ERROR 4 the server says that it did not execute the request, \
+          and that it will give the same request the same answer. So the \
+          client only adds load if it asks again.",
     hint: Hint {
-        meaning: "ERROR 4 is final: asking again will not help.",
-        look: "the table of error codes: which may be retried?",
+        meaning: "Your client asked again after an error that is final, or did \
+                  not report it as a refusal with exit code 6.",
+        look: "the table of error codes: after which may a client ask again?",
     },
     proof: Proof::Defects(&["retries-definite"]),
     script: c5_06,
@@ -260,21 +264,21 @@ fn c5_06(lab: &Lab) -> Check {
 const C5_11: Case = Case {
     id: "C5-11",
     title: "8 clients that lose the server do not return together",
-    does: "8 clients at the default settings: closes their first \
-           connections all together, when the 8 requests are there, and \
-           later ones as soon as the request has come. Expects at least 5 \
-           attempts of each, and that the 3rd or the 4th waits of the 8 \
-           are spread over more than 60 ms.",
+    does: "8 clients run at the default settings. The checker closes their \
+           first connections all together, when the 8 requests are there, and \
+           later ones as soon as the request has come. It expects at least 5 \
+           attempts of each, and that the 3rd or the 4th waits of the 8 are \
+           spread over more than 60 ms.",
     steps: from(5),
     rule: (5, 5),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "When a server comes back, all clients that lost it are there at \
-          once, and then again together after each wait. The load that \
-          stopped it stops it again. A random wait spreads them.",
+    why: "When a server comes back, all clients that lost it ask at once, and \
+          then again together after each wait. The load that stopped the \
+          server stops it again. A random wait spreads the clients.",
     hint: Hint {
-        meaning: "All clients wait equally long: there is no randomness in \
-                  the wait.",
-        look: "how the length of a wait is chosen",
+        meaning: "All clients wait equally long, so the wait has no random \
+                  part.",
+        look: "how your client chooses the length of a wait",
     },
     proof: Proof::Defects(&["no-jitter"]),
     script: c5_11,
@@ -343,7 +347,8 @@ fn too_few(lab: &Lab) -> Check {
     let mut failure = lab.fail("5 attempts of each of 8 clients", "fewer");
     failure.by_time = true;
     failure.is_sure = true;
-    failure.meaning = "Some client gave up before its fifth attempt.".into();
+    failure.meaning =
+        "One of your clients gave up before its fifth attempt.".into();
     Err(failure.into())
 }
 
@@ -367,20 +372,21 @@ fn is_spread(lab: &Lab, waits: &[Vec<Duration>]) -> Check {
 const C5_12: Case = Case {
     id: "C5-12",
     title: "unknown once, refused since then: exit code 4",
-    does: "TCP_ATTEMPTS=3, waits of at most 40 ms. Reads the first request \
-           and closes the connection; from then on nobody listens. Expects \
-           exit code 4 within 3 s, and nothing on stdout.",
+    does: "With TCP_ATTEMPTS=3 and waits of at most 40 ms, the checker reads \
+           the first request and closes the connection; from then on no server \
+           listens. It expects exit code 4 within 3 s, and nothing on stdout.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::Linux, Tag::ExitCodes],
-    why: "The first attempt was sent, and nobody knows what became of it. \
-          That later ones were refused does not undo it. A caller that \
-          gets a 3 may ask another server, and the request is executed \
-          twice.",
+    why: "The client sent the first attempt and cannot know what became of it. \
+          The refusals of the later attempts do not undo the first. A caller \
+          that gets a 3 may ask another server, and then two servers execute \
+          the request.",
     hint: Hint {
-        meaning: "Your client judges by its last attempt, and forgets that \
-                  an earlier one may have been executed.",
-        look: "what you remember of an attempt when the next one begins",
+        meaning: "Your client judges by its last attempt, and forgets that a \
+                  server may have executed an earlier one.",
+        look: "what your client remembers of an attempt when the next one \
+               begins",
     },
     proof: Proof::Defects(&["judges-by-last"]),
     script: c5_12,
@@ -405,24 +411,26 @@ fn c5_12(lab: &Lab) -> Check {
 const C5_13: Case = Case {
     id: "C5-13",
     title: "asks again when the server is too busy",
-    does: "TCP_ATTEMPTS=3, waits of at most 40 ms. Answers ERROR 6, then \
-           ERROR 8, then the reply, and expects its text on stdout and \
-           exit code 0. In a second run it answers ERROR 6, 8 and 8, and \
-           expects nothing on stdout and exit code 3. Each attempt, and \
-           each end, must come within 1 s. In a third run, with \
-           TCP_ATTEMPTS=8 and waits of at most 200 and 400 ms, it answers \
-           ERROR 6 each time, and expects that all of it takes at least 80 \
-           ms.",
+    does: "With TCP_ATTEMPTS=3 and waits of at most 40 ms, the checker answers \
+           ERROR 6, then ERROR 8, then the reply, and expects its text on \
+           stdout and exit code 0. In a second run it answers ERROR 6, 8 and \
+           8, and expects nothing on stdout and exit code 3. Each attempt, and \
+           each end, must come within 1 s. In a third run, with TCP_ATTEMPTS=8 \
+           and waits of at most 200 and 400 ms, it answers ERROR 6 each time, \
+           and expects that the client takes at least 80 ms for all of it.",
     steps: from(5),
     rule: (5, 6),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
-    why: "ERROR 6 says two things: not executed, and come back later. So \
-          the client may ask again, after its wait. If the server stays \
-          busy, the outcome is known all the same: exit code 3.",
+    why: "With ERROR 6 the server says two things: it did not execute the \
+          request, and the client should come back later. So the client may \
+          ask again, after its wait. If the server stays busy, the client \
+          still knows the outcome, so it ends with exit code 3.",
     hint: Hint {
-        meaning: "After ERROR 6 or 8 a client may ask again; they say for \
-                  certain that nothing was executed.",
-        look: "the table of error codes: which may be retried?",
+        meaning: "Your client gave up after ERROR 6 or 8, or called the \
+                  outcome unknown; but a client may ask again after them, \
+                  because they say for certain that the server did not execute \
+                  the request.",
+        look: "the table of error codes: after which may a client ask again?",
     },
     proof: Proof::Defects(&[
         "gives-up-when-busy",
@@ -494,10 +502,10 @@ fn comes_back_later(lab: &Lab) -> Check {
     if taken < ms(80) {
         let expected = "random waits of up to 200 and 400 ms in between";
         let mut failure = lab.fail(expected, "no wait at all");
-        failure.meaning = "A server that is too busy gets the same request \
-                           again at once, and from all its clients."
+        failure.meaning = "Your client sends a busy server the same request \
+                           again at once, and so do its other clients."
             .into();
-        failure.look = "what is between two attempts after ERROR 6".into();
+        failure.look = "what it does between two attempts after ERROR 6".into();
         return Err(failure.into());
     }
     ended.code(lab, 3)?;
@@ -507,23 +515,25 @@ fn comes_back_later(lab: &Lab) -> Check {
 const C5_18: Case = Case {
     id: "C5-18",
     title: "unknown stays unknown, whatever the next attempt brings",
-    does: "TCP_ATTEMPTS=3, waits of at most 40 ms. In four runs the three \
-           attempts get: ERROR 5, then the reply; ERROR 5 three times; no \
-           reply but FIN, ERROR 6, ERROR 8; ERROR 5, ERROR 6, ERROR 6. \
-           Expects exit code 0 and the text on stdout in the first run, and \
-           exit code 4 and nothing on stdout in the others; each attempt, and \
-           each end, within 1 s.",
+    does: "With TCP_ATTEMPTS=3 and waits of at most 40 ms, in four runs the \
+           three attempts get: ERROR 5, then the reply; ERROR 5 three times; \
+           no reply but FIN, ERROR 6, ERROR 8; ERROR 5, ERROR 6, ERROR 6. The \
+           checker expects exit code 0 and the text on stdout in the first \
+           run, and exit code 4 and nothing on stdout in the others; each \
+           attempt, and each end, within 1 s.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
-    why: "ERROR 5 says that the server gave up waiting, and not what became \
-          of the request: the client may ask again, as after a lost \
-          connection. And an attempt that may have been executed stays so. \
-          The ERROR 6 that comes later is about another attempt.",
+    why: "With ERROR 5 the server says that it gave up waiting, but not what \
+          became of the request, so the client may ask again, as after a lost \
+          connection. An attempt that a server may have executed stays \
+          unknown. The ERROR 6 that comes later is about another attempt.",
     hint: Hint {
-        meaning: "ERROR 5 and a lost connection leave the outcome unknown; a \
-                  refusal of a later attempt does not change that.",
-        look: "the table of error codes, and what you remember of an attempt",
+        meaning: "Your client did not treat ERROR 5 and a lost connection as \
+                  an unknown outcome, which the refusal of a later attempt \
+                  does not change.",
+        look: "the table of error codes, and what your client remembers of an \
+               attempt",
     },
     proof: Proof::Defects(&["timeout-is-definite"]),
     script: c5_18,
@@ -569,23 +579,24 @@ fn answer_with(client: &mut Peer, code: u8, text: &str) {
 const C5_19: Case = Case {
     id: "C5-19",
     title: "doubles its wait 69 times, and does not lose count",
-    does: "TCP_ATTEMPTS=70, TCP_BACKOFF_BASE_MS=10, TCP_BACKOFF_CAP_MS=20. \
-           Closes each connection after its request. Expects 70 attempts, with \
-           waits of at most 20 ms (25 % and 250 ms more are granted), the last \
-           35 together at least 60 ms; then exit code 4 within 2 s, and \
-           nothing on stdout.",
+    does: "With TCP_ATTEMPTS=70, TCP_BACKOFF_BASE_MS=10 and \
+           TCP_BACKOFF_CAP_MS=20, the checker closes each connection after its \
+           request. It expects 70 attempts, with waits of at most 20 ms (plus \
+           25 % and 250 ms), the last 35 together at least 60 ms; then exit \
+           code 4 within 2 s, and nothing on stdout.",
     steps: from(5),
     rule: (5, 5),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
     why: "10 ms, doubled 28 times, is more than a signed 32-bit number holds; \
-          doubled 60 times, more than 64 bits hold. What comes out then is \
-          negative, or zero: a wait that fails, or none at all. A client \
-          that runs for days gets there, and a test with five attempts does \
-          not.",
+          doubled 60 times, it is more than 64 bits hold. The result is then \
+          negative, or zero, so the wait fails, or the client does not wait at \
+          all. A client that runs for days gets there, but a test with five \
+          attempts does not.",
     hint: Hint {
-        meaning: "The ceiling of the wait is doubled until it no longer fits \
-                  into its type.",
-        look: "where the ceiling is doubled: before the cap, or after it?",
+        meaning: "Your client doubles the ceiling of the wait until it no \
+                  longer fits into its type.",
+        look: "where your client doubles the ceiling: before the cap, or after \
+               it?",
     },
     proof: Proof::Defects(&["ceiling-overflows"]),
     script: c5_19,
@@ -612,7 +623,8 @@ fn c5_19(lab: &Lab) -> Check {
     let taken = middle.map_or(Duration::ZERO, |middle| middle.elapsed());
     let ended = stage.finish_alone(AT_ONCE * 2)?;
     if taken < ms(60) {
-        // 35 waits of 10 ms on average: that they are so short is no luck.
+        // 35 waits take 350 ms on average, so luck cannot make them this
+        // short.
         let expected = "waits of up to 20 ms, after 35 attempts as before";
         return Err(lab.fail(expected, "no wait any more").into());
     }

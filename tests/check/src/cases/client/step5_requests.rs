@@ -26,25 +26,25 @@ fn ms(n: u64) -> Duration {
 const C5_14: Case = Case {
     id: "C5-14",
     title: "replaces a connection that the server has ended",
-    does: "Starts the client with three TEXTs, with waits of at most 40 ms. \
-           Answers the first one; the server's end (FIN) comes with the \
-           reply, in the second run behind an ERROR 5. The other two are \
-           answered on the next connection. Expects the three TEXTs on \
+    does: "The checker starts the client with three TEXTs, with waits of at \
+           most 40 ms. It answers the first one; the server's end (FIN) comes \
+           with the reply, in the second run behind an ERROR 5. It answers the \
+           other two on the next connection. It expects the three TEXTs on \
            stdout, and exit code 0. A second request on the connection that \
            has ended is a warning.",
     steps: from(5),
     rule: (5, 7),
     tags: FAULT,
-    why: "A server ends connections on which nothing happens, or because it \
-          stops. Between two requests that is no failure: nothing was lost. A \
-          client that looks before it sends opens a new connection. One that \
-          sends first gets no reply, and cannot know whether its request was \
-          executed.",
+    why: "A server ends connections on which nothing happens, and it ends all \
+          of them when it stops. Between two requests that is not a failure, \
+          because no request was under way. A client that looks before it \
+          sends opens a new connection. A client that sends first gets no \
+          reply, and cannot know whether the server executed its request.",
     hint: Hint {
-        meaning: "The server ended the connection between two requests; \
-                  nothing was under way. The next request belongs on a new \
+        meaning: "Your client failed when the server ended the connection \
+                  between two requests, but the next request belongs on a new \
                   connection.",
-        look: "what you check before you use a connection again",
+        look: "what your client checks before it uses a connection again",
     },
     proof: Proof::Defects(&["uses-ended-connection", "end-is-broken"]),
     script: c5_14,
@@ -79,9 +79,10 @@ fn c5_14(lab: &Lab) -> Check {
 fn sent_into_the_void(lab: &Lab) -> Failure {
     let expected = "the second request on a new connection";
     let mut failure = lab.fail(expected, "it came on the one that had ended");
-    failure.meaning = "Your client sent a request to a server that had said \
-                       that it is done, so it cannot know what became of it."
-        .into();
+    failure.meaning =
+        "Your client sent a request to a server that had already ended the \
+         connection, so it cannot know what became of it."
+            .into();
     failure.printed.clear(); // the first reply may be there by now, or not
     failure
 }
@@ -89,24 +90,25 @@ fn sent_into_the_void(lab: &Lab) -> Failure {
 const C5_15: Case = Case {
     id: "C5-15",
     title: "uses no reply that it did not ask for",
-    does: "With the reply comes, in the same write, a reply with another text. \
-           In the first run, with one TEXT, expects it on stdout, and exit \
-           code 0 or 5. In the second run, with two TEXTs, this happens with \
-           the first reply: expects both TEXTs on stdout, the second one \
-           asked for on a new connection, and exit code 0. Exit code 5 after \
-           the first one is a warning, and so is a second request on the old \
-           connection.",
+    does: "With the reply the checker sends, in the same write, a reply with \
+           another text. In the first run, with one TEXT, it expects that TEXT \
+           on stdout, and exit code 0 or 5. In the second run, with two TEXTs, \
+           it does so with the first reply: it expects both TEXTs on stdout, \
+           the second request on a new connection, and exit code 0. Exit code \
+           5 after the first one is a warning, and so is a second request on \
+           the old connection.",
     steps: from(5),
     rule: (5, 7),
     tags: FAULT,
-    why: "A reply that the client did not ask for lies in the buffer, and \
-          looks exactly like the reply to the next request. From then on, \
-          each answer on this connection would belong to the question before. \
-          A new connection has no such past.",
+    why: "A reply that the client did not ask for waits in the buffer, and \
+          looks exactly like the reply to the next request. From then on, each \
+          answer on this connection would belong to the question before. A new \
+          connection starts with an empty buffer.",
     hint: Hint {
-        meaning: "A reply that belonged to no request was taken for the reply \
-                  to the next one.",
-        look: "what you do with bytes that are left when a reply is whole",
+        meaning: "Your client took a reply that belonged to no request for the \
+                  reply to the next one.",
+        look: "what your client does with bytes that are left when a reply is \
+               whole",
     },
     proof: Proof::Defects(&["takes-old-reply"]),
     script: c5_15,
@@ -144,10 +146,11 @@ fn c5_15(lab: &Lab) -> Check {
 fn on_the_old_one(lab: &Lab) -> Failure {
     let expected = "the second request on a new connection";
     let mut failure = lab.fail(expected, "it came on the old one");
-    failure.meaning = "The surplus reply was there already, so your client \
-                       could drop it. One that comes a moment later would be \
-                       taken for the reply to the second request."
-        .into();
+    failure.meaning =
+        "Your client could drop the surplus reply because it was there \
+         already, but it would take one that comes a moment later for the \
+         reply to the second request."
+            .into();
     failure.printed.clear(); // it may print the first one now
     failure
 }
@@ -156,8 +159,8 @@ fn on_the_old_one(lab: &Lab) -> Failure {
 fn does_not_go_on(lab: &Lab, ended: &Ended, first: &str) -> Check {
     let expected = "the second request on a new connection";
     let mut failure = lab.fail(expected, "exit code 5");
-    failure.meaning = "Your client noticed a reply that it did not ask for. A \
-                       new connection would have had no such past."
+    failure.meaning = "Your client noticed a reply that it did not ask for, \
+                       but it could have carried on with a new connection."
         .into();
     lab.warn(failure);
     ended.printed_lines(lab, &[first])
@@ -181,22 +184,23 @@ fn surplus_at_the_end(lab: &Lab, extra: &[u8]) -> Check {
 
 const C5_17: Case = Case {
     id: "C5-17",
-    title: "has what it wanted, whatever is said after it",
-    does: "With the reply to the only request comes, in the same packet, an \
-           ERROR 5, 6 or 8, and FIN; in three more runs the ERROR lacks its \
-           last 3 bytes. Expects each time the text on stdout and exit code 0 \
-           within 1 s, and no second connection.",
+    title: "keeps its reply, whatever the server says after it",
+    does: "With the reply to the only request the checker sends, in the same \
+           packet, an ERROR 5, 6 or 8, and FIN; in three more runs the ERROR \
+           lacks its last 3 bytes. It expects each time the text on stdout and \
+           exit code 0 within 1 s, and no second connection.",
     steps: from(5),
     rule: (5, 8),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile, Tag::ExitCodes],
     why: "The server answers, and then it closes the connection and says why: \
-          it stops, or nothing more was asked. That is news about the \
-          connection, and the client does not need it any more. Its answer \
-          is there, and a script must not be told that it is not.",
+          it stops, or the client did not ask for more. The client no longer \
+          needs this connection, so that news does not concern it. It has its \
+          answer, so it must not tell a script that it has none.",
     hint: Hint {
-        meaning: "The reply was whole and right. What the server said after \
-                  it concerns a connection that your client no longer needs.",
-        look: "what you read when the last reply is there",
+        meaning: "The reply was whole and right, but your client let itself be \
+                  disturbed by what the server said afterwards, on a \
+                  connection that it no longer needs.",
+        look: "what your client reads when it has the last reply",
     },
     proof: Proof::Defects(&["goodbye-is-error"]),
     script: c5_17,
@@ -225,21 +229,22 @@ fn c5_17(lab: &Lab) -> Check {
 const C5_20: Case = Case {
     id: "C5-20",
     title: "gives each request limits of its own",
-    does: "Starts the client with four TEXTs. With TCP_DEADLINE_MS=1000 and \
-           TCP_REQUEST_MS=1000, answers each request after 400 ms. In a \
-           second run, with TCP_ATTEMPTS=2 and waits of at most 40 ms, drops \
-           the first attempt of each request and answers the second. Expects \
-           each time the four TEXTs on stdout, and exit code 0.",
+    does: "The checker starts the client with four TEXTs. With \
+           TCP_DEADLINE_MS=1000 and TCP_REQUEST_MS=1000, it answers each \
+           request after 400 ms. In a second run, with TCP_ATTEMPTS=2 and \
+           waits of at most 40 ms, it drops the first attempt of each request \
+           and answers the second. It expects each time the four TEXTs on \
+           stdout, and exit code 0.",
     steps: from(5),
     rule: (5, 4),
     tags: TIMED,
-    why: "Four requests take longer than one, and each may fail once. A \
-          deadline for all of them together, or a count of attempts that is \
-          never set back, makes a client that works well with one request \
-          give up in the middle of a long list.",
+    why: "Four requests take longer than one, and each may fail once. If the \
+          client has one deadline for all of them, or never resets its count \
+          of attempts, it works well with one request but gives up in the \
+          middle of a long list.",
     hint: Hint {
-        meaning: "The deadline, or the count of attempts, runs on from one \
-                  request to the next.",
+        meaning: "Your client carries the deadline, or the count of attempts, \
+                  over from one request to the next.",
         look: "where the deadline and the count of attempts start",
     },
     proof: Proof::Defects(&["one-deadline-for-all"]),
@@ -290,22 +295,22 @@ fn all_answered<'a>(
 const C5_21: Case = Case {
     id: "C5-21",
     title: "does not count the time until its output is read",
-    does: "TCP_REQUEST_MS=400 and TCP_DEADLINE_MS=400. Starts the client with \
-           12 TEXTs of 30 000 letters, answers each request at once, and \
-           leaves the client's stdout unread for 1.2 s. Expects all TEXTs on \
-           stdout, in order, and exit code 0.",
+    does: "With TCP_REQUEST_MS=400 and TCP_DEADLINE_MS=400, the checker starts \
+           the client with 12 TEXTs of 30 000 letters, answers each request at \
+           once, and leaves the client's stdout unread for 1.2 s. It expects \
+           all TEXTs on stdout, in order, and exit code 0.",
     steps: from(5),
     rule: (5, 4),
     tags: TIMED,
-    why: "`client … | less` stops when the screen is full, and goes on when \
-          somebody presses a key. That time is not the server's. A client \
-          whose clock runs meanwhile reports an unknown outcome for a request \
-          that it has not even sent.",
+    why: "`client … | less` stops when the screen is full, and carries on when \
+          somebody presses a key. The server is not responsible for that time. \
+          If the client's clock runs meanwhile, the client reports an unknown \
+          outcome for a request that it has not even sent.",
     hint: Hint {
-        meaning: "The clock of a request ran while your client waited for \
-                  whoever reads its output.",
+        meaning: "Your client let the clock of a request run while it waited \
+                  for whoever reads its output.",
         look: "when the clock of a request starts, and what may still happen \
-               before it is sent",
+               before your client sends the request",
     },
     proof: Proof::Defects(&["clock-starts-early"]),
     script: c5_21,
@@ -343,23 +348,23 @@ fn c5_21(lab: &Lab) -> Check {
 const C5_22: Case = Case {
     id: "C5-22",
     title: "asks for each line of its input as it comes",
-    does: "TCP_REQUEST_MS=600 and TCP_DEADLINE_MS=600. Writes a line to the \
-           client's stdin and answers the request; 0.9 s later an empty line; \
-           then a word without a newline, and the end. Expects a request for \
-           each, all three on stdout, and exit code 0. If the first request \
-           comes only when the input has ended, that is a warning, and all \
-           that is tried. A client that takes no input from stdin is not \
-           tried.",
+    does: "With TCP_REQUEST_MS=600 and TCP_DEADLINE_MS=600, the checker writes \
+           a line to the client's stdin and answers the request; 0.9 s later \
+           it writes an empty line; then a word without a newline, and the \
+           end. It expects a request for each, all three on stdout, and exit \
+           code 0. If the first request comes only when the input has ended, \
+           that is a warning, and the checker tries no more. The checker does \
+           not try a client that takes no input from stdin.",
     steps: from(5),
     rule: (5, 4),
     tags: TIMED,
-    why: "Whoever types at the keyboard takes longer than any limit between \
-          two lines, and wants to see each answer before the next line. The \
-          time in which the client waits for its input is nobody's fault, so \
-          it counts for nothing.",
+    why: "A person at the keyboard takes longer than any limit between two \
+          lines, and wants to see each answer before typing the next line. \
+          Neither the server nor the network is responsible for that time, so \
+          the client must not count it.",
     hint: Hint {
-        meaning: "The clock of a request ran while your client waited for its \
-                  input, or an empty line was taken for no request.",
+        meaning: "Your client let the clock of a request run while it waited \
+                  for its input, or it took an empty line for no request.",
         look: "when the clock of a request starts, and what ends your input",
     },
     proof: Proof::Defects(&["waits-for-all-input"]),
@@ -404,10 +409,11 @@ fn waits_for_the_end(stage: &Stage, last: &str) -> Check {
     stage.accept(PATIENCE)?;
     let expected = "a request as soon as the first line is there";
     let mut failure = lab.fail(expected, "it came when the input had ended");
-    failure.meaning = "Your client reads all of its input before it asks for \
-                       the first line: nobody can talk to it from a keyboard."
+    failure.meaning = "Your client reads all of its input before it sends the \
+                       first line, so nobody can talk to it from a keyboard."
         .into();
-    failure.look = "how you read stdin: line by line, or to its end?".into();
+    failure.look =
+        "how your client reads stdin: line by line, or to its end?".into();
     lab.warn(failure);
     Ok(())
 }
@@ -415,21 +421,22 @@ fn waits_for_the_end(stage: &Stage, last: &str) -> Check {
 const C5_23: Case = Case {
     id: "C5-23",
     title: "has one request in flight",
-    does: "Starts the client with three TEXTs, reads the first request, and \
-           answers it 200 ms later; the others likewise. Expects that nothing \
-           more comes before the reply, on this connection or on another one; \
-           then the three TEXTs on stdout, and exit code 0.",
+    does: "The checker starts the client with three TEXTs, reads the first \
+           request, and answers it 200 ms later; the others likewise. It \
+           expects no further byte before the reply, on this connection or on \
+           another one; then the three TEXTs on stdout, and exit code 0.",
     steps: from(5),
     rule: (5, 4),
     tags: TIMED,
-    why: "What was sent and not answered is unknown when the connection \
-          breaks. With one request in flight, that is one request, and its \
-          limits are easy to name. With a hundred in flight, all of them may \
-          have been executed, and the limit of the last one runs while the \
-          server still works on the first.",
+    why: "When the connection breaks, the outcome of every request that the \
+          client has sent without getting its answer is unknown. With one \
+          request in flight, that is one request, and you can say exactly when \
+          its limits start and end. With a hundred in flight, the server may \
+          have executed all of them, and the limit of the last one runs while \
+          the server still works on the first.",
     hint: Hint {
-        meaning: "The next request was sent before the one before it had its \
-                  reply.",
+        meaning: "Your client sent the next request before it had the reply to \
+                  the one before.",
         look: "what your client waits for before it sends the next request",
     },
     proof: Proof::Defects(&["sends-ahead"]),

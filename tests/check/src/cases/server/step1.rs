@@ -22,19 +22,19 @@ const GREETING: &[u8] = b"Hello, client!";
 const S1_01: Case = Case {
     id: "S1-01",
     title: "greets a client and closes",
-    does: "Connects, waits 30 ms, and sends `Hello, Server!` without \
-           ending its direction. Expects nothing before that, and after it \
-           `Hello, client!` and FIN within 3 s.",
+    does: "The checker connects, waits 30 ms, and sends `Hello, Server!` \
+           without ending its direction. It expects no byte before its \
+           request, and `Hello, client!` and FIN within 3 s after it.",
     steps: only(1),
     rule: (1, 1),
     tags: &[Tag::Basic, Tag::Closing],
-    why: "The smallest conversation there is: the client says something, \
-          the server answers and closes. The client does not end its own \
-          direction first, so a server that waits for the end of the \
-          stream waits for ever.",
+    why: "This is the smallest conversation there is: the client says \
+          something, and the server answers and closes. The client does not \
+          end its own direction first, so a server that waits for the end of \
+          the stream waits forever.",
     hint: Hint {
-        meaning: "Your server reads until EOF, or it does not answer, or \
-                  it does not close.",
+        meaning: "Your server waits for EOF before it answers, or it does not \
+                  answer, or it does not close.",
         look: "what your server waits for before it answers",
     },
     proof: Proof::Defects(&[
@@ -49,8 +49,9 @@ const S1_01: Case = Case {
 
 fn s1_01(lab: &Lab) -> Check {
     lab.other_means(
-        "The greeting is `Hello, client!`, and nothing else.",
-        "the text that you send, letter by letter",
+        "Your server sent something other than `Hello, client!`, which is all \
+         that the greeting may be.",
+        "the text that your server sends, letter by letter",
     );
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
@@ -62,19 +63,18 @@ fn s1_01(lab: &Lab) -> Check {
 const S1_02: Case = Case {
     id: "S1-02",
     title: "greets 20 clients, one after another",
-    does: "20 clients, one after another: each sends a short text of its \
-           own and does not end its direction. After the first one, \
-           another sends the bytes ff fe 00 80, which are no text. \
-           Expects for each `Hello, client!` and FIN within 3 s.",
+    does: "20 clients come, one after another: each sends a short text of its \
+           own and does not end its direction. After the first one, another \
+           client sends the bytes ff fe 00 80, which are not valid text. Each \
+           client expects `Hello, client!` and FIN within 3 s.",
     steps: only(1),
     rule: (1, 1),
     tags: &[Tag::Closing],
-    why: "A server is a loop around accept. The first client is the one \
-          you tried by hand; the second one shows whether the loop is \
-          there.",
+    why: "A server is a loop around `accept`. You tried the first client by \
+          hand, but only the second one shows whether the loop is there.",
     hint: Hint {
-        meaning: "Your server serves a few clients, and then no more.",
-        look: "the loop around accept: what ends it?",
+        meaning: "Your server serves a few clients and then stops.",
+        look: "the loop around `accept`: what ends it?",
     },
     proof: Proof::Defects(&["serves-once"]),
     script: s1_02,
@@ -108,20 +108,20 @@ fn greeted(lab: &Lab, addr: SocketAddr, text: &str) -> Check {
 const S1_03: Case = Case {
     id: "S1-03",
     title: "lives on when 20 clients reset at once",
-    does: "20 clients connect and reset (RST) without sending a byte, and \
-           3 connect and close. Expects that the server still runs, and \
-           serves a normal client within 3 s: with the greeting in step \
-           1, with the echo of 8 letters later.",
+    does: "20 clients connect and reset (RST) without sending a byte, and 3 \
+           connect and close. The checker expects that the server still runs \
+           and serves a normal client within 3 s: with the greeting in step 1, \
+           and with the echo of 8 letters in later steps.",
     steps: from(1),
     rule: (1, 2),
     tags: &[Tag::Hostile, Tag::Closing],
-    why: "A client that crashes, or a port scanner, leaves a reset where a \
-          request was due. Reading or writing then fails. That error \
-          belongs to one client, and must not reach the accept loop.",
+    why: "A client that crashes, or a port scanner, sends a reset where the \
+          server expects a request. The server's next read or write on that \
+          connection then fails. That error belongs to one client, so it must \
+          not reach the accept loop.",
     hint: Hint {
-        meaning: "An error on one connection ended the server, or blocked \
-                  it.",
-        look: "where an error of read or write goes, and what it ends",
+        meaning: "An error on one connection ended your server or blocked it.",
+        look: "where an error of `read` or `write` goes, and what it ends",
     },
     proof: Proof::Defects(&["dies-on-reset", "dies-on-silent-visit"]),
     script: s1_03,
@@ -153,21 +153,22 @@ fn s1_03(lab: &Lab) -> Check {
 const S1_04: Case = Case {
     id: "S1-04",
     title: "says so when its port is taken",
-    does: "Starts the server a second time, on the port of the first. \
-           Expects that the second one ends within 2 s (1 s more, and as \
-           long as the first one took to start, are granted) with an exit \
+    does: "The checker starts the server a second time, on the port of the \
+           first. It expects that the second server ends within 2 s (plus 1 s, \
+           and plus the time that the first one took to start) with an exit \
            code other than 0, and that it prints which port is taken. A \
            message on stdout, or an exit code other than 1, is a warning.",
     steps: from(1),
     rule: (1, 3),
     tags: &[Tag::Starts, Tag::Places],
-    why: "Sooner or later somebody starts the server twice. The second one \
-          must not hang, and must not share the port in silence. It says \
-          which address is taken, and ends with an error.",
+    why: "Sooner or later somebody starts the server twice. The second server \
+          must not hang, and it must not silently share the port with the \
+          first. It says which address is taken and ends with an error, so \
+          that the person who started it knows what to do.",
     hint: Hint {
-        meaning: "The error of bind was ignored, or the message says too \
-                  little.",
-        look: "what your program does and prints when bind fails",
+        meaning: "Your program ignored the error of `bind`, or its message \
+                  does not name the address.",
+        look: "what your program does and prints when `bind` fails",
     },
     proof: Proof::Defects(&[
         "hangs-on-taken-port",
@@ -227,38 +228,39 @@ fn judge_second(
 
 fn other_code(lab: &Lab, status: ExitStatus) -> Failure {
     let mut failure = lab.fail("exit code 1", describe(status));
-    failure.meaning =
-        "The contract says 1, so that scripts can count on it.".into();
+    failure.meaning = "The contract says 1, because scripts rely on it.".into();
     failure.look = "how your program ends after an error".into();
     failure
 }
 
 fn on_stdout(lab: &Lab) -> Failure {
     let mut failure = lab.fail("the message is on stderr", "it is on stdout");
-    failure.meaning = "What a program complains of goes to stderr: stdout is \
-                       for what was asked."
+    failure.meaning = "A program prints its complaints on stderr, because \
+                       whoever reads stdout wants only the output they asked \
+                       for."
         .into();
-    failure.look = "how you print an error".into();
+    failure.look = "how your program prints an error".into();
     failure
 }
 
 const S1_05: Case = Case {
     id: "S1-05",
     title: "starts again on the port it just used",
-    does: "Sends `hello` and gets the answer, ends the server (SIGTERM) \
-           while the client is still there, and starts it on the same port \
-           at once. Expects that it listens again and serves a new client.",
+    does: "The checker sends `hello`, gets the answer, and ends the server \
+           (SIGTERM) while the client is still connected. Then it starts the \
+           server on the same port at once. It expects that the server listens \
+           again and serves a new client.",
     steps: from(1),
     rule: (1, 3),
     tags: &[Tag::Starts, Tag::Places],
-    why: "The side that closes first remembers the connection for about a \
-          minute (TIME_WAIT). In that time bind may say that the address \
-          is in use, though no program is there.",
+    why: "The kernel of the side that closes first keeps the connection on its \
+          books for about a minute (TIME_WAIT). During that minute `bind` may \
+          say that the address is in use, although no program is using it.",
     hint: Hint {
-        meaning: "Your first server closed a connection, which the system \
-                  remembers for a minute (TIME_WAIT). Meanwhile it does not \
-                  give the port to the second one.",
-        look: "the options of your listening socket, before bind",
+        meaning: "Your first server closed a connection, and the kernel keeps \
+                  that connection on its books for a minute (TIME_WAIT), so it \
+                  refuses the port to the second server.",
+        look: "the options of your listening socket, before `bind`",
     },
     proof: Proof::Defects(&["no-reuseaddr"]),
     script: s1_05,
@@ -302,22 +304,23 @@ fn restart_failed(lab: &Lab, stop: Stop, took: Duration) -> Box<Stop> {
 const S1_06: Case = Case {
     id: "S1-06",
     title: "prints what a client sent",
-    does: "A client sends 12 letters, and is greeted. If they are neither on \
-           the server's stdout nor on its stderr within 3 s, that is a \
+    does: "A client sends 12 letters and gets the greeting. If the server does \
+           not print these letters on stdout or stderr within 3 s, that is a \
            warning.",
     steps: only(1),
     rule: (1, 1),
     tags: &[Tag::Starts],
-    why: "You can only see what a server does if it says something. Printing \
-          what came is the simplest way to find out whether it came at all. \
-          Into a pipe or a file, many languages hold the lines back until \
-          they have a few thousand bytes of them, so a log seems empty while \
-          the server runs.",
+    why: "You can only see what a server does if the server says something. If \
+          it prints what came, you can tell whether anything came at all. Many \
+          languages hold the lines back until they have a few thousand bytes, \
+          if stdout is a pipe or a file, so a log can look empty while the \
+          server is working.",
     hint: Hint {
         meaning: "Your server does not print what came, or the line is still \
-                  in a buffer: into a pipe, most languages do not write a \
-                  line at once.",
-        look: "what you print after your read, and whether you flush it",
+                  in a buffer, because most languages do not write a line to a \
+                  pipe at once.",
+        look: "what your server prints after its `read`, and whether it \
+               flushes that line",
     },
     proof: Proof::Defects(&["prints-nothing"]),
     script: s1_06,
@@ -336,25 +339,35 @@ fn s1_06(lab: &Lab) -> Check {
 
 const S1_07: Case = Case {
     id: "S1-07",
-    title: "serves on when nobody reads what it prints",
-    does: "Reads the first line on the server's stdout and one more, and \
-           closes the pipe, so that each further write to stdout fails. Eight \
-           clients come, one after another. A client that is not served, or \
-           a server that ends, is a warning.",
+    title: "keeps serving when nobody reads what it prints",
+    does: "The checker reads the first line on the server's stdout and one \
+           more, and then closes the pipe, so that each further write to \
+           stdout fails. Eight clients come, one after another. If the server \
+           does not serve one of them, or ends, that is a warning.",
     steps: all(),
     rule: (1, 1),
     tags: &[Tag::Starts],
-    why: "`./server | head -1` shows where the server listens, and then the \
-          pipe has no reader any more. From then on each line that the server \
-          prints is an error, and in some languages a signal that ends it. \
-          The clients would pay for a log that nobody reads.",
+    why: "`./server | head -1` shows you where the server listens, but then \
+          `head` ends and nobody reads the pipe any more. From then on each \
+          line that the server prints fails, and in some languages the kernel \
+          ends the program with a signal. The clients would lose their service \
+          because of a log that nobody reads.",
     hint: Hint {
-        meaning: "Your server could not print a line, and stopped serving \
-                  because of that.",
-        look: "what happens when print fails: an exception, a panic, a signal?",
+        meaning: "Your server could not print a line, and that ended it.",
+        look: "what happens when `print` fails: an exception, a panic, a \
+               signal?",
     },
     proof: Proof::Defects(&["dies-without-stdout"]),
     script: s1_07,
+};
+
+/// A print that fails is not the only way to lose the next client.
+const STUCK: Hint = Hint {
+    meaning: "Your server still runs but does not serve this client: it is \
+              stuck in a print that failed, it still reads from the client \
+              that has left, or it answers only at EOF.",
+    look: "what your server does after a print that failed, and after a \
+           `read` that returned 0 bytes",
 };
 
 fn s1_07(lab: &Lab) -> Check {
@@ -374,7 +387,10 @@ fn s1_07(lab: &Lab) -> Check {
         }
         let actual = match ended.or_else(|| lab.last_ended(ms(300))) {
             Some(status) => format!("it ended: {}", describe(status)),
-            None => "a client was not served".to_owned(),
+            None => {
+                lab.hint(STUCK.meaning, STUCK.look);
+                "it runs, but did not serve a client".to_owned()
+            }
         };
         lab.warn(lab.fail(LIVES, actual));
         lab.end_programs();

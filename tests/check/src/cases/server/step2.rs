@@ -27,19 +27,18 @@ fn ms(n: u64) -> Duration {
 const S2_01: Case = Case {
     id: "S2-01",
     title: "answers without waiting for a newline or the end",
-    does: "Sends 2 letters, with no newline and no FIN. Expects them back \
-           within 3 s, nothing else in the 30 ms before and after, and a \
-           connection that stays open.",
+    does: "The checker sends 2 letters, with no newline and no FIN. It expects \
+           them back within 3 s, no other byte in the 30 ms before and after, \
+           and a connection that stays open.",
     steps: from(2),
     rule: (2, 1),
     tags: &[Tag::Basic],
-    why: "TCP knows no lines and no messages. A server that waits for a \
-          newline waits for something that the other side never promised \
-          to send.",
+    why: "TCP knows neither lines nor messages. A server that waits for a \
+          newline waits for something that the client never promised to send.",
     hint: Hint {
-        meaning: "Your server waits for more: for a newline, for EOF, or \
-                  for a full buffer.",
-        look: "what your read waits for before it returns",
+        meaning: "Your server waits for more than the client sends: for a \
+                  newline, for EOF, or for a full buffer.",
+        look: "what your `read` waits for before it returns",
     },
     proof: Proof::Defects(&[
         "waits-for-newline",
@@ -60,20 +59,22 @@ fn s2_01(lab: &Lab) -> Check {
 const S2_02: Case = Case {
     id: "S2-02",
     title: "returns each byte value unchanged",
-    does: "Sends all 256 byte values 8 times, then a zero byte, space, \
-           tab, CR and LF: 2 053 bytes in all, then FIN. Expects the same \
-           bytes, then FIN, within 3 s. On a second connection it sends a \
-           zero byte, a space, a newline, and ` x` with a zero byte, each \
-           as a message of its own, and expects each back.",
+    does: "The checker sends all 256 byte values 8 times, then a zero byte, \
+           space, tab, CR and LF: 2 053 bytes in all, then FIN. It expects the \
+           same bytes, then FIN, within 3 s. On a second connection it sends a \
+           zero byte, a space, a newline, and ` x` with a zero byte, each as a \
+           message of its own, and expects each back.",
     steps: from(2),
     rule: (2, 1),
     tags: &[Tag::Closing],
-    why: "Text survives many mistakes that other bytes do not: decoding, \
-          trimming, a zero byte taken for the end. A picture or a \
-          compressed file has all 256 values in it.",
+    why: "Text survives mistakes that other bytes do not survive: a server may \
+          decode the bytes, trim them, or take a zero byte for the end. A \
+          picture or a compressed file has all 256 values in it, so such a \
+          server destroys it.",
     hint: Hint {
-        meaning: "Your server closed before it had sent back what it owed.",
-        look: "what happens at EOF: is anything still owed?",
+        meaning: "Your server closed before it had sent back everything that \
+                  the client is owed.",
+        look: "what your server does at EOF: does it still owe bytes?",
     },
     proof: Proof::Defects(&[
         "decodes-utf8",
@@ -96,9 +97,9 @@ fn s2_02(lab: &Lab) -> Check {
     client.fin();
     client.expect_all(&lab.answer(&all))?;
     lab.hint(
-        "A message of a zero byte or of white space is a message, too; here \
-         it was taken for nothing, or stripped.",
-        "what happens between your read and your write",
+        "Your server ignored or stripped a message that is only a zero byte or \
+         white space, but the client sent these bytes and expects them back.",
+        "what your server does between `read` and `write`",
     );
     let mut client = lab.connect(addr)?;
     for piece in [&b"\0"[..], b" ", b"\n", b" x\0"] {
@@ -110,23 +111,24 @@ fn s2_02(lab: &Lab) -> Check {
 const S2_03: Case = Case {
     id: "S2-03",
     title: "loses nothing of 16 MB, even with a slow reader",
-    does: "Sends 16 000 000 random bytes: at first without reading, until \
-           nothing has moved for 300 ms; then it reads while it sends the \
-           rest and FIN. Expects each byte back, in order, then FIN; and that \
-           never more than 3 s pass in which nothing comes. From step 4 on in \
-           payloads of 60 000 bytes.",
+    does: "The checker sends 16 000 000 random bytes: at first without \
+           reading, until nothing has moved for 300 ms; then it reads while it \
+           sends the rest and FIN. It expects each byte back, in order, then \
+           FIN, and never a pause of more than 3 s in which no byte comes. \
+           From step 4 on it sends payloads of 60 000 bytes.",
     steps: from(2),
     rule: (2, 1),
     tags: &[],
-    why: "A write may take fewer bytes than it was given; small tests never \
-          show it. Here the client sends and does not read until nothing moves \
-          any more. By then all buffers are full: a write of the server waits, \
-          or takes only a part. After that the client reads, and compares each \
-          byte.",
+    why: "A write may take fewer bytes than you gave it, but small tests never \
+          show that. Here the client sends without reading until nothing moves \
+          any more. By then all buffers are full, so the server's next write \
+          waits or takes only a part. After that the client reads, and \
+          compares each byte.",
     hint: Hint {
-        meaning: "A write took only a part of the bytes, and the rest was \
-                  forgotten.",
-        look: "what your write returns, and what you do with it",
+        meaning: "Your server's write took only a part of the bytes, and your \
+                  server forgot the rest.",
+        look: "what your `write` returns, and what your server does with that \
+               number",
     },
     proof: Proof::Defects(&["forgets-partial-write"]),
     script: s2_03,
@@ -273,42 +275,44 @@ fn meaning_of_end(end: End, progress: Progress, has_waited: bool) -> Hint {
 }
 
 const FORGOT: Hint = Hint {
-    meaning: "Your server has been sent everything, and FIN, and still owes a \
-              part of it: it waits for something that will not come.",
-    look: "what ends the loop that reads, and what is sent after it",
+    meaning: "Your server has got everything, and FIN, and still owes bytes, \
+              because it is waiting for something that will not come.",
+    look: "what ends the loop that reads, and what your server sends after it",
 };
 
 const COLLECTS: Hint = Hint {
-    meaning: "Your server is at work and sends nothing meanwhile: it collects \
-              before it answers, or it is in a loop that does not end.",
-    look: "what ends the loop that reads: must a read bring less than the \
-           buffer holds?",
+    meaning: "Your server is using the processor but sends no byte: it \
+              collects before it answers, or it is in a loop that does not \
+              end.",
+    look: "what ends the loop that reads: must a `read` bring fewer bytes than \
+           the buffer holds?",
 };
 
 const STOPPED: Hint = Hint {
     meaning: "Your server stopped in the middle: it neither reads nor writes, \
-              although we do both.",
-    look: "what it waits for: a lock, a pause, room in a buffer?",
+              although the client does both.",
+    look: "what your server waits for: a lock, a pause, room in a buffer?",
 };
 
 const CLOSED_AT_FIN: Hint = Hint {
     meaning: "The client's FIN came, and your server closed, although it had \
               not sent back everything yet.",
-    look: "what happens at EOF: is anything still owed?",
+    look: "what your server does at EOF: does it still owe bytes?",
 };
 
 const DROPPED: Hint = Hint {
-    meaning: "Your server took everything although we did not read, and a part \
-              never came back: it was dropped at the client's FIN, or a write \
-              took only some of the bytes, and the rest was forgotten.",
-    look: "what is still owed at EOF, and what your write returns",
+    meaning: "Your server took every byte while the client was not reading, \
+              but a part never came back: your server dropped it at the \
+              client's FIN, or a write took only some of the bytes and your \
+              server forgot the rest.",
+    look: "what your server still owes at EOF, and what your `write` returns",
 };
 
 const CLOSED_EARLY: Hint = Hint {
-    meaning: "Your server closed in the middle, after we had not read for a \
-              while. A write that has to wait (EAGAIN, a time limit) does not \
-              mean that the client has gone.",
-    look: "what your server does when a write fails or takes nothing",
+    meaning: "Your server closed in the middle, after the client had not read \
+              for a while; but a write that has to wait (EAGAIN, a time limit) \
+              does not mean that the client has gone.",
+    look: "what your server does when a `write` fails or takes no byte",
 };
 
 /// Does what came go on, a while later, as it should have here? Then a part is
@@ -342,27 +346,28 @@ fn meaning_of_bytes(
         }
     }
     (!is_gap(&want[at..], rest)).then(|| {
-        let meaning = "What came back is not what was sent, and more is \
-                       wrong than that a part is missing.";
-        (meaning.into(), "what happens between your read and your write")
+        let meaning = "Your server sent back other bytes than the client sent, \
+                       and not only fewer.";
+        (meaning.into(), "what your server does between `read` and `write`")
     })
 }
 
 const S2_04: Case = Case {
     id: "S2-04",
     title: "ends when the client ends at once",
-    does: "Connects and sends nothing but FIN. Expects no byte, and FIN \
-           within 3 s.",
+    does: "The checker connects and sends nothing but FIN. It expects no byte, \
+           and FIN within 3 s.",
     steps: from(2),
     rule: (2, 2),
     tags: &[],
-    why: "A read that returns 0 bytes means that the client has ended its \
-          direction. It is not an error, and not an empty message. The \
-          server owes nothing, so it ends its own direction.",
+    why: "A read that returns 0 bytes tells the server that the client has \
+          ended its direction. That is not an error, and it is not an empty \
+          message. The server owes this client nothing, so it ends its own \
+          direction.",
     hint: Hint {
-        meaning: "Your server does not notice EOF, or does not close after \
+        meaning: "Your server does not notice EOF, or it does not close after \
                   it.",
-        look: "what you do when read returns 0 bytes",
+        look: "what your server does when `read` returns 0 bytes",
     },
     proof: Proof::Defects(&["never-closes-at-eof"]),
     script: s2_04,
@@ -378,21 +383,20 @@ fn s2_04(lab: &Lab) -> Check {
 const S2_05: Case = Case {
     id: "S2-05",
     title: "answers each piece as it arrives",
-    does: "Sends s, l, o, w as four messages of 1 byte, each 10 ms after \
-           the answer to the one before; then `quit`, `exit`, `bye` and \
-           newlines, which mean nothing here; then 6 letters, then FIN. \
-           Expects each answer within 3 s, and FIN after the last one.",
+    does: "The checker sends s, l, o, w as four messages of 1 byte, each 10 ms \
+           after the answer to the one before; then `quit`, `exit`, `bye` and \
+           newlines, which mean nothing here; then 6 letters, then FIN. It \
+           expects each answer within 3 s, and FIN after the last one.",
     steps: from(2),
     rule: (2, 1),
     tags: &[Tag::Closing],
-    why: "People type slowly, and networks deliver in pieces. A server \
-          that answers only once, or only when enough has come, passes a \
-          test that sends everything in one write, and fails everywhere \
-          else.",
+    why: "People type slowly, and networks deliver in pieces. A server that \
+          answers only once, or only when it has enough bytes, passes a test \
+          that sends everything in one write, but it fails with real clients.",
     hint: Hint {
-        meaning: "Your server answered once and then no more, or it waits \
-                  until enough has come.",
-        look: "the loop around read and write",
+        meaning: "Your server answered once and then stopped, or it waits \
+                  until it has enough bytes.",
+        look: "the loop around `read` and `write`",
     },
     proof: Proof::Defects(&["answers-once", "one-behind"]),
     script: s2_05,
@@ -417,20 +421,20 @@ fn s2_05(lab: &Lab) -> Check {
 const S2_06: Case = Case {
     id: "S2-06",
     title: "does not spin after the client's end",
-    does: "Exchanges `hi`, sends FIN and keeps its socket. Expects that \
-           the server then uses less than 15 % of a core (75 ms in 0.5 s). \
-           It is measured up to three times; one good result is enough.",
+    does: "The checker exchanges `hi`, sends FIN and keeps its socket open. It \
+           expects that the server then uses less than 15 % of a core (75 ms \
+           in 0.5 s). It measures up to three times, and one good result is \
+           enough.",
     steps: from(2),
     rule: (2, 2),
     tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
-    why: "At EOF a read returns at once, and so does the next one, and the \
-          next. A loop that goes on reading takes a whole processor core \
-          for each client that has left. No error is reported; the machine \
-          only gets slow.",
+    why: "At EOF a read returns 0 bytes at once, and so does every further \
+          read. A loop that goes on reading therefore takes a whole processor \
+          core for each client that has left. Your program reports no error, \
+          so all you notice is a slow machine.",
     hint: Hint {
-        meaning: "Your server reads at the end of the stream again and \
-                  again.",
-        look: "what you do when read returns 0 bytes",
+        meaning: "Your server reads at the end of the stream again and again.",
+        look: "what your server does when `read` returns 0 bytes",
     },
     proof: Proof::Defects(&["spins-at-eof"]),
     script: s2_06,
@@ -447,20 +451,21 @@ fn s2_06(lab: &Lab) -> Check {
 const S2_07: Case = Case {
     id: "S2-07",
     title: "lives on when a client resets in the middle",
-    does: "Five clients, one after another: each exchanges 5 letters, \
+    does: "Five clients come, one after another: each exchanges 5 letters, \
            sends a message of 50 000 bytes without its last 7, and resets \
-           (RST). Expects that the server still runs; the next client must \
-           get its 9 letters back, and FIN when it has sent FIN, within 3 \
-           s each.",
+           (RST). The checker expects that the server still runs. The next \
+           client must get its 9 letters back, and FIN after it has sent FIN, \
+           within 3 s each.",
     steps: from(2),
     rule: (2, 3),
     tags: &[Tag::Hostile, Tag::Closing],
-    why: "Clients crash, or give up in the middle. A write to a client \
-          that is gone fails; in some languages it sends the program a \
-          signal that ends it. The next client must not notice.",
+    why: "Clients crash, or give up in the middle. When the client is gone, \
+          the server's write fails, and in some languages the kernel also \
+          sends the program a signal that ends it. The next client must not \
+          notice any of this.",
     hint: Hint {
-        meaning: "The reset of one client ended the server, or blocked it.",
-        look: "where an error of read or write goes",
+        meaning: "The reset of one client ended your server or blocked it.",
+        look: "where an error of `read` or `write` goes",
     },
     proof: Proof::Defects(&["dies-on-reset-in-echo"]),
     script: s2_07,
@@ -478,6 +483,7 @@ fn s2_07(lab: &Lab) -> Check {
     }
     let mut next = lab.connect(addr)?;
     next.exchange(lab.word(9).as_bytes())?;
+    lab.hint(S2_04.hint.meaning, S2_04.hint.look); // no reset is to blame now
     next.fin();
     next.expect_all(b"")
 }
@@ -485,19 +491,21 @@ fn s2_07(lab: &Lab) -> Check {
 const S2_08: Case = Case {
     id: "S2-08",
     title: "1000 short connections leave nothing open",
-    does: "1000 clients, one after another: each sends a number of 1 to 3 \
-           digits, reads the answer, and sends FIN. Expects each answer \
-           and FIN within 3 s, and at the end at most 5 more open \
-           descriptors than before.",
+    does: "1000 clients come, one after another: each sends a number of 1 to 3 \
+           digits, reads the answer, and sends FIN. Each expects its answer \
+           and FIN within 3 s, and at the end the server may have at most 5 \
+           more open descriptors than before.",
     steps: from(2),
     rule: (2, 2),
     tags: &[Tag::Linux, Tag::Starts],
-    why: "Each connection costs a descriptor, and a process often may have \
-          no more than 1024. A server that now and then forgets to close \
-          one works all day and fails at night.",
+    why: "Each connection costs the server a descriptor, and many systems \
+          allow a process only 1024. A server that sometimes forgets to close \
+          a connection works all day and fails at night.",
     hint: Hint {
-        meaning: "Descriptors stay open after their clients have gone.",
-        look: "each way out of the code for a connection: does it close?",
+        meaning: "Your server keeps descriptors open after their clients have \
+                  gone.",
+        look: "each way out of the code that serves a connection: does it \
+               close?",
     },
     proof: Proof::Defects(&["leaks-descriptors"]),
     script: s2_08,
@@ -517,20 +525,21 @@ const S2_09: Case = Case {
     id: "S2-09",
     title: "serves one client after the other",
     does: "Client A exchanges a letter. B connects and sends 6 letters; A \
-           exchanges 10 more letters and leaves. Expects that B then gets its \
-           6 letters within 3 s. If B gets them while A is still there, that \
-           is a warning.",
+           exchanges 10 more letters and leaves. The checker expects that B \
+           then gets its 6 letters within 3 s. If B gets them while A is still \
+           connected, that is a warning.",
     steps: only(2),
     rule: (2, 3),
     tags: &[],
-    why: "While the server of this step talks to A, the system completes B's \
-          connection and keeps its bytes. When A has left, B must be the next \
-          one. A server that answers B earlier is already the server of step \
-          3: that is fine there, but it is not this step.",
+    why: "While the server of this step talks to A, the kernel completes B's \
+          connection and keeps its bytes. When A has left, the server must \
+          turn to B. A server that answers B earlier is already the server of \
+          step 3, which is fine there, but it is not this step.",
     hint: Hint {
-        meaning: "The client that waited was not served when the one before \
-                  it had left.",
-        look: "what follows after a client has ended: is accept called again?",
+        meaning: "Your server did not serve the waiting client after the one \
+                  before it had left.",
+        look: "what your server does after a client has ended: does it call \
+               `accept` again?",
     },
     proof: Proof::Defects(&["serves-all-at-once"]),
     script: s2_09,
@@ -547,10 +556,10 @@ fn s2_09(lab: &Lab) -> Check {
         first.exchange(lab.word(1).as_bytes())?;
     }
     if second.stirs_before(Instant::now() + ms(100)) {
-        let expected = "B is served when A has left";
-        let mut failure = lab.fail(expected, "it was served before that");
-        failure.meaning = "Your server serves two clients at the same time. \
-                           That is what step 3 is about."
+        let expected = "B gets its answer when A has left";
+        let mut failure = lab.fail(expected, "B got it before that");
+        failure.meaning = "Your server serves two clients at the same time, \
+                           which is the subject of step 3."
             .into();
         failure.look = "nothing, if you went ahead on purpose".into();
         lab.warn(failure);
@@ -563,23 +572,22 @@ fn s2_09(lab: &Lab) -> Check {
 const S2_10: Case = Case {
     id: "S2-10",
     title: "answers a message that is as long as a buffer",
-    does: "On a connection for each: exchanges 5 letters, then sends 1024, \
-           4096, 8192, 16 384 and 65 536 bytes, and nothing after them. \
-           Expects all of them back within 3 s. From step 4 on it sends \
-           frames of these lengths, and all but the last length also as \
-           payloads.",
+    does: "On a new connection for each length, the checker exchanges 5 \
+           letters, then sends 1024, 4096, 8192, 16 384 and 65 536 bytes, and \
+           nothing after them. It expects all of them back within 3 s. From \
+           step 4 on it sends frames of these lengths, and for all but the \
+           last also payloads of these lengths.",
     steps: from(2),
     rule: (2, 1),
     tags: &[],
     why: "A read that fills the whole buffer tells you nothing about what \
-          comes next. A server that takes it for \"there is more\" reads \
-          again before it answers, and waits forever when the message was \
-          exactly as long as its buffer. Only one length in a thousand shows \
-          that.",
+          comes next. A server that takes it for \"there is more\" reads again \
+          before it answers, and waits forever when the message was exactly as \
+          long as its buffer. Only one length in a thousand shows that.",
     hint: Hint {
-        meaning: "Your read filled its buffer, and your server reads on before \
-                  it answers; but nothing more comes.",
-        look: "what your loop does after a read that filled the buffer",
+        meaning: "A `read` filled your server's buffer, so your server reads \
+                  on before it answers, but the client sends no more.",
+        look: "what your loop does after a `read` that filled the buffer",
     },
     proof: Proof::Defects(&["full-buffer-means-more"]),
     script: s2_10,

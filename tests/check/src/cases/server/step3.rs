@@ -27,20 +27,20 @@ fn ms(n: u64) -> Duration {
 const ONE_BY_ONE: Hint = Hint {
     meaning: "Your server serves one client to the end before it serves the \
               next.",
-    look: "what runs between accept and the next accept",
+    look: "what runs between `accept` and the next `accept`",
 };
 
 const S3_01: Case = Case {
     id: "S3-01",
     title: "a silent client delays nobody",
-    does: "Client A connects and sends nothing. Client B sends 1 byte. \
-           Expects that B gets it back within 3 s.",
+    does: "Client A connects and sends nothing. Client B sends 1 byte. The \
+           checker expects that B gets it back within 3 s.",
     steps: from(3),
     rule: (3, 1),
     tags: &[Tag::Queueing],
-    why: "One client that connects and says nothing is enough to stop a \
-          server that serves clients one after another. No malice is \
-          needed: a laptop that fell asleep does it.",
+    why: "One client that connects and says nothing is enough to stop a server \
+          that serves clients one after another. The client need not even be \
+          malicious: a laptop that fell asleep does it.",
     hint: ONE_BY_ONE,
     proof: Proof::Defects(&["one-at-a-time"]),
     script: s3_01,
@@ -58,22 +58,24 @@ const S3_02: Case = Case {
     id: "S3-02",
     title: "1000 clients at once, each gets its own bytes",
     does: "1000 clients connect, one after another, and each exchanges a \
-           letter. When all are there, each sends 100 letters of its own, \
-           then the answers are read, that of the last client first. \
-           Expects that each gets its own letters, within 3 s. If not all \
-           are there after 8 s, that is a warning, and the others are not \
-           waited for.",
+           letter. When all are connected, each sends 100 letters of its own; \
+           then the checker reads the answers, beginning with that of the last \
+           client. Each client expects its own letters within 3 s. If not all \
+           clients are connected after 8 s, that is a warning, and the checker \
+           does not wait for the others.",
     steps: from(3),
     rule: (3, 1),
     tags: &[Tag::Queueing],
     why: "A pool of four threads, a table with 256 places, or a buffer that \
           connections share passes every test with three clients. Here 1000 \
-          are connected, all have asked, and the last one is read first.",
+          clients are connected and all of them have asked before the checker \
+          reads the first answer, so such a server gets caught.",
     hint: Hint {
-        meaning: "A client is not served while others are connected: a pool \
-                  or a table with too few places?",
-        look: "how many clients can be served at the same time, and what \
-               they share",
+        meaning: "Your server does not serve a client while others are \
+                  connected, so it may have a pool or a table with too few \
+                  places.",
+        look: "how many clients your server can serve at the same time, and \
+               what they share",
     },
     proof: Proof::Defects(&["pool-of-4", "table-of-256", "shared-buffer"]),
     script: s3_02,
@@ -107,7 +109,7 @@ fn skip_if(why: Option<String>) -> Check {
 
 fn s3_02(lab: &Lab) -> Check {
     lab.other_means(
-        "These are the bytes of another client: connections share a buffer.",
+        "Your server sent another client's bytes: connections share a buffer.",
         "which variables belong to one connection, and which to all",
     );
     let (count, why) = as_many_as_fit(lab, CLIENTS);
@@ -149,10 +151,10 @@ fn accepts_slowly(lab: &Lab, n: usize) -> Check {
     }
     let actual = format!("{} hundred after 8 s", n / 100);
     let mut failure = lab.fail("1000 clients, connected and served", actual);
-    failure.meaning = "Your server takes long for each new client, while the \
-                       next one waits."
+    failure.meaning = "Your server takes long for each new client, and the \
+                       next one waits in the meantime."
         .into();
-    failure.look = "what runs between two calls of accept".into();
+    failure.look = "what runs between two calls of `accept`".into();
     lab.warn(failure);
     Ok(())
 }
@@ -160,17 +162,18 @@ fn accepts_slowly(lab: &Lab, n: usize) -> Check {
 const S3_03: Case = Case {
     id: "S3-03",
     title: "200 clients come and go, and nothing stays open",
-    does: "200 clients, one after another: each exchanges a short text, \
-           then every second one resets (RST), and the others send FIN. \
-           Expects at the end at most 5 more open descriptors than before, \
-           within 3 s.",
+    does: "200 clients come, one after another: each exchanges a short text, \
+           then every second one resets (RST), and the others send FIN. Within \
+           3 s the server may have at most 5 more open descriptors than \
+           before.",
     steps: from(3),
     rule: (3, 3),
     tags: &[Tag::Linux, Tag::Starts],
-    why: "Half of these clients leave with a reset. The way out after an \
-          error is the one on which a close is easily forgotten.",
+    why: "Half of these clients leave with a reset. Programmers easily forget \
+          to close on the way out after an error, so these connections are the \
+          ones that stay open.",
     hint: Hint {
-        meaning: "Descriptors stay open after an error.",
+        meaning: "Your server keeps descriptors open after an error.",
         look: "the way out after an error: does it close, too?",
     },
     proof: Proof::Defects(&["leaks-after-error"]),
@@ -193,20 +196,21 @@ fn s3_03(lab: &Lab) -> Check {
 const S3_04: Case = Case {
     id: "S3-04",
     title: "a client that never reads delays nobody",
-    does: "Client A sends up to 30 MB in messages of 60 000 bytes and \
-           never reads, until nothing has moved for 300 ms. Client B sends \
-           1 byte, then 20, and expects each back within 3 s. A server that \
-           takes all 30 MB gets a warning.",
+    does: "Client A sends up to 30 MB in messages of 60 000 bytes and never \
+           reads, until nothing has moved for 300 ms. Client B sends 1 byte, \
+           then 20, and expects each back within 3 s. A server that takes all \
+           30 MB gets a warning.",
     steps: from(3),
     rule: (3, 1),
     tags: &[Tag::Hostile, Tag::Queueing],
-    why: "When a client does not read, the write to it blocks. If \
-          something that others need is held meanwhile, such as a lock or \
+    why: "When a client does not read, the server's write to it blocks. If the \
+          server meanwhile holds something that others need, such as a lock or \
           the only thread, one such client stops them all.",
     hint: Hint {
-        meaning: "While a write to one client waits, nobody else is \
-                  served.",
-        look: "what is held while you write: a lock, the only thread?",
+        meaning: "While your server waits in a write to one client, it serves \
+                  no other.",
+        look: "what your server holds while it writes: a lock, the only \
+               thread?",
     },
     proof: Proof::Defects(&["lock-while-writing"]),
     script: s3_04,
@@ -227,16 +231,18 @@ fn s3_04(lab: &Lab) -> Check {
         let mut failure = lab.fail(expected, "it took all 30 MB");
         failure.meaning = match lab.is_framed() {
             true => {
-                "It keeps in memory what nobody reads: at most 1 MiB is due \
-                 to one connection."
+                "Your server keeps in memory what the client does not read, \
+                 but it may spend at most 1 MiB on one connection."
             }
             false => {
-                "It keeps in memory what nobody reads: a few such clients \
-                 fill it."
+                "Your server keeps in memory what the client does not read, so \
+                 a few such clients fill its memory."
             }
         }
         .into();
-        failure.look = "what limits the replies that wait to be written".into();
+        failure.look = "what limits the replies that wait until your server \
+                        can write them"
+            .into();
         lab.warn(failure);
     }
     Ok(())
@@ -245,22 +251,27 @@ fn s3_04(lab: &Lab) -> Check {
 const S3_05: Case = Case {
     id: "S3-05",
     title: "answers 1000 clients that came while it was stopped",
-    does: "Stops the server (SIGSTOP), begins 1000 connects, and lets it go \
-           on (SIGCONT) after 0.5 s; then each client that found room in its \
-           queue sends 8 letters. Expects all these answers within 10 s. If \
-           the queue has no room for all 1000, that is a warning.",
+    does: "The checker stops the server (SIGSTOP), begins 1000 connects, and \
+           lets it run again (SIGCONT) after 0.5 s; then each client that \
+           found room in its queue sends 8 letters. The checker expects all \
+           these answers within 10 s. If the queue has no room for all 1000, \
+           that is a warning.",
     steps: from(3),
     rule: (3, 1),
     tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::Ending],
-    why: "A server that is held up for a moment finds many clients \
-          waiting. The system keeps them in a queue, whose length the \
-          server chose when it called listen. A client that finds the \
-          queue full is not refused: it tries again after a second, and \
-          then after two more.",
+    why: "A server that is held up for a moment finds many clients waiting. \
+          The kernel keeps them in a queue, whose length the server chose when \
+          it called `listen`. When the queue is full, the kernel does not \
+          refuse the next client but ignores it, so the client's kernel must \
+          repeat its SYN. Linux 6.5 and later repeats it after one second, \
+          five times, and only then doubles the wait \
+          (`tcp_syn_linear_timeouts`); older versions double it from the \
+          start. Every client that finds the queue full therefore loses at \
+          least a second.",
     hint: Hint {
-        meaning: "After your server had been stopped for a moment, it did \
-                  not answer all clients that had come meanwhile.",
-        look: "what your server does when a system call is interrupted \
+        meaning: "After your server had been stopped for a moment, it did not \
+                  answer all clients that had come meanwhile.",
+        look: "what your server does when a signal interrupts a system call \
                (EINTR)",
     },
     proof: Proof::Defects(&["queue-of-5", "dies-when-interrupted"]),
@@ -294,26 +305,29 @@ fn s3_05(lab: &Lab) -> Check {
 
 fn not_all(lab: &Lab, addr: SocketAddr, has_first: bool) -> Failure {
     let actual = match has_first {
-        false => "the first of them was not answered within 10 s",
-        true => "not all were answered within 10 s",
+        false => "the first of them got no answer within 10 s",
+        true => "not all of them got an answer within 10 s",
     };
     // What was read last was one of many: so its end says something, too.
     lab.is_open.set(false);
-    let mut failure = lab.fail("all in its queue are answered", actual);
+    let mut failure =
+        lab.fail("an answer for each client in its queue", actual);
     failure.by_time = true;
     failure.is_silent = !has_first;
     if failure.gone.is_none() {
         let is_queued = !proc::not_accepted(addr.port()).is_empty();
         failure.look = match is_queued {
             true => {
-                "how many clients you accept when you are told that some \
-                     wait: all of them?"
+                "how many clients your server accepts when it hears that some \
+                 wait: all of them?"
             }
             false => "what your server does when many clients come at once",
         }
         .into();
         if is_queued {
-            failure.actual.push("some have not been accepted yet".into());
+            failure
+                .actual
+                .push("your server has not accepted some of them yet".into());
         }
     }
     failure
@@ -326,10 +340,11 @@ fn short_queue(lab: &Lab, queued: usize) -> Failure {
     let most = most.unwrap_or(CLIENTS);
     let actual = format!("fewer than {most} found room in its queue");
     let mut failure = lab.fail("room for 1000 clients", actual);
-    failure.meaning = "The others must knock again, a second later: the queue \
-                       of your listening socket is short."
+    failure.meaning = "The queue of your listening socket is short, so the \
+                       other clients must repeat their SYN a second later."
         .into();
-    failure.look = "the backlog, the number that listen is given".into();
+    failure.look =
+        "the backlog, which is the number that you pass to `listen`".into();
     failure
 }
 
@@ -359,24 +374,24 @@ fn knock(addr: SocketAddr) -> std::io::Result<Socket> {
 const S3_06: Case = Case {
     id: "S3-06",
     title: "lives on when no descriptor is left",
-    does: "One client is connected; then the server may open only 8 \
-           descriptors more, and 24 clients connect. Expects that the \
-           server still runs, uses less than 15 % of a core (75 ms in 0.5 \
-           s), and answers the first client; when 23 of the 24 have left, \
-           the last of them, unless it was turned away; and then a new one, \
-           each within 3 s.",
+    does: "One client is connected; then the server may open only 8 more \
+           descriptors, and 24 clients connect. The checker expects that the \
+           server still runs, uses less than 15 % of a core (75 ms in 0.5 s), \
+           and answers the first client. When 23 of the 24 have left, the \
+           server must answer the last of them, unless it turned that client \
+           away, and then a new one, each within 3 s.",
     steps: from(3),
     rule: (3, 4),
     tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::Closing, Tag::Ending],
-    why: "Each connection costs a descriptor, and their number is limited. \
-          At the limit accept fails, and the client stays in the queue; so \
-          the next call fails at once, too. A server that dies of it has \
-          thrown out all its clients. One that simply tries again keeps a \
-          core busy.",
+    why: "Each connection costs a descriptor, and the kernel limits their \
+          number. At the limit `accept` fails and the client stays in the \
+          queue, so the next call fails at once, too. A server that dies of \
+          this error throws out all its clients, and one that simply tries \
+          again keeps a core busy.",
     hint: Hint {
-        meaning: "When accept fails, your server ends, spins, or never \
+        meaning: "When `accept` fails, your server ends, spins, or never \
                   accepts again.",
-        look: "what your server does after an error of accept",
+        look: "what your server does after an error of `accept`",
     },
     proof: Proof::Defects(&[
         "dies-at-limit",
@@ -409,8 +424,9 @@ fn s3_06(lab: &Lab) -> Check {
     drop(crowd);
     lab.note("23 of them left");
     lab.hint(
-        "The clients have left, and still nobody new is served.",
-        "what follows an error of accept: is accept called again?",
+        "The clients have left, but your server still serves no new client.",
+        "what your server does after an error of `accept`: does it call \
+         `accept` again?",
     );
     last_in_the_queue(lab, last)?;
     next_client(lab, addr)
@@ -451,21 +467,23 @@ const S3_07: Case = Case {
     id: "S3-07",
     title: "closes a connection when a write to it fails",
     does: "50 clients send what they can and never read, so that the server's \
-           writes to them wait; then all reset (RST). Expects within 3 s at \
-           most 5 more open descriptors than before, less than 15 % of a core \
-           (75 ms in 0.5 s), and an answer for a new client.",
+           writes to them wait; then all reset (RST). Within 3 s the checker \
+           expects at most 5 more open descriptors than before, less than 15 % \
+           of a core (75 ms in 0.5 s), and an answer for a new client.",
     steps: from(3),
     rule: (3, 3),
     tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
-    why: "A client can vanish while the server writes to it. Then it is the \
-          write that fails, and not the read. Servers often have a way out \
-          for each, and few tests take the one after a write: each such \
-          client leaves an open descriptor behind, or a loop that writes \
-          again and again.",
+    why: "A client can vanish while the server writes to it, and then the \
+          write fails, not the read. Servers often have one way out after a \
+          failed read and another after a failed write, but few tests take the \
+          second one. If it forgets to close, each such client leaves an open \
+          descriptor behind; if it tries again, each leaves a loop that writes \
+          forever.",
     hint: Hint {
-        meaning: "A write to a client failed, and its connection stays open.",
-        look: "the way out after a failed write: does it close, as the one \
-               after a failed read does?",
+        meaning: "Your server's write to a client failed, but your server \
+                  keeps the connection open.",
+        look: "the way out after a failed `write`: does it close, as the one \
+               after a failed `read` does?",
     },
     proof: Proof::Defects(&[
         "leaks-after-write-error",
@@ -493,8 +511,9 @@ fn s3_07(lab: &Lab) -> Check {
     lab.note_instead("50 clients sent, never read, and reset");
     lab.lives_on()?;
     lab.hint(
-        "A write to a client failed, and your server tries it again and again.",
-        "what your loop does after a failed write",
+        "Your server's write to a client failed, and your server tries it \
+         again and again.",
+        "what your loop does after a failed `write`",
     );
     stays_calm(lab, "less than 15 % of a core when these clients have left")?;
     lab.hint(S3_07.hint.meaning, S3_07.hint.look);
@@ -513,13 +532,14 @@ const S3_08: Case = Case {
     tags: &[Tag::Starts],
     why: "The error of one client must not harm another one, but it should \
           leave a trace. When users say that their connections break, the \
-          report of the server is the first place to look, and often the \
+          server's report is the first place where you look, and often the \
           only one.",
     hint: Hint {
-        meaning: "Your server says nothing of the error, or its line is still \
-                  in a buffer: into a pipe, most languages do not write a \
-                  line to stdout at once.",
-        look: "what you do with an error of read or write, before you close",
+        meaning: "Your server does not report the error, or its line is still \
+                  in a buffer, because most languages do not write a line to a \
+                  pipe at once.",
+        look: "what your server does with an error of `read` or `write`, \
+               before it closes",
     },
     proof: Proof::Defects(&["error-is-silent"]),
     script: s3_08,

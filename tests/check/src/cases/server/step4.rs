@@ -18,28 +18,31 @@ fn ms(n: u64) -> Duration {
 }
 
 const PARSER: Hint = Hint {
-    meaning: "Your server takes one read for one message.",
-    look: "what you do when a read brings half a frame, or more than one",
+    meaning: "Your server takes one `read` for one message.",
+    look: "what your server does when a `read` brings half a frame, or more \
+           than one",
 };
 
 const S4_01: Case = Case {
     id: "S4-01",
     title: "answers an ECHO",
-    does: "Sends an ECHO of 5 letters (N = 6) and, after its reply, one of \
-           7 (N = 8). Expects each reply within 3 s, nothing else in the \
-           30 ms before and after, and a connection that stays open.",
+    does: "The checker sends an ECHO of 5 letters (N = 6) and, after its \
+           reply, one of 7 (N = 8). It expects each reply within 3 s, no other \
+           byte in the 30 ms before and after, and a connection that stays \
+           open.",
     steps: from(4),
     rule: (4, 1),
     tags: &[Tag::Basic],
-    why: "A frame is four bytes of length, most significant first, one \
-          byte of kind, then the payload. The length counts the kind and \
-          the payload, but not itself. Every other reading looks just as \
-          natural, but no other program understands it.",
+    why: "A frame is four bytes of length, most significant first, one byte of \
+          kind, then the payload. The length counts the kind and the payload, \
+          but not itself. Every other way to read these bytes looks just as \
+          natural, but then no other program understands yours.",
     hint: Hint {
-        meaning: "Your server waits for more bytes. In little endian a \
-                  length of 6 reads as 100 663 296. And N counts the kind, \
-                  so only N - 1 bytes of payload follow.",
-        look: "how you read the 4 bytes of the length",
+        meaning: "Your server waits for bytes that do not belong to the frame: \
+                  a length of 6 in the wrong byte order reads as 100 663 296, \
+                  and a server that forgets that N counts the kind waits for \
+                  one byte too many.",
+        look: "how your server reads the 4 bytes of the length",
     },
     proof: Proof::Defects(&[
         "little-endian",
@@ -64,15 +67,16 @@ fn s4_01(lab: &Lab) -> Check {
 const S4_02: Case = Case {
     id: "S4-02",
     title: "answers an empty ECHO",
-    does: "Sends `00 00 00 01 01`. Expects `00 00 00 01 81` within 3 s, \
-           and then the reply to an ECHO of 3 letters.",
+    does: "The checker sends `00 00 00 01 01`. It expects `00 00 00 01 81` \
+           within 3 s, and then the reply to an ECHO of 3 letters.",
     steps: from(4),
     rule: (4, 2),
     tags: &[],
-    why: "N = 1 is a frame: a kind and nothing else. A payload of 0 bytes \
-          is easily taken for the end of the stream, or for no message.",
+    why: "N = 1 is a legal frame: it has a kind and no payload. A server \
+          easily takes a payload of 0 bytes for the end of the stream, or for \
+          no message.",
     hint: Hint {
-        meaning: "A payload of 0 bytes was taken for no message at all.",
+        meaning: "Your server took a payload of 0 bytes for no message at all.",
         look: "the smallest frame: N = 1, no payload",
     },
     proof: Proof::Defects(&["ignores-empty"]),
@@ -89,16 +93,18 @@ fn s4_02(lab: &Lab) -> Check {
 const S4_03: Case = Case {
     id: "S4-03",
     title: "takes the largest frame: N = 65 536",
-    does: "Sends an ECHO of 65 535 random bytes (N = 65 536). Expects the \
-           whole reply within 3 s, and then the reply to an ECHO of 3 \
-           letters; then the replies to two of the largest in one write.",
+    does: "The checker sends an ECHO of 65 535 random bytes (N = 65 536). It \
+           expects the whole reply within 3 s, and then the reply to an ECHO \
+           of 3 letters; then it sends two of the largest frames in one write \
+           and expects both replies.",
     steps: from(4),
     rule: (4, 2),
     tags: &[],
-    why: "A limit is a number, and the number itself is still allowed. An \
-          honest client that uses all it is given must not be refused.",
+    why: "A limit is a number, and that number itself is still allowed. A \
+          server must not refuse an honest client that uses all that the \
+          contract gives it.",
     hint: Hint {
-        meaning: "The largest legal frame was refused or cut.",
+        meaning: "Your server refused or cut the largest legal frame.",
         look: "the comparison with the limit: < or <=? N or payload?",
     },
     proof: Proof::Defects(&["limit-one-too-small"]),
@@ -120,14 +126,14 @@ fn s4_03(lab: &Lab) -> Check {
 const S4_08: Case = Case {
     id: "S4-08",
     title: "takes a frame one byte at a time",
-    does: "Sends an ECHO of 8 letters: 13 bytes, each in a write of its \
-           own, 3 ms apart. Expects the reply within 3 s.",
+    does: "The checker sends an ECHO of 8 letters: 13 bytes, each in a write \
+           of its own, 3 ms apart. It expects the reply within 3 s.",
     steps: from(4),
     rule: (4, 1),
     tags: &[Tag::Slices],
-    why: "The network may slice a message anywhere, also inside the \
-          length. On your own machine it almost never does; on a slow line \
-          it does so all the time.",
+    why: "The network may slice a message anywhere, even inside the length. On \
+          your own machine it almost never does, but on a slow line it does so \
+          all the time.",
     hint: PARSER,
     proof: Proof::Defects(&["read-is-message"]),
     script: s4_08,
@@ -149,14 +155,14 @@ fn s4_08(lab: &Lab) -> Check {
 const S4_09: Case = Case {
     id: "S4-09",
     title: "answers 100 frames that come in one write",
-    does: "Sends 100 ECHOs of 1 to 9 letters in one write. Expects 100 \
-           replies in the same order within 3 s.",
+    does: "The checker sends 100 ECHOs of 1 to 9 letters in one write. It \
+           expects 100 replies in the same order within 3 s.",
     steps: from(4),
     rule: (4, 1),
     tags: &[Tag::Slices],
-    why: "What was sent in many writes may arrive in one read. A server \
-          that looks at the first frame of each read and drops the rest \
-          loses messages exactly when there is much to do.",
+    why: "Bytes that a client sent in many writes may arrive in one read. A \
+          server that looks at the first frame of each read and drops the rest \
+          loses messages exactly when it is busy.",
     hint: PARSER,
     proof: Proof::Defects(&["first-frame-only", "reorders"]),
     script: s4_09,
@@ -177,15 +183,15 @@ fn join(words: &[String], make: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
 const S4_10: Case = Case {
     id: "S4-10",
     title: "takes a frame and a part of the next",
-    does: "Sends in one write an ECHO of 5 letters and the first 7 bytes \
-           of another one, and the other 7 bytes 50 ms after the first \
-           reply. Expects each reply within 3 s.",
+    does: "The checker sends in one write an ECHO of 5 letters and the first 7 \
+           bytes of another one, and the other 7 bytes 50 ms after the first \
+           reply. It expects each reply within 3 s.",
     steps: from(4),
     rule: (4, 1),
     tags: &[Tag::Slices],
     why: "The end of a read has nothing to do with the end of a frame. The \
-          first frame is answered at once; the seven bytes behind it \
-          belong to the next one.",
+          server answers the first frame at once, and keeps the seven bytes \
+          behind it because they belong to the next frame.",
     hint: PARSER,
     proof: Proof::Defects(&["drops-tail"]),
     script: s4_10,
@@ -207,20 +213,20 @@ fn s4_10(lab: &Lab) -> Check {
 const S4_11: Case = Case {
     id: "S4-11",
     title: "does not answer a frame that was cut",
-    does: "Six times, on a new connection: sends in one write a whole ECHO \
-           and the first 1, 2, 3, 4, 5 or 8 bytes of another one, then \
-           FIN. Expects the reply to the whole one, nothing else, then \
-           FIN, within 3 s.",
+    does: "Six times, on a new connection, the checker sends in one write a \
+           whole ECHO and the first 1, 2, 3, 4, 5 or 8 bytes of another one, \
+           then FIN. It expects the reply to the whole one, no other byte, \
+           then FIN, within 3 s.",
     steps: from(4),
     rule: (4, 5),
     tags: &[Tag::Hostile, Tag::Closing],
-    why: "The client ends inside a frame. What is there is not a message, \
-          however much it looks like one: half a number is not a smaller \
-          number. The whole frames before it are answered.",
+    why: "The client ends inside a frame. The piece is not a message, however \
+          much it looks like one, just as half a number is not a smaller \
+          number. The server still answers the whole frames before it.",
     hint: Hint {
-        meaning: "The piece at the end was answered, or the whole frame \
-                  before it was not.",
-        look: "what you do at EOF with bytes that are left",
+        meaning: "Your server answered the piece at the end, or it did not \
+                  answer the whole frame before it.",
+        look: "what your server does at EOF with the bytes that are left",
     },
     proof: Proof::Defects(&["answers-cut-frame"]),
     script: s4_11,
@@ -242,20 +248,20 @@ fn s4_11(lab: &Lab) -> Check {
 const S4_14: Case = Case {
     id: "S4-14",
     title: "answers 60 random frames in random slices",
-    does: "Sends 60 ECHOs of random bytes, six of them shorter than 60 000 \
-           bytes, the others shorter than 300, in slices of 1 to 4096 \
-           bytes, 0.5 ms apart. Expects all 60 replies in order within 10 \
-           s.",
+    does: "The checker sends 60 ECHOs of random bytes, six of them shorter \
+           than 60 000 bytes, the others shorter than 300, in slices of 1 to \
+           4096 bytes, 0.5 ms apart. It expects all 60 replies in order within \
+           10 s.",
     steps: from(4),
     rule: (4, 1),
     tags: &[Tag::Slices],
-    why: "Sizes and slices are random, drawn from the seed. A test by hand \
-          tries a few ways to slice a stream; a network sooner or later \
-          tries them all.",
+    why: "The checker draws the sizes and the slices from its seed. When you \
+          test by hand you try a few ways to slice a stream, but sooner or \
+          later a network tries all of them.",
     hint: PARSER,
     proof: Proof::Without(
         "it tries at random what S4-08, S4-09 and S4-10 try one by one, and \
-         fails of the same defects",
+         the same defects make it fail",
     ),
     script: s4_14,
 };
@@ -303,19 +309,19 @@ fn slices<'a>(lab: &Lab, mut bytes: &'a [u8]) -> Vec<&'a [u8]> {
 const S4_15: Case = Case {
     id: "S4-15",
     title: "answers 50 requests although the client has ended",
-    does: "Sends 50 ECHOs of 6 letters in one write, then FIN; on a \
-           second connection 5 000 empty ECHOs, then FIN. Expects all \
-           replies in order, then FIN, within 3 s.",
+    does: "The checker sends 50 ECHOs of 6 letters in one write, then FIN; on \
+           a second connection it sends 5 000 empty ECHOs, then FIN. It \
+           expects all replies in order, then FIN, within 3 s.",
     steps: from(4),
     rule: (4, 6),
     tags: &[Tag::Closing],
-    why: "A client may send all it wants, end its direction, and then \
-          read. Its FIN means \"I have nothing more to ask\", and not \"I \
-          do not want your answers\".",
+    why: "A client may send all its requests, end its direction, and then \
+          read. Its FIN means \"I have no more questions\", and not \"I do not \
+          want your answers\".",
     hint: Hint {
-        meaning: "At the client's FIN your server closed, and dropped the \
+        meaning: "Your server closed at the client's FIN, and dropped the \
                   replies that it still owed.",
-        look: "what happens at EOF: is anything still owed?",
+        look: "what your server does at EOF: does it still owe replies?",
     },
     proof: Proof::Defects(&["drops-at-half-close"]),
     script: s4_15,
@@ -328,7 +334,8 @@ fn s4_15(lab: &Lab) -> Check {
     client.send(&join(&words, echo))?;
     client.fin();
     client.expect_all(&join(&words, reply))?;
-    // And a crowd of the smallest ones: who calls itself for each is too deep.
+    // And a crowd of the smallest ones: a server that calls itself for each
+    // frame runs out of stack.
     let empty = vec![String::new(); 5000];
     let mut client = lab.connect(addr)?;
     client.send(&join(&empty, echo))?;
@@ -340,20 +347,22 @@ const S4_20: Case = Case {
     id: "S4-20",
     title: "a length that is only claimed costs no memory",
     does: "150 clients exchange 5 letters each. Then each sends the length of \
-           the largest frame, `00 01 00 00`, and nothing more. Expects that \
-           the server's memory then grows by less than 150 MiB; more than 5 \
-           MiB is a warning. Another client is answered meanwhile.",
+           the largest frame, `00 01 00 00`, and nothing more. The checker \
+           expects that the server's memory then grows by less than 150 MiB; \
+           more than 5 MiB is a warning. Meanwhile the server must answer \
+           another client.",
     steps: from(4),
     rule: (4, 7),
     tags: &[Tag::Linux, Tag::Starts, Tag::Hostile],
     why: "The four bytes say that 65 536 will follow. A server that sets \
           memory aside as soon as it has read them pays 16 000 times what the \
           client paid, and a thousand clients need not send another byte. If \
-          the memory grows with the bytes that really come, the client pays \
-          as much as the server.",
+          the server's memory grows only with the bytes that really come, the \
+          client pays as much as the server.",
     hint: Hint {
-        meaning: "Your server sets memory aside for bytes that were only \
-                  announced. The contract allows 1 MiB for a connection.",
+        meaning: "Your server sets memory aside for bytes that the client has \
+                  only announced, but the contract allows 1 MiB for each \
+                  connection.",
         look: "how large your buffer is when only the length has come",
     },
     proof: Proof::Defects(&["memory-by-length"]),
@@ -397,22 +406,23 @@ fn s4_20(lab: &Lab) -> Check {
 const S4_23: Case = Case {
     id: "S4-23",
     title: "waits for a frame that pauses in the middle",
-    does: "On four connections at once: exchanges an ECHO of 5 letters, then \
-           sends the first 2, 4, 5 or 9 bytes of an ECHO of 12 letters, and \
-           the rest 1.2 s later. Expects each reply within 3 s, and then the \
-           reply to another ECHO.",
+    does: "On four connections at once, the checker exchanges an ECHO of 5 \
+           letters, then sends the first 2, 4, 5 or 9 bytes of an ECHO of 12 \
+           letters, and the rest 1.2 s later. It expects each reply within 3 \
+           s, and then the reply to another ECHO.",
     steps: from(4),
     rule: (4, 1),
     tags: &[Tag::Slices],
-    why: "Many servers give each read a short limit, so that they can look \
+    why: "Many servers give each read a short limit, so that they can check \
           now and then whether they should stop. A read of exactly n bytes \
-          that ends that way has already taken some of them. A server that \
-          starts over throws those away, and takes the middle of the frame \
-          for its beginning.",
+          that ends at such a limit has already taken some of the bytes. A \
+          server that starts over throws them away, and takes the middle of \
+          the frame for its beginning.",
     hint: Hint {
-        meaning: "The bytes before the pause are lost: a timer or a poll \
-                  interrupted a read, and your server started the frame over.",
-        look: "what becomes of the bytes that a read has taken when its time \
+        meaning: "Your server lost the bytes before the pause, because a timer \
+                  or a poll interrupted a `read` and your server started the \
+                  frame over.",
+        look: "what becomes of the bytes that a `read` has taken when its time \
                is up",
     },
     proof: Proof::Defects(&["timer-drops-bytes"]),

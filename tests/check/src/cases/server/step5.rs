@@ -30,10 +30,11 @@ fn expect_cut(client: &mut Peer, since: Instant) -> Check {
     if client.stirs_before(since + ms(LIMIT * 9 / 10)) {
         let mut failure = client.fail(
             format!("ERROR(5) at {LIMIT} ms, not before"),
-            "the server spoke or closed before the time was up",
+            "the server spoke or closed before the limit had passed",
         );
         failure.meaning =
-            "The limit was shorter than the one that was set.".into();
+            "Your server's limit is shorter than the one that the checker set."
+                .into();
         failure.look = "the unit and the start of your timer".into();
         return Err(failure.into());
     }
@@ -43,19 +44,19 @@ fn expect_cut(client: &mut Peer, since: Instant) -> Check {
 const S5_01: Case = Case {
     id: "S5-01",
     title: "cuts a silent client after TCP_IDLE_MS",
-    does: "TCP_IDLE_MS=600. A connects and stays silent; B exchanges four \
-           ECHOs meanwhile, 100 ms apart, and is silent from then on. \
-           Expects that each gets ERROR 5 within 600 ms of silence, then \
-           FIN; and A not before 540 ms.",
+    does: "With TCP_IDLE_MS=600, A connects and stays silent; B meanwhile \
+           exchanges four ECHOs, 100 ms apart, and is silent from then on. The \
+           checker expects that each gets ERROR 5 within 600 ms of silence, \
+           then FIN, and A not before 540 ms.",
     steps: from(5),
     rule: (5, 1),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "A client that has vanished sends nothing, not even an end. \
-          Without a limit its connection stays for ever, and such \
-          connections add up until the server has no descriptor left.",
+    why: "A client that has vanished sends nothing, not even an end. Without a \
+          limit the server keeps its connection forever, and such connections \
+          add up until the server has no descriptor left.",
     hint: Hint {
-        meaning: "A client that says nothing keeps its connection for \
-                  ever. Does your server read TCP_IDLE_MS?",
+        meaning: "Your server keeps the connection of a silent client forever, \
+                  so perhaps it does not read TCP_IDLE_MS.",
         look: "what limits the wait for the first byte of a frame",
     },
     proof: Proof::Defects(&[
@@ -88,22 +89,23 @@ fn s5_01(lab: &Lab) -> Check {
 const S5_02: Case = Case {
     id: "S5-02",
     title: "cuts a client that sends a byte now and then",
-    does: "TCP_FRAME_MS=600 and TCP_IDLE_MS=600. Exchanges an ECHO, then \
-           sends the bytes of another, one every 100 ms, for at most 2 s. \
-           Expects ERROR 5 between 540 and 600 ms after the first of \
-           these bytes, then FIN.",
+    does: "With TCP_FRAME_MS=600 and TCP_IDLE_MS=600, the checker exchanges an \
+           ECHO, then sends the bytes of another, one every 100 ms, for at \
+           most 2 s. It expects ERROR 5 between 540 and 600 ms after the first \
+           of these bytes, then FIN.",
     steps: from(5),
     rule: (5, 1),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "A timer that starts again with each byte never fires against a \
-          client that goes on sending single bytes, each in time \
-          (slowloris). The limit is for the frame: from its first byte to \
-          its last.",
+    why: "If each byte starts the timer again, a client that sends single \
+          bytes, each in time, can keep the connection forever (slowloris). \
+          That is why the limit is for the frame: from its first byte to its \
+          last.",
     hint: Hint {
-        meaning: "Each byte starts your timer again, so that one byte in \
-                  time is enough to stay for ever; or only the first \
+        meaning: "Each byte starts your server's timer again, so a client can \
+                  stay forever by sending one byte in time; or only the first \
                   frame has a limit.",
-        look: "when the timer of a frame starts, and what starts it again",
+        look: "when your server starts the timer of a frame, and when it \
+               starts it again",
     },
     proof: Proof::Defects(&["per-read-timer", "first-frame-only"]),
     script: s5_02,
@@ -118,7 +120,7 @@ fn s5_02(lab: &Lab) -> Check {
     client.exchange(lab.word(5).as_bytes())?;
     let start = Instant::now();
     client.sends(&bytes);
-    lab.note("sends 1 byte each 100 ms");
+    lab.note("sends 1 byte every 100 ms");
     thread::scope(|scope| {
         if let Ok(mut writer) = client.stream.try_clone() {
             scope.spawn(move || {
@@ -139,19 +141,19 @@ fn s5_02(lab: &Lab) -> Check {
 const S5_03: Case = Case {
     id: "S5-03",
     title: "does not cut a client that keeps the limits",
-    does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. Sends five ECHOs on \
-           one connection, each 400 ms after the reply to the one before; \
-           then seven, each write ending 6 bytes before the end of one, \
-           and 200 ms apart. Expects each reply within 3 s.",
+    does: "With TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000, the checker sends five \
+           ECHOs on one connection, each 400 ms after the reply to the one \
+           before; then seven, each write ending 6 bytes before the end of \
+           one, and 200 ms apart. It expects each reply within 3 s.",
     steps: from(5),
     rule: (5, 3),
     tags: &[Tag::Timed, Tag::Starts],
-    why: "A limit must never hit a client that keeps it. The clock starts \
-          again with each frame; one that runs from the connect cuts each \
-          client that stays longer than the limit.",
+    why: "A limit must never hit a client that keeps it. The server starts the \
+          clock again with each frame, because a clock that runs from the \
+          connect cuts every client that stays longer than the limit.",
     hint: Hint {
-        meaning: "The timer is not started again after a request.",
-        look: "when the clock between two frames starts",
+        meaning: "Your server does not start its timer again after a request.",
+        look: "when your server starts the clock between two frames",
     },
     proof: Proof::Defects(&["timer-from-connect"]),
     script: s5_03,
@@ -175,9 +177,10 @@ fn s5_03(lab: &Lab) -> Check {
 /// there; but none of them takes long.
 fn never_between_frames(lab: &Lab, client: &mut Peer) -> Check {
     lab.hint(
-        "Each frame was whole in time. Does the clock of the first one run \
-         on when bytes of the next are there?",
-        "when the clock of a frame is started, and when it is stopped",
+        "Your server cut a client whose frames were all whole in time, perhaps \
+         because the clock of one frame runs on when bytes of the next are \
+         there.",
+        "when your server starts the clock of a frame, and when it stops it",
     );
     let mut half = 0; // of the frame before
     let mut words = Vec::new();
@@ -199,23 +202,23 @@ fn never_between_frames(lab: &Lab, client: &mut Peer) -> Check {
 const S5_04: Case = Case {
     id: "S5-04",
     title: "loses no byte to a timer",
-    does: "TCP_IDLE_MS=600 and TCP_FRAME_MS=4000. Sends an ECHO of 12 \
-           letters in pieces of 2, 7 and 8 bytes, with pauses of 200 and \
-           900 ms. Expects the reply within 3 s of the last piece; then it \
-           sends FIN, and expects FIN.",
+    does: "With TCP_IDLE_MS=600 and TCP_FRAME_MS=4000, the checker sends an \
+           ECHO of 12 letters in pieces of 2, 7 and 8 bytes, with pauses of \
+           200 and 900 ms. It expects the reply within 3 s of the last piece; \
+           then it sends FIN, and expects FIN.",
     steps: from(5),
     rule: (5, 3),
     tags: &[Tag::Timed, Tag::Starts],
-    why: "A read of exactly n bytes that a timer interrupts has already \
-          taken some of them. If these are thrown away, the next \
-          \"length\" is a piece of the payload. The pause inside this \
-          frame is longer than TCP_IDLE_MS, and shorter than TCP_FRAME_MS: \
-          that is allowed.",
+    why: "A read of exactly n bytes that a timer interrupts has already taken \
+          some of them. If the server throws these away, it takes a piece of \
+          the payload for the next length. The pause inside this frame is \
+          longer than TCP_IDLE_MS but shorter than TCP_FRAME_MS, so the client \
+          has kept every limit.",
     hint: Hint {
-        meaning: "A timer interrupted a read, and the bytes that had come \
-                  were thrown away; or the limit between frames was used \
+        meaning: "A timer interrupted a `read` and your server threw away the \
+                  bytes that had come; or it used the limit between frames \
                   inside one.",
-        look: "what a timer does to the bytes read so far",
+        look: "what a timer does to the bytes that your server has read so far",
     },
     proof: Proof::Defects(&["timer-drops-bytes", "idle-inside-frame"]),
     script: s5_04,
@@ -240,21 +243,21 @@ fn s5_04(lab: &Lab) -> Check {
 const S5_05: Case = Case {
     id: "S5-05",
     title: "40 half headers hold nobody up, and are cut",
-    does: "TCP_FRAME_MS=600 and TCP_IDLE_MS=10000. 40 clients send 2 bytes \
-           of a header and stop; a normal client sends four ECHOs, 100 ms \
-           apart, and a fifth at the end. Expects each reply within 3 s; \
-           ERROR 5, then FIN, for the first of the 40 after 540 to 600 ms, \
-           and for the others within 1 s.",
+    does: "With TCP_FRAME_MS=600 and TCP_IDLE_MS=10000, 40 clients send 2 \
+           bytes of a header and stop; a normal client sends four ECHOs, 100 \
+           ms apart, and a fifth at the end. The checker expects each reply \
+           within 3 s; ERROR 5, then FIN, for the first of the 40 after 540 to \
+           600 ms, and for the others within 1 s.",
     steps: from(5),
     rule: (5, 1),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "The attack at a larger scale: 40 clients send two bytes each and \
-          wait. The others are served meanwhile, and the 40 are gone when \
-          their time is up.",
+    why: "This is the same attack with more clients: 40 of them send two bytes \
+          each and wait. The server must serve the others meanwhile, and drop \
+          the 40 when the limit has passed.",
     hint: Hint {
-        meaning: "Clients that began a frame and stopped keep their \
-                  connection, or hold up the others.",
-        look: "the limit inside a frame, also inside its header",
+        meaning: "Your server keeps clients that began a frame and stopped, or \
+                  they hold up the others.",
+        look: "the limit inside a frame, even inside its header",
     },
     proof: Proof::Defects(&["no-limit-in-header", "header-in-accept-loop"]),
     script: s5_05,
@@ -273,7 +276,8 @@ fn s5_05(lab: &Lab) -> Check {
     }
     let sent = Instant::now();
     lab.hint(
-        "While others hold half a header, an honest client is not served.",
+        "Your server does not serve an honest client while others hold half a \
+         header.",
         "which code reads the header: code that all clients share?",
     );
     let mut normal = lab.connect_as(addr, "normal: ")?;
@@ -293,26 +297,26 @@ fn s5_05(lab: &Lab) -> Check {
 const S5_06: Case = Case {
     id: "S5-06",
     title: "closes the connection of a client that never reads",
-    does: "TCP_WRITE_MS=600. Sends ECHOs of 60 000 bytes and never reads. \
-           Expects that the server stops taking them before 64 MiB, and \
-           closes within 600 ms (1 s more is granted) after the last byte \
-           has moved.",
+    does: "With TCP_WRITE_MS=600, the checker sends ECHOs of 60 000 bytes and \
+           never reads. It expects that the server stops taking them before 64 \
+           MiB, and closes within 600 ms (plus 1 s) after the last byte has \
+           moved.",
     steps: from(5),
     rule: (5, 2),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
-    why: "Replies that nobody takes pile up: in the system's buffers, then \
-          in the server's memory. The server must stop reading, and after \
-          TCP_WRITE_MS without progress it must close.",
+    why: "When a client does not take its replies, they pile up: first in the \
+          kernel's buffers, then in the server's memory. The server must stop \
+          reading, and after TCP_WRITE_MS without progress it must close.",
     hint: Hint {
-        meaning: "A write that makes no progress is waited for without a \
-                  limit.",
-        look: "the limit of a write, and what happens when it is over",
+        meaning: "Your server waits without a limit for a write that makes no \
+                  progress.",
+        look: "the limit of a `write`, and what happens when it has passed",
     },
     proof: Proof::Defects(&["no-write-limit", "unbounded-replies"]),
     script: s5_06,
 };
 
-/// What a server may take from a client that does not read: the system's
+/// What a server may take from a client that does not read: the kernel's
 /// buffers swallow 4 to 8 MB of it.
 const MOST: usize = 64 << 20;
 
@@ -352,8 +356,12 @@ fn s5_06(lab: &Lab) -> Check {
 fn took_all(client: &Peer) -> Failure {
     let expected = "it stops reading when nobody takes its replies";
     let mut failure = client.fail(expected, "it took 64 MB");
-    failure.meaning = "It keeps in memory what nobody reads.".into();
-    failure.look = "what limits the replies that wait to be written".into();
+    failure.meaning = "Your server keeps in memory what the client does not \
+                       read."
+        .into();
+    failure.look = "what limits the replies that wait until your server can \
+                    write them"
+        .into();
     failure
 }
 
@@ -371,10 +379,10 @@ fn still_open(client: &Peer) -> Failure {
 const S5_07: Case = Case {
     id: "S5-07",
     title: "does not cut a client that reads slowly, but steadily",
-    does: "TCP_WRITE_MS=1000. Sends ECHOs of 60 000 bytes as fast as the \
-           server takes them, and reads 16 000 bytes every 25 ms, for 4 s. \
-           Expects that bytes come all the time, and that the connection \
-           stays.",
+    does: "With TCP_WRITE_MS=1000, the checker sends ECHOs of 60 000 bytes as \
+           fast as the server takes them, and reads 16 000 bytes every 25 ms, \
+           for 4 s. It expects that bytes come all the time, and that the \
+           connection stays.",
     steps: from(5),
     rule: (5, 2),
     tags: &[Tag::Timed, Tag::Starts],
@@ -382,13 +390,13 @@ const S5_07: Case = Case {
           line takes its replies all the time, only not quickly: the buffers \
           stay full, and each write of the server waits a little. A limit for \
           the whole write, or for all replies together, cuts such a client, \
-          although nothing is wrong with it.",
+          although the client has done nothing wrong.",
     hint: Hint {
-        meaning: "Your server ended the connection of a client that reads \
-                  steadily. Its limit is for the whole write; or its send \
-                  buffer is so large that the system takes nothing for longer \
-                  than the limit.",
-        look: "what starts the clock of a write again, and SO_SNDBUF",
+        meaning: "Your server dropped a client that reads steadily, because \
+                  its limit is for the whole write, or because its send buffer \
+                  is so large that the kernel takes no byte for longer than \
+                  the limit.",
+        look: "what starts the clock of a `write` again, and SO_SNDBUF",
     },
     proof: Proof::Defects(&["write-limit-in-all"]),
     script: s5_07,
@@ -448,21 +456,22 @@ fn read_slowly(client: &mut Peer, time: Duration) -> Option<End> {
 const S5_08: Case = Case {
     id: "S5-08",
     title: "does not count the time in which it does not read",
-    does: "TCP_IDLE_MS=600 and TCP_FRAME_MS=600. Sends ECHOs of 60 000 bytes \
-           without reading, until nothing moves; waits 0.9 s; then reads, \
-           sends the rest of the last frame, and FIN. Expects all replies, in \
-           order. A connection that is cut is a warning.",
+    does: "With TCP_IDLE_MS=600 and TCP_FRAME_MS=600, the checker sends ECHOs \
+           of 60 000 bytes without reading, until nothing moves; waits 0.9 s; \
+           then reads, sends the rest of the last frame, and FIN. It expects \
+           all replies, in order. If the server cuts the connection, that is a \
+           warning.",
     steps: from(5),
     rule: (5, 3),
     tags: &[Tag::Timed, Tag::Starts],
     why: "A server that waits until a client takes its replies does not read \
-          from it meanwhile. The next frame of that client is on its way, and \
-          cannot come in. The client has its limit for taking the replies, \
-          TCP_WRITE_MS, and keeps it: so the clock of the frame must stand \
-          still.",
+          from it meanwhile. The next frame of that client is on its way, but \
+          the server does not let it in. The client has its own limit for \
+          taking the replies, TCP_WRITE_MS, and keeps it, so the server must \
+          stop the clock of the frame.",
     hint: Hint {
-        meaning: "While your server waited for the client to take replies, it \
-                  read nothing; but the clock of the next frame ran.",
+        meaning: "Your server read nothing while it waited for the client to \
+                  take replies, but the clock of the next frame ran.",
         look: "which clock runs while your server writes",
     },
     proof: Proof::Defects(&["clock-runs-while-writing"]),
@@ -504,23 +513,24 @@ fn s5_08(lab: &Lab) -> Check {
 const S5_09: Case = Case {
     id: "S5-09",
     title: "answers what came in time, even if it looks late",
-    does: "TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000. A has sent 7 bytes of an \
-           ECHO, and B nothing since its last reply. Stops the server \
-           (SIGSTOP); 0.3 s later A sends the rest, and B a whole ECHO; lets \
-           the server go on (SIGCONT) after 1.5 s. Expects both replies. A \
-           client that is cut is a warning.",
+    does: "With TCP_IDLE_MS=1000 and TCP_FRAME_MS=1000, A has sent 7 bytes of \
+           an ECHO, and B nothing since its last reply. The checker stops the \
+           server (SIGSTOP); 0.3 s later A sends the rest, and B a whole ECHO; \
+           after 1.5 s the checker lets the server run again (SIGCONT). It \
+           expects both replies. If the server cuts a client, that is a \
+           warning.",
     steps: from(5),
     rule: (5, 3),
     tags: &[Tag::Timed, Tag::Linux, Tag::Starts],
-    why: "A machine that was paused, a garbage collector, or a long wait for a \
-          processor: when the server looks again, the limit has passed, and \
-          the frame is there as well. It came in time, and it was the server \
-          that was late. Whoever asks the clock first cuts all clients after \
-          each pause.",
+    why: "A paused machine, a garbage collector, or a long wait for a \
+          processor can hold up the server. When it looks again, the limit has \
+          passed, and the frame is there as well. The frame came in time, and \
+          only the server was late. A server that asks the clock first cuts \
+          all clients after each such pause.",
     hint: Hint {
-        meaning: "The frame had arrived before its limit. Your server looked \
-                  at the clock first, and cut the client.",
-        look: "what wins when a timer has fired and bytes are there, too",
+        meaning: "Your server looked at the clock first and cut the client, \
+                  although the frame had arrived before its limit.",
+        look: "what wins when a timer has fired but bytes are there, too",
     },
     proof: Proof::Defects(&["timer-before-data"]),
     script: s5_09,
