@@ -345,7 +345,8 @@ fn made_by_tests() -> Vec<Regex> {
     let mut made = Vec::new();
     let literal = Regex::new(r#""([a-z0-9-]*[{}a-z0-9-]+)""#).unwrap();
     let hole = Regex::new(r"\\\{[^}]*\\\}").unwrap();
-    for entry in fs::read_dir(format!("{ROOT}/tests")).unwrap() {
+    let folders = ["tests", "tests/tools"].map(|dir| Path::new(ROOT).join(dir));
+    for entry in folders.iter().flat_map(|dir| fs::read_dir(dir).unwrap()) {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "rs") {
             let source = fs::read_to_string(path).unwrap();

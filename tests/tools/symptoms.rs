@@ -5,22 +5,18 @@
 //! loopback, ports and a firewall. A command runs as the page prints it, only
 //! without Cargo. What is not installed is skipped by name.
 
-#![allow(clippy::unwrap_used)] // in a test, a panic is the report
-
-mod support;
-
 use std::fmt::Write;
 use std::io::Error;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use regex::{Captures, Regex};
-use support::arguments::arguments;
-use support::net::{Namespace, ip, missing, ports};
-use support::{
+use crate::support::net::{Namespace, ip, missing, ports};
+use crate::support::{
     DEADLINE, Program, ROOT, bin, is_installed, signal, snapshot, trial,
     wait_until,
 };
+use libtest_mimic::Trial;
+use regex::{Captures, Regex};
 
 /// A test, and the programs that it needs besides `ip` and root.
 type Symptom = (&'static str, &'static [&'static str], fn());
@@ -51,14 +47,16 @@ const SYMPTOMS: [Symptom; 23] = [
     ("tcpdump shows each packet", &["tcpdump"], packets),
 ];
 
-fn main() {
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
     let no_namespace = missing();
     let trials = SYMPTOMS.map(|(title, needs, test)| {
         let absent = needs.iter().find(|program| !has(program));
         let absent = absent.map(|program| format!("needs {program}"));
-        trial(title, no_namespace.or(absent.as_deref()), test)
+        let title = format!("symptoms::{title}");
+        trial(&title, no_namespace.or(absent.as_deref()), test)
     });
-    libtest_mimic::run(&arguments(), trials.into()).exit();
+    trials.into()
 }
 
 fn has(program: &str) -> bool {

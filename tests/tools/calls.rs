@@ -1,20 +1,16 @@
 //! What a server asks the operating system for, in five ways of writing it:
 //! the calls that strace sees, from the first socket to the first client.
 
-#![allow(clippy::unwrap_used)] // in a test, a panic is the report
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
+use crate::support::language::Language;
+use crate::support::{Program, bin, is_installed, snapshot, trial};
+use libtest_mimic::Trial;
 use regex::Regex;
-use support::arguments::arguments;
-use support::language::Language;
-use support::{Program, bin, is_installed, snapshot, trial};
 
 /// A name; the program to trace; a command that tells the version of what it
 /// is written in, and the version that the book prints. Another version may
@@ -31,7 +27,8 @@ const SERVERS: [Server; 5] = [
 const TOKIO: [&str; 3] = ["cargo", "--version", ""]; // Cargo.lock says which
 const STD: [&str; 3] = ["rustc", "--version", "1.95."];
 
-fn main() {
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
     let strace = cfg!(target_os = "linux") && is_installed("strace", "-V");
     let strace = (!strace).then_some("needs strace");
     let mut trials = Vec::new();
@@ -41,19 +38,19 @@ fn main() {
         let fits = String::from_utf8_lossy(&told).contains(version);
         let other = (!fits).then(|| format!("needs {program} {version}"));
         let missing = strace.or(other.as_deref());
-        trials.push(trial(&format!("calls of {name}"), missing, move || {
+        trials.push(trial(&format!("calls::of {name}"), missing, move || {
             snapshot(&format!("calls-{name}"), calls(command()).trim_end());
         }));
     }
-    trials.push(trial("calls of the client", strace, || {
+    trials.push(trial("calls::of the client", strace, || {
         snapshot("calls-client", of_the_client().trim_end());
     }));
-    trials.push(trial("calls of 100 frames", strace, || {
+    trials.push(trial("calls::of 100 frames", strace, || {
         snapshot("calls-frames", of_100_frames().trim_end());
     }));
     let test = lines_in_two_pieces_are_made_whole;
-    trials.push(trial("lines in two pieces are made whole", None, test));
-    libtest_mimic::run(&arguments(), trials).exit();
+    trials.push(trial("calls::in two pieces are made whole", None, test));
+    trials
 }
 
 /// Counts the calls with which step 4 receives 100 frames and answers them.

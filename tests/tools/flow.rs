@@ -4,27 +4,22 @@
 //! Each test makes a network of its own and removes it. Where it can not (not
 //! Linux, not root, a tool is missing), the tests are skipped by name.
 
-#![allow(clippy::unwrap_used)] // in a test, a panic is the report
-
-#[path = "support/packets.rs"]
-mod packets;
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use packets::{Packet, SERVER, read, table};
-use regex::{Captures, Regex};
-use support::arguments::arguments;
-use support::net::{Namespace, missing};
-use support::scene::Scene;
-use support::{
+use crate::packets::{Packet, SERVER, read, table};
+use crate::support::net::{Namespace, missing};
+use crate::support::scene::Scene;
+use crate::support::{
     Program, ROOT, bin, is_installed, signal, snapshot, trial, wait_until,
 };
+use libtest_mimic::Trial;
+use regex::{Captures, Regex};
 
-fn main() {
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
     let ss = (!is_installed("ss", "-V")).then_some("needs ss");
     let missing = missing().or(ss);
     let strace = (!is_installed("strace", "-V")).then_some("needs strace");
@@ -32,18 +27,17 @@ fn main() {
         (!is_installed("python3", "--version")).then_some("needs python3");
     let tun = (!Path::new("/dev/net/tun").exists()).then_some("needs a tun");
     let cable_is_missing = python.or(tun);
-    let trials = vec![
-        trial("three writes, one read", missing.or(strace), three_writes),
-        trial("flush makes no call", missing.or(strace), flush),
-        trial("write_all returns, nobody reads", missing, written),
-        trial("close returns, the kernel sends", missing, closed),
-        trial("a window of zero", missing, window),
-        trial("one write, seven packets", missing, segments),
-        trial("a pulled cable is not noticed", missing, cable),
-        trial("slow start", missing.or(cable_is_missing), slow_start),
-        trial("two clients, one port", missing, same_port),
-    ];
-    libtest_mimic::run(&arguments(), trials).exit();
+    vec![
+        trial("flow::three writes, one read", missing.or(strace), three_writes),
+        trial("flow::flush makes no call", missing.or(strace), flush),
+        trial("flow::write_all returns, nobody reads", missing, written),
+        trial("flow::close returns, the kernel sends", missing, closed),
+        trial("flow::a window of zero", missing, window),
+        trial("flow::one write, seven packets", missing, segments),
+        trial("flow::a pulled cable is not noticed", missing, cable),
+        trial("flow::slow start", missing.or(cable_is_missing), slow_start),
+        trial("flow::two clients, one port", missing, same_port),
+    ]
 }
 
 // ---- The networks

@@ -5,22 +5,16 @@
 //! tcpdump can run, each conversation is captured again and compared.
 //! To make the kept files anew (as root, on Linux):
 //!
-//!     UPDATE_CAPTURES=step1,step2 cargo test --test capture
-
-#![allow(clippy::unwrap_used)] // in a test, a panic is the report
-
-#[path = "support/packets.rs"]
-mod packets;
-mod support;
+//!     UPDATE_CAPTURES=step1,step2 cargo test --test tools capture
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use packets::{Packet, SERVER, frames, lifelines, read, table};
-use support::arguments::arguments;
-use support::net::{Namespace, missing, ports};
-use support::{Program, ROOT, bin, signal, snapshot, trial};
+use crate::packets::{Packet, SERVER, frames, lifelines, read, table};
+use crate::support::net::{Namespace, missing, ports};
+use crate::support::{Program, ROOT, bin, signal, snapshot, trial};
+use libtest_mimic::Trial;
 
 /// A capture: its name, its title in the book, and the conversation.
 struct Conversation {
@@ -119,24 +113,32 @@ const CONVERSATIONS: [Conversation; 6] = [
     },
 ];
 
-fn main() {
-    let arguments = arguments();
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
     let missing = missing();
     let mut trials = Vec::new();
     for conversation in &CONVERSATIONS {
         let name = conversation.name;
         let again = || capture_again(conversation);
-        trials.push(trial(&format!("{name}: captured anew"), missing, again));
+        trials.push(trial(
+            &format!("capture::{name}, captured anew"),
+            missing,
+            again,
+        ));
         let print = || print(conversation);
         trials.push(trial(
-            &format!("{name}: as the book prints it"),
+            &format!("capture::{name}, as the book prints it"),
             None,
             print,
         ));
     }
-    trials.push(trial("a client connects to itself", missing, self_connect));
+    trials.push(trial(
+        "capture::a client connects to itself",
+        missing,
+        self_connect,
+    ));
     update();
-    libtest_mimic::run(&arguments, trials).exit();
+    trials
 }
 
 /// Captures anew what `UPDATE_CAPTURES` names, and keeps it.
@@ -239,7 +241,7 @@ fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
     let tcpdump = net.tcpdump("lo", path, &port);
     (conversation.play)(&net);
     // What is on its way to the file is written before tcpdump ends.
-    support::wait_until("the last packet", || is_over(file.path()));
+    crate::support::wait_until("the last packet", || is_over(file.path()));
     signal(tcpdump.id(), "-TERM");
     tcpdump.wait_end();
     file

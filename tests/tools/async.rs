@@ -2,21 +2,17 @@
 //! compiler says of those that are wrong, and what a client sees of a server
 //! whose author forgot an `.await`.
 
-#![allow(clippy::unwrap_used)] // in a test, a panic is the report
-
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use regex::Regex;
-use support::arguments::arguments;
-use support::scene::Scene;
-use support::{
+use crate::support::scene::Scene;
+use crate::support::{
     FIN_WAIT2, Program, ROOT, bin, ends, snapshot, trial, wait_until,
 };
+use libtest_mimic::Trial;
+use regex::Regex;
 
 /// The programs of the page that compile.
 const PROGRAMS: [&str; 7] =
@@ -25,7 +21,8 @@ const PROGRAMS: [&str; 7] =
 /// The compiler whose words the page prints; another one may choose others.
 const RUSTC: &str = "1.95.";
 
-fn main() {
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
     let told = Command::new("rustc").arg("--version").output();
     let told = told.map(|output| output.stdout).unwrap_or_default();
     let fits = String::from_utf8_lossy(&told).contains(RUSTC);
@@ -41,16 +38,17 @@ fn main() {
             "panics" => other.as_deref(), // Rust's library has words, too
             _ => None,
         });
-        trials.push(trial(name, missing, move || prints(name)));
+        let title = format!("async::{name}");
+        trials.push(trial(&title, missing, move || prints(name)));
     }
     let other = no_shell.or(other.as_deref());
     for name in ["borrowed", "not-send"] {
-        let title = format!("{name} does not compile");
+        let title = format!("async::{name} does not compile");
         trials.push(trial(&title, other, move || is_refused(name)));
     }
-    let title = "without its await, step 2 serves nobody";
+    let title = "async::without its await, step 2 serves nobody";
     trials.push(trial(title, no_linux.or(other), without_await));
-    libtest_mimic::run(&arguments(), trials).exit();
+    trials
 }
 
 /// Ten at once, since the order of the lines must be no matter of luck.
@@ -158,7 +156,7 @@ fn libraries() -> &'static [String] {
         let folder = Path::new(&step2).parent().unwrap();
         let mut cargo = Command::new("cargo");
         cargo.current_dir(ROOT).args(["build", "--offline", "--locked"]);
-        cargo.args(["--test", "async", "--message-format", "json"]);
+        cargo.args(["--test", "tools", "--message-format", "json"]);
         cargo.arg("--target-dir").arg(folder.parent().unwrap());
         if !cfg!(debug_assertions) {
             cargo.arg("--release");

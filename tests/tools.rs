@@ -1,0 +1,36 @@
+//! Tests that need a tool which may be missing: tcpdump, strace, `ip`, `ss`,
+//! `nft`, or a certain release of the compiler. What is missing is skipped by
+//! name. They mostly wait, so all of them are in one program, side by side.
+//!
+//!     cargo test --test tools             all of them
+//!     cargo test --test tools symptoms    those of one file
+
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
+#[path = "support/packets.rs"]
+mod packets;
+mod support;
+
+/// What the programs of "Async in ten minutes" print, and what rustc says.
+#[path = "tools/async.rs"]
+mod asynchronous;
+#[path = "tools/calls.rs"]
+mod calls;
+#[path = "tools/capture.rs"]
+mod capture;
+#[path = "tools/flow.rs"]
+mod flow;
+#[path = "tools/symptoms.rs"]
+mod symptoms;
+
+use support::arguments::arguments;
+
+fn main() {
+    let arguments = arguments();
+    let mut trials = asynchronous::trials();
+    trials.extend(calls::trials());
+    trials.extend(capture::trials());
+    trials.extend(flow::trials());
+    trials.extend(symptoms::trials());
+    libtest_mimic::run(&arguments, trials).exit();
+}
