@@ -55,8 +55,8 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Address {
-    /// The server's address; to listen, 0.0.0.0 is every network and port 0 any
-    /// free port
+    /// The server's address; to listen, 0.0.0.0 is every IPv4 address of this
+    /// machine, and port 0 any free port
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
     addr: SocketAddr,
 }

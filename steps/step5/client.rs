@@ -45,8 +45,7 @@ impl Client {
     ) -> Result<Vec<u8>> {
         let mut deadline = Instant::now() + self.limits.deadline;
         let most = self.limits.attempts;
-        let mut outcome = NotExecuted; // of all attempts together
-        let mut n = 1;
+        let (mut outcome, mut n) = (NotExecuted, 1); // of all attempts, so far
         loop {
             let error = match self.attempt(message, deadline).await {
                 Ok(reply) => return Ok(reply),
@@ -60,16 +59,17 @@ impl Client {
                 _ if outcome == Unknown => return Err(error.context(Unknown)),
                 _ => return Err(error),
             }
-            let now = Instant::now();
-            report(format!("attempt {n}: {error:#}"));
-            deadline += now.elapsed(); // a slow reader of that costs no time
             let ceiling = ceiling(&self.limits, n);
             let wait = full_jitter(ceiling);
-            if n == most || Instant::now() + wait >= deadline {
+            let now = Instant::now();
+            let is_last = n == most || now + wait >= deadline;
+            report(format!("attempt {n}: {error:#}"));
+            if is_last {
                 let error = anyhow!("gave up after {n} of {most} attempts");
                 return Err(error.context(outcome));
             }
             report(format!("waits {wait:.0?} (at most {ceiling:?})"));
+            deadline += now.elapsed(); // a slow terminal is our own fault
             sleep(wait).await;
             n += 1;
         }
@@ -77,9 +77,8 @@ impl Client {
     // ANCHOR_END: ask
 
     // ANCHOR: attempt
-    /// Asks once. The connection is kept only if the reply came, and nothing
-    /// else: otherwise what belongs to this request could be taken for the
-    /// reply to the next one.
+    /// Asks once. Keeps the connection only if exactly the reply came. Otherwise
+    /// the next request could take a leftover for its own reply.
     async fn attempt(
         &mut self,
         message: &[u8],
@@ -90,7 +89,8 @@ impl Client {
             _ => self.connect(deadline).await.context(NotExecuted)?,
         };
         let limit = self.limits.request.min(deadline - Instant::now());
-        // When the time is up, this is dropped halfway, and the stream with it.
+        // When the limit has passed, `timeout` drops this halfway, and `?` drops
+        // the stream.
         let reply = timeout(limit, exchange(&mut stream, message)).await;
         let late = |_| anyhow!("no whole reply within {limit:.0?}");
         let (reply, is_all) = reply.map_err(late).context(Unknown)??;

@@ -12,15 +12,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// How long a client may take.
 #[derive(Args, Clone, Copy)]
 pub struct ServerLimits {
-    /// From the end of one frame to the first byte of the next
+    /// How long a client may stay silent before it starts a frame
     #[arg(long = "idle-ms", value_name = "MS", env = "TCP_IDLE_MS")]
     #[arg(default_value = "60000", value_parser = milliseconds)]
     pub idle: Duration,
-    /// From the first byte of a frame to its last
+    /// How long a client may take for a frame, first byte to last
     #[arg(long = "frame-ms", value_name = "MS", env = "TCP_FRAME_MS")]
     #[arg(default_value = "10000", value_parser = milliseconds)]
     pub frame: Duration,
-    /// Until a write makes progress: the kernel takes more of it
+    /// How long a write may wait until the kernel takes more bytes
     #[arg(long = "write-ms", value_name = "MS", env = "TCP_WRITE_MS")]
     #[arg(default_value = "10000", value_parser = milliseconds)]
     pub write: Duration,
@@ -45,7 +45,7 @@ pub struct ClientLimits {
     #[arg(long, value_name = "N", env = "TCP_ATTEMPTS", default_value = "5")]
     #[arg(value_parser = number)]
     pub attempts: u32,
-    /// The longest first wait; the ceiling doubles with each attempt
+    /// The longest first wait; it doubles with each further attempt
     #[arg(long = "backoff-base-ms", value_name = "MS", default_value = "100")]
     #[arg(env = "TCP_BACKOFF_BASE_MS", value_parser = milliseconds)]
     pub base: Duration,
@@ -94,7 +94,8 @@ impl std::error::Error for TooSlow {}
 // ANCHOR_END: too-slow
 
 // ANCHOR: within
-/// When the time of a client is up, and what it was too slow with then.
+/// The moment at which we stop waiting for a client, and what it was too slow
+/// with if we do.
 pub type Limit = (Instant, TooSlow);
 
 const SECOND_LOOK: Duration = Duration::from_millis(1);

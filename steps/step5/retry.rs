@@ -25,13 +25,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The outcome attached to `error`. `None`: this end cannot go on, because
-    /// it cannot read its input, say.
+    /// Returns the outcome attached to `error`, or `None` if our own end failed,
+    /// for example because it cannot read its input.
     pub fn of(error: &Error) -> Option<Outcome> {
         error.downcast_ref().copied()
     }
 
-    /// What the code of an ERROR frame means.
+    /// Returns what the code of an ERROR frame means.
     pub fn of_code(code: u8) -> Outcome {
         match code {
             TIMEOUT => Outcome::Unknown,
@@ -57,15 +57,15 @@ impl fmt::Display for Outcome {
 // ANCHOR_END: outcome
 
 // ANCHOR: backoff
-/// The longest wait after attempt `n`, counted from 1: it doubles each time, up
-/// to a cap. Saturating: plain numbers would overflow at the 33rd attempt.
+/// Returns the longest wait after attempt `n`, counted from 1: it doubles each
+/// time, up to a cap. Saturating: plain numbers would overflow at the 33rd attempt.
 pub fn ceiling(limits: &ClientLimits, n: u32) -> Duration {
     let factor = 2u32.saturating_pow(n - 1);
     limits.base.saturating_mul(factor).min(limits.cap)
 }
 
-/// Full jitter: any wait up to the ceiling is equally likely. If all waits were
-/// alike, clients that failed together would come back together.
+/// Draws a wait; any up to the ceiling is equally likely (full jitter). If all
+/// waits were alike, clients that failed together would come back together.
 pub fn full_jitter(ceiling: Duration) -> Duration {
     rand::random_range(Duration::ZERO..=ceiling)
 }

@@ -136,8 +136,8 @@ fn reply(
 }
 
 // ANCHOR: give-up
-/// Ends a connection after `error`. A client that broke a rule or was too slow
-/// is told so.
+/// Ends a connection after `error`, and tells a client that broke a rule or
+/// sent too slowly. One that does not read gets a reset.
 async fn give_up(stream: &mut TcpStream, error: &Error) {
     let text = error.root_cause().to_string();
     if let Some(wrong) = error.downcast_ref::<LengthError>() {
@@ -149,7 +149,7 @@ async fn give_up(stream: &mut TcpStream, error: &Error) {
         Some(TooSlow::Idle | TooSlow::Frame) => {
             refuse(stream, TIMEOUT, &text).await;
         }
-        None => {} // it was told, or the connection is over, or broken
+        None => {} // `refuse` has told it, or the stream has ended, or is broken
     }
 }
 // ANCHOR_END: give-up

@@ -322,7 +322,8 @@ fn flush() -> String {
         rates[rates.len() / 2]
     });
     format!(
-        "| 50 clients, 16 requests in flight each | replies a second |\n\
+        "| 50 clients that each send 16 requests at once \
+         | replies a second, compared with the first row |\n\
          | --- | ---: |\n\
          | a write for each reply | 1.0 |\n\
          | a write for all that are ready | {:.1} |\n",

@@ -118,10 +118,12 @@ func main() {
 			return
 		}
 		fmt.Fprintf(os.Stderr, "attempt %d: %v\n", n, err)
-		if code == broken || code == definite {
-			os.Exit(code) // asking again would not help
-		} else if code == unknown {
+		if code == unknown {
 			outcome = unknown // and stays so, whatever comes
+		} else if code != notExecuted && outcome != unknown {
+			os.Exit(code) // asking again would not help
+		} else if code != notExecuted {
+			os.Exit(unknown)
 		}
 		// Full jitter: clients that failed together do not return together.
 		if ceiling > highest {

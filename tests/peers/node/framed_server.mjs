@@ -43,7 +43,7 @@ async function serve(socket) {
     const result = reply(Buffer.concat([rest, chunk]));
     [rest, inStep] = [result.rest, result.inStep];
     // Many replies, one write. Until the kernel has taken it, we do not read
-    // on: who does not read its replies must not fill our memory with them.
+    // on: a client that reads no replies must not fill our memory with them.
     await write(Buffer.concat(result.replies));
     if (!inStep) {
       // A close with bytes unread sends RST, and the client may lose the
@@ -62,7 +62,7 @@ server.on('connection', (socket) => {
   socket.on('error', () => {}); // serve() reports it; unheard, it would end us
   serve(socket).catch((error) => console.error(`${peer}: ${error.message}`));
 });
-// Without descriptors, libuv itself drops who comes: no need for a pause.
+// Without descriptors, libuv itself drops the new client: no need for a pause.
 server.on('error', (error) => {
   console.error(error.message);
   if (!server.listening) process.exitCode = 1;

@@ -102,7 +102,8 @@ def ask(port, text):
         except Failed as failed:
             print(f"attempt {n}: {failed}", file=sys.stderr)
             if failed.code in (BROKEN, DEFINITE):
-                return failed.code  # asking again would not help
+                # Asking again would not help, and undoes no UNKNOWN.
+                return UNKNOWN if code == UNKNOWN else failed.code
             code = max(code, failed.code)  # one UNKNOWN, and it stays so
         else:
             sys.stdout.buffer.write(reply + b"\n")

@@ -1,4 +1,4 @@
-//! A black hole: on Linux, who connects to it gets no answer at all.
+//! A black hole: on Linux, a client that connects to it gets no answer at all.
 //!
 //!     cargo run --bin black-hole                     on 127.0.0.1:8888
 //!     cargo run --bin black-hole -- IP:PORT

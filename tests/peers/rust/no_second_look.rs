@@ -4,7 +4,7 @@
 //!     cargo run --bin no-second-look                 on 127.0.0.1:8888
 //!     cargo run --bin no-second-look -- --addr IP:PORT --idle-ms MS
 //!
-//! `cargo bench --bench figures -- pause` measures whom that cuts.
+//! `cargo bench --bench figures -- pause` measures how many clients that costs their connection.
 
 #[allow(dead_code)]
 #[path = "../../../steps/step5/frame.rs"]

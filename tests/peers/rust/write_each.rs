@@ -1,4 +1,5 @@
-//! The server of step 4 with one difference: a write for each reply.
+//! A server like that of step 4, without its errors, that makes a write for
+//! each reply.
 //!
 //!     cargo run --bin write-each                     on 127.0.0.1:8888
 //!     cargo run --bin write-each -- IP:PORT
@@ -36,7 +37,7 @@ async fn main() -> Result<()> {
 
 async fn answer(mut stream: TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
-    let mut input = Vec::with_capacity(16 * 1024);
+    let mut input = Vec::with_capacity(4 * 1024);
     let mut output = Vec::new();
     while stream.read_buf(&mut input).await? > 0 {
         let mut rest = &input[..];
