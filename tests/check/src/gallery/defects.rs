@@ -222,6 +222,7 @@ pub const DEFECTS: &[Defect] = &[
     defect(5, "C5-16", "per-read-limit", "has a limit for each read"),
     defect(5, "C5-17", "goodbye-is-error", "fails for what comes after the reply"),
     defect(5, "C5-18", "timeout-is-definite", "does not ask again after ERROR 5"),
+    defect(5, "C5-18", "refusal-undoes-unknown", "takes a later refusal for the outcome"),
     defect(5, "C5-19", "ceiling-overflows", "doubles its wait until it overflows"),
     defect(5, "C5-20", "one-deadline-for-all", "has one deadline for all requests"),
     defect(5, "C5-21", "clock-starts-early", "counts the time until it can print"),

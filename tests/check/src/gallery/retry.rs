@@ -203,6 +203,9 @@ fn judge(
         Outcome::Unknown => *is_sent = true,
         Outcome::Broken if on("retries-broken-protocol") => *is_sent = true,
         Outcome::Definite(_) if on("retries-definite") => *is_sent = true,
+        _ if *is_sent && !on("refusal-undoes-unknown") => {
+            return Err(gave_up(true));
+        }
         Outcome::Broken => {
             return Err((5, "the server broke the protocol".into()));
         }

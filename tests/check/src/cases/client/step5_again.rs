@@ -535,7 +535,7 @@ const C5_18: Case = Case {
         look: "the table of error codes, and what your client remembers of an \
                attempt",
     },
-    proof: Proof::Defects(&["timeout-is-definite"]),
+    proof: Proof::Defects(&["timeout-is-definite", "refusal-undoes-unknown"]),
     script: c5_18,
 };
 
