@@ -619,7 +619,7 @@ fn broken_pipe() {
 fn too_many_open_files() {
     let mut sh = Command::new("sh");
     sh.arg("-c").arg(format!(
-        "ulimit -n 12; exec {} server --addr 127.0.0.1:0",
+        "ulimit -Sn 12; exec {} server --addr 127.0.0.1:0",
         bin("step3")
     ));
     let server = Program::spawn(&mut sh, false);
@@ -631,7 +631,7 @@ fn too_many_open_files() {
     let text = server.wait_for("cannot accept");
     let line = text.lines().find(|l| l.contains("cannot accept")).unwrap();
     let shown = format!(
-        "$ (ulimit -n 12; target/debug/step3 server)\n\
+        "$ (ulimit -Sn 12; target/debug/step3 server)\n\
          listening on 127.0.0.1:8888\n…\n{line}\n…"
     );
     snapshot("error-too-many-open-files", &shown);
