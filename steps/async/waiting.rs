@@ -1,5 +1,5 @@
 //! How busy is a server? This one, without async, waits for a client that
-//! sends a byte every tenth of a second. Linux tells how long it has worked.
+//! sends a byte every 110 ms. Linux tells how long it has worked.
 //!
 //!     cargo run --bin waiting
 

@@ -329,7 +329,7 @@ fn set_rule(net: &Namespace, rule: &str) {
     ));
 }
 
-/// Six repeated SYNs take two minutes; the test allows one.
+/// All the repeated SYNs take two minutes; the test sets their number to 1.
 fn timed_out() {
     let [there, net] = pair("timed-out");
     set_rule(&there, "drop");
