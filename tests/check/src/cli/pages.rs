@@ -100,7 +100,7 @@ From step 4 on it sends the messages of the first three groups as ECHO frames.
 After a fatal ERROR it gives a server 2 s for its FIN; a server that closes \
 without an ERROR, or resets after it, gets a warning.
 It gives a client 8 s to connect, and then 3 s for its request.
-A hostile or fault case counts two points, and every other case counts one.
+A case counts two points if the peer in it breaks the rules or something fails, and every other case counts one.
 
 `check page` prints this page, and a test compares the two.
 ";

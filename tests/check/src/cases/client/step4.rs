@@ -63,9 +63,9 @@ const C4_02: Case = Case {
     title: "prints replies that were merged and sliced",
     does: "The checker starts the client with three TEXTs: 6 letters, none at \
            all, and letters that take more than one byte each, with spaces \
-           around them and a newline among them (LC_ALL is C.UTF-8). It sends \
-           the replies to all ECHOs that have come in slices of 7 bytes, 3 ms \
-           apart. It expects the three texts on stdout, in order and each with \
+           around them and a newline among them (LC_ALL is C.UTF-8). For \
+           all ECHOs that have come it sends the replies in slices of 7 bytes, \
+           3 ms apart. It expects the three texts on stdout, in order and each with \
            a newline, and exit code 0 within 8 s. A client that takes no more \
            than one TEXT gets a warning.",
     steps: from(4),

@@ -460,8 +460,9 @@ const S2_07: Case = Case {
     rule: (2, 3),
     tags: &[Tag::Hostile, Tag::Closing],
     why: "Clients crash, or give up in the middle. When the client is gone, \
-          the server's write fails, and in some languages the kernel also \
-          sends the program a signal that ends it. The next client must not \
+          the server's write fails, and the kernel also sends the program \
+          a signal (SIGPIPE), which ends it unless the program or its \
+          language ignores that signal. The next client must not \
           notice any of this.",
     hint: Hint {
         meaning: "The reset of one client ended your server or blocked it.",
