@@ -457,6 +457,22 @@ fn address_not_available() {
     one_error("address-not-available", "step1", &args, 1);
 }
 
+/// An address to listen on, as one to connect to: Linux takes it for this
+/// machine, and reaches a server that listens on 127.0.0.1 only.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "prints what Linux does")]
+fn connects_to_zero() {
+    let mut scene = Scene::new();
+    let zero = format!("0.0.0.0:{}", scene.server("step3").port());
+    let args = ["client", "--addr", &zero, "Hello, echo!"];
+    let shown = "cargo run --bin step3 -- client --addr 0.0.0.0:8888 \
+                 'Hello, echo!'";
+    scene.run("step3", &args, shown);
+    scene.wait_end(1);
+    scene.wait_for(0, "ended", 1);
+    scene.snapshot("connects-to-zero");
+}
+
 #[test]
 fn invalid_address() {
     let args = ["client", "--addr", "localhost:8888", "hi"];

@@ -27,6 +27,7 @@ pub fn trials() -> Vec<Trial> {
         (!is_installed("python3", "--version")).then_some("needs python3");
     let tun = (!Path::new("/dev/net/tun").exists()).then_some("needs a tun");
     let cable_is_missing = python.or(tun);
+    let nft = (!is_installed("nft", "-v")).then_some("needs nft");
     vec![
         trial("flow::three writes, one read", missing.or(strace), three_writes),
         trial("flow::flush makes no call", missing.or(strace), flush),
@@ -37,6 +38,7 @@ pub fn trials() -> Vec<Trial> {
         trial("flow::a pulled cable is not noticed", missing, cable),
         trial("flow::slow start", missing.or(cable_is_missing), slow_start),
         trial("flow::two clients, one port", missing, same_port),
+        trial("flow::the last ACK is lost", missing.or(nft), time_wait),
     ]
 }
 
@@ -649,4 +651,63 @@ fn same_port() {
     scene.wait_for(0, "connected", 2);
     look(&mut scene, "beside them", &ss(&net, SS));
     scene.snapshot("flow-same-port");
+}
+
+/// The server closes first and ends. The ACK of the client's FIN gets lost, so
+/// the client's kernel repeats the FIN, and the server's kernel answers it.
+fn time_wait() {
+    let road = Road::switch("time-wait");
+    let args = ["answer-once", "--addr", "10.0.0.2:8888"];
+    let server = start(&road.b, "article", &args);
+    server.addr();
+    let capture = Capture::start(&road.b, "eth0");
+    let mut client = road.a.command(bin("step2"));
+    client.args(["client", "--addr", "10.0.0.2:8888"]);
+    let mut client = Program::spawn(&mut client, true);
+    client.write(b"hi\n");
+    client.wait_for("Hello, client!");
+    server.wait_end();
+    wait_for_ss(&road.b, "FIN-WAIT-2 0 0");
+    lose_the_next_ack(&road.a);
+    client.end_input();
+    client.wait_end();
+    let is_fin = |p: &Packet| p.to == SERVER && p.has("FIN");
+    let acks = |all: &[Packet]| {
+        let later = all.iter().skip_while(|p| !is_fin(p));
+        later.filter(|p| p.from == SERVER).count()
+    };
+    capture.wait_for("two ACKs of the FIN", |all| acks(all) >= 2);
+    let mut packets = capture.packets();
+    packets.drain(..packets.iter().position(is_fin).unwrap());
+    let text = ss(&road.b, "ss -tanp sport = 8888 or dport = 8888");
+    assert!(text.contains("TIME-WAIT"), "{text}");
+    let text = format!("{}\n{}", repeated(&packets), text.trim_end());
+    snapshot("flow-time-wait", &text);
+}
+
+/// One ACK from the server does not get into this machine; the next one does.
+fn lose_the_next_ack(net: &Namespace) {
+    net.shell(
+        "nft 'add table ip t; add chain ip t input \
+         { type filter hook input priority 0; }; add rule ip t input \
+         tcp sport 8888 tcp flags == ack limit rate 1/day burst 1 packets drop'",
+    );
+}
+
+/// A FIN that is sent twice, because its first ACK got lost.
+fn repeated(packets: &[Packet]) -> String {
+    let [fin, lost, again, _] = packets else { panic!("{packets:?}") };
+    assert_eq!((&fin.flags, fin.seq), (&again.flags, again.seq));
+    assert!(lost.is_plain_ack());
+    let remarks =
+        ["", "  dropped", &format!("  again {}", after(fin, again)), ""];
+    let mut text = "from    to      flags    seq  ack\n".to_owned();
+    for (p, remark) in packets.iter().zip(remarks) {
+        let (from, to, flags) = (side(p.from), side(p.to), p.flags.join(" "));
+        text += &format!(
+            "{from}  {to}  {flags:7}  {:3}  {:3}{remark}\n",
+            p.seq, p.ack
+        );
+    }
+    text
 }
