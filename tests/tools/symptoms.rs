@@ -155,14 +155,17 @@ const LOCAL: &str = "Local Address:Port";
 const PEER: &str = "Peer Address:Port";
 
 /// Types `ss`, and prints its table with columns as narrow as they can be and
-/// its lines in order.
+/// its lines in the order of their addresses.
 fn ss(net: &Namespace, shown: &str) -> String {
     let text = typed(net, shown);
     let mut lines = text.lines().skip(1);
     let header = lines.next().unwrap_or_default();
     let mut rows: Vec<Vec<&str>> =
         lines.map(|line| line.split_whitespace().collect()).collect();
-    rows.sort();
+    rows.sort_by_key(|row| {
+        let addresses = row.iter().filter(|cell| cell.contains(':'));
+        addresses.take(2).map(|cell| cell.to_string()).collect::<Vec<_>>()
+    });
     let mut names = Vec::from(["Recv-Q", "Send-Q", LOCAL, PEER]);
     if header.starts_with("State") {
         names.insert(0, "State");
