@@ -194,13 +194,14 @@ fn ss(net: &Namespace, command: &str) -> String {
     let rows = text.lines().map(|line| line.split_whitespace().collect());
     let mut rows: Vec<Vec<&str>> = rows.collect();
     rows.sort_by_key(|row| (row[3].ends_with(":8888"), row[3], row[4]));
-    let head = vec!["State", "Recv-Q", "Send-Q", "Local", "Peer"];
+    let [local, peer] = ["Local Address:Port", "Peer Address:Port"];
+    let head = vec!["State", "Recv-Q", "Send-Q", local, peer];
     rows.insert(0, head);
     let mut text = format!("$ {command}\n");
     for row in rows {
         let [state, unread, unsent, local, peer] = row[..5] else { panic!() };
         let line = format!(
-            "{state:<10}  {unread:>6}  {unsent:>6}  {local:<15}  {peer:<15}  {}",
+            "{state:<10}  {unread:>6}  {unsent:>6}  {local:<18}  {peer:<17}  {}",
             row[5..].join(" ")
         );
         text += &format!("{}\n", line.trim_end());
@@ -557,7 +558,7 @@ fn essence(text: &str) -> String {
     let field = Regex::new(r" (\w+):\S+").unwrap();
     let mut short = String::new();
     for line in text.lines() {
-        let (row, more) = line.split_at(line.len().min(61));
+        let (row, more) = line.split_at(line.len().min(66));
         short += row;
         let fields = field.captures_iter(more);
         for found in fields.filter(|found| names.contains(&&found[1])) {

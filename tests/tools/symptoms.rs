@@ -21,7 +21,7 @@ use regex::{Captures, Regex};
 /// A test, and the programs that it needs besides `ip` and root.
 type Symptom = (&'static str, &'static [&'static str], fn());
 
-const SYMPTOMS: [Symptom; 23] = [
+const SYMPTOMS: [Symptom; 22] = [
     ("each error has a name in Rust and in Python", &["python3"], names),
     ("ss names the program that has the port", &["ss"], in_use),
     ("a client finds no free port", &["ss", "python3"], no_ports),
@@ -36,7 +36,6 @@ const SYMPTOMS: [Symptom; 23] = [
     ("no memory for a thread", &[], no_thread),
     ("a stdin that does not block", &["python3"], would_block),
     ("a limit that is no number", &[], bad_limit),
-    ("three writes and one read", &["ss", "strace", "python3"], glued),
     ("two writes and 40 ms", &["tcpdump"], forty_ms),
     ("a server never closes", &["ss", "python3"], close_wait),
     ("a client's cable is cut", &["ss"], half_open),
@@ -469,35 +468,6 @@ os.execv(sys.argv[1], sys.argv[1:])";
 }
 
 // ---- No error, and yet
-
-/// The server is stopped while its client writes three times.
-fn glued() {
-    let net = machine("glued");
-    let shown = "cargo run --bin step1 -- server";
-    let server = serve(&net, shown);
-    signal(server.id(), "-STOP");
-    let client =
-        "strace -qq -e signal=none -e trace=sendto,recvfrom python3 -c \"
-import socket
-s = socket.create_connection(('127.0.0.1', 8888))
-s.sendall(b'one'); s.sendall(b'two'); s.sendall(b'three')
-s.recv(100)\"";
-    let running = run(&net, client);
-    wait_for_ss(&net, "-tn 'sport = :8888'", "ESTAB 11 0");
-    signal(server.id(), "-CONT");
-    running.wait_end();
-    server.wait_for("closes");
-    let held = printed(shown, &server);
-    let (first, rest) = held.split_at(held.find("server: ").unwrap());
-    let text = [
-        (
-            "the server, stopped for a moment",
-            &format!("{first}^Z\n$ fg\n{rest}")[..],
-        ),
-        ("a client that writes three times", &printed(client, &running)),
-    ];
-    keep("symptom-glued", &terminals(&text));
-}
 
 /// Runs tcpdump while `play` does something, until `is_all` says so of what
 /// it has printed.
