@@ -39,6 +39,9 @@
     title.match(/^(?:the |a second |a |two |three )?(client|server)/)?.[1] ??
     title.match(/, (?:the|a|with a) (client|server)$/)?.[1] ?? "other";
 
+  // A long line gets smaller letters before it has to scroll.
+  const fit = (code) => code.classList.toggle("long", code.scrollWidth > code.clientWidth);
+
   // A line with a prompt is typed; the rest is what the programs print.
   const lines = (code, text) => {
     code.replaceChildren();
@@ -70,6 +73,7 @@
     }
     pre.replaceWith(box);
   }
+  all("main pre > code.language-console").forEach(fit);
 
   // A listing says which file it is from: a word of its fence has the path.
   for (const code of all("main pre > code")) {

@@ -37,7 +37,7 @@ pub struct ClientLimits {
     #[arg(long = "request-ms", value_name = "MS", env = "TCP_REQUEST_MS")]
     #[arg(default_value = "5000", value_parser = milliseconds)]
     pub request: Duration,
-    /// For one request, with all its attempts and the waits between them
+    /// For one request, with all attempts and waits
     #[arg(long = "deadline-ms", value_name = "MS", env = "TCP_DEADLINE_MS")]
     #[arg(default_value = "30000", value_parser = milliseconds)]
     pub deadline: Duration,
