@@ -42,13 +42,15 @@
   // A long line gets smaller letters before it has to scroll.
   const fit = (code) => code.classList.toggle("long", code.scrollWidth > code.clientWidth);
 
-  // A line with a prompt is typed; the rest is what the programs print.
+  // A line with a prompt is typed; the rest is what the programs print, and
+  // they start a line with the word for the end that speaks.
   const lines = (code, text) => {
     code.replaceChildren();
     for (const line of text.split(/(?<=\n)/)) {
-      const typed = line.match(/^\$ (.*)/s)?.[1];
-      if (typed === undefined) code.append(line);
-      else code.append(make("span", "prompt", "$ "), make("span", "typed", typed));
+      const [, prompt, end, rest] = line.match(/^(\$ )?((?:client|server)(?=[ :])(?: [A-Z]:)?)?(.*)/s);
+      if (prompt) code.append(make("span", "prompt", prompt), make("span", "typed", (end ?? "") + rest));
+      else if (end) code.append(make("span", end.slice(0, 6), end), rest);
+      else code.append(rest);
     }
   };
 

@@ -45,7 +45,7 @@ pub struct ClientLimits {
     #[arg(long, value_name = "N", env = "TCP_ATTEMPTS", default_value = "5")]
     #[arg(value_parser = number)]
     pub attempts: u32,
-    /// The longest first wait; it doubles with each further attempt
+    /// The longest first wait; it doubles with each attempt
     #[arg(long = "backoff-base-ms", value_name = "MS", default_value = "100")]
     #[arg(env = "TCP_BACKOFF_BASE_MS", value_parser = milliseconds)]
     pub base: Duration,
