@@ -48,9 +48,13 @@
     code.replaceChildren();
     for (const line of text.split(/(?<=\n)/)) {
       const [, prompt, end, rest] = line.match(/^(\$ )?((?:client|server)(?=[ :])(?: [A-Z]:)?)?(.*)/s);
-      if (prompt) code.append(make("span", "prompt", prompt), make("span", "typed", (end ?? "") + rest));
-      else if (end) code.append(make("span", end.slice(0, 6), end), rest);
-      else code.append(rest);
+      if (prompt) {
+        code.append(make("span", "prompt", prompt), make("span", "typed", (end ?? "") + rest));
+        continue;
+      }
+      const printed = make("span", "printed", rest);
+      if (end) printed.prepend(make("span", end.slice(0, 6), end));
+      code.append(printed);
     }
   };
 
@@ -76,6 +80,14 @@
     pre.replaceWith(box);
   }
   all("main pre > code.language-console").forEach(fit);
+
+  // Copying a transcript takes what is typed: nobody pastes output in a shell.
+  document.addEventListener("click", (event) => {
+    const pre = event.target.closest?.(".clip-button")?.closest("pre");
+    if (!pre?.querySelector(".typed")) return;
+    pre.classList.add("copying"); // while mdBook's handler reads the text
+    setTimeout(() => pre.classList.remove("copying"));
+  }, true);
 
   // A listing says which file it is from: a word of its fence has the path.
   for (const code of all("main pre > code")) {
