@@ -254,6 +254,47 @@ fn includes_that_find_nothing_are_found() {
     }
 }
 
+// ---- A listing says which file it is from
+
+/// The last word of a fence's info string is the file that it quotes. The
+/// page prints that name above the listing.
+fn misnamed_listings(pages: &Pages) -> Vec<String> {
+    let fence = Regex::new(r"```(\S+)\n[ >]*\{\{#include ([^:}\s]+)").unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let folder = Path::new(name).parent().unwrap();
+        for found in fence.captures_iter(text) {
+            let file = below_root(&folder.join(&found[2]));
+            let word = found[1].split(',').next_back().unwrap();
+            let is_named = match file.ends_with(".snap") {
+                true => !word.contains('/'), // output, not a listing
+                false => word == file,
+            };
+            if !is_named {
+                problems.push(format!("{name}: {file} is called {word}"));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn a_listing_says_its_file() {
+    assert_fine(misnamed_listings(&pages()));
+    let rust = "{{#include ../../steps/step1/main.rs:main}}";
+    let named = format!("```rust,ignore,steps/step1/main.rs\n{rust}\n```\n");
+    assert_fine(misnamed_listings(&page(&named)));
+    let snap = "{{#include ../../tests/snapshots/demo-step1.snap:4:}}";
+    for (text, problem) in [
+        (format!("```rust,ignore\n{rust}\n```\n"), "is called ignore"),
+        (named.replace("step1/main.rs:", "step2/main.rs:"), "step1/main.rs"),
+        (format!("> ```rust\n> {rust}\n> ```\n"), "is called rust"),
+        (format!("```text,tests/x.rs\n{snap}\n```\n"), "tests/x.rs"),
+    ] {
+        assert_found(misnamed_listings(&page(&text)), problem);
+    }
+}
+
 // ---- Every line of every step is shown
 
 fn unshown(pages: &Pages) -> Vec<String> {
@@ -585,9 +626,8 @@ fn open_questions(pages: &Pages) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, text) in pages {
         let parts = text.split("{#predict}\n").skip(1);
-        let colon = text.split("**Predict:**").skip(1);
-        let dot = text.split("**Predict.**").skip(1);
-        for part in parts.chain(colon).chain(dot) {
+        let inline = text.split("**Predict").skip(1);
+        for part in parts.chain(inline) {
             let end = part.find("\n#").unwrap_or(part.len());
             if !part[..end].contains(fold) {
                 problems.push(format!("{name}: a question without answer"));
