@@ -559,6 +559,36 @@ fn the_pages_of_the_glossary_have_its_terms() {
     );
 }
 
+// ---- Chinese says that it is Chinese
+
+/// A screen reader and the browser's fonts need to know the language.
+fn unmarked_chinese(pages: &Pages) -> Vec<String> {
+    let marked = Regex::new(r#"<span lang="zh-Hans">[^<]*</span>"#).unwrap();
+    let chinese = Regex::new(r"\p{Han}+").unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let rest = marked.replace_all(text, "");
+        let found = chinese.find_iter(&rest);
+        problems.extend(found.map(|word| format!("{name}: {}", word.as_str())));
+    }
+    problems
+}
+
+#[test]
+fn chinese_is_marked() {
+    let pages = pages();
+    assert_fine(unmarked_chinese(&pages));
+    assert!(pages["book/src/glossary.md"].contains("zh-Hans"));
+    for text in [
+        "## Sticky · 粘包 {#sticky}\n",
+        "| frame | 帧 |\n",
+        "<span lang=\"zh-Hans\">粘包</span>, 帧\n",
+        "<span lang=\"ja\">帧</span>\n",
+    ] {
+        assert_found(unmarked_chinese(&page(text)), "page.md: ");
+    }
+}
+
 // ---- The chapters are numbered in order
 
 /// The numbered titles count from 1, and each page has the title that the
