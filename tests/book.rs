@@ -109,6 +109,15 @@ fn fence(kind: CodeBlockKind, events: &mut Parser) -> Option<String> {
     let CodeBlockKind::Fenced(info) = kind else {
         return Some("code by indentation; use a fence".to_owned());
     };
+    let body = block(events);
+    let include = Regex::new(r"^\{\{#include [^{}\s]+\}\}\n$").unwrap();
+    let is_typed = &*info == COMMANDS && is_commands(&body);
+    let is_quoted = is_typed || include.is_match(&body);
+    (!is_quoted).then(|| format!("written by hand: {body:?}"))
+}
+
+/// The text of the block of code whose start was the last event.
+fn block(events: &mut Parser) -> String {
     let mut body = String::new();
     for event in events {
         match event {
@@ -116,10 +125,7 @@ fn fence(kind: CodeBlockKind, events: &mut Parser) -> Option<String> {
             _ => break, // the end of the block
         }
     }
-    let include = Regex::new(r"^\{\{#include [^{}\s]+\}\}\n$").unwrap();
-    let is_typed = &*info == COMMANDS && is_commands(&body);
-    let is_quoted = is_typed || include.is_match(&body);
-    (!is_quoted).then(|| format!("written by hand: {body:?}"))
+    body
 }
 
 #[test]
@@ -457,6 +463,37 @@ fn nameless_headings(pages: &Pages) -> Vec<String> {
         }
     }
     problems
+}
+
+/// A page has one title, and no heading skips a level below it.
+fn skipped_levels(pages: &Pages) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let mut last = 0;
+        for event in Parser::new_ext(text, Options::all()) {
+            let Event::Start(Tag::Heading { level, .. }) = event else {
+                continue;
+            };
+            let level = level as usize;
+            if level > last + 1 || (level == 1) != (last == 0) {
+                problems.push(format!("{name}: level {level} after {last}"));
+            }
+            last = level;
+        }
+    }
+    problems
+}
+
+#[test]
+fn no_heading_skips_a_level() {
+    assert_fine(skipped_levels(&pages()));
+    for (text, problem) in [
+        ("# A\n\n### B\n", "level 3 after 1"),
+        ("# A\n\n## B\n\n# C\n", "level 1 after 2"),
+        ("## A\n", "level 2 after 0"),
+    ] {
+        assert_found(skipped_levels(&page(text)), problem);
+    }
 }
 
 #[test]
@@ -798,6 +835,96 @@ fn wrong_commands_and_paths_are_found() {
     ] {
         assert_found(wrong_names(&page(text)), problem);
     }
+}
+
+// ---- What is typed is what the transcript shows
+
+/// A transcript that follows commands to type, in the same section, starts
+/// with one of them.
+fn other_commands(pages: &Pages) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let mut typed = String::new();
+        let mut events = Parser::new_ext(text, Options::all());
+        while let Some(event) = events.next() {
+            match event {
+                Event::Start(Tag::Heading { .. }) => typed.clear(),
+                Event::Start(Tag::CodeBlock(kind)) => {
+                    let before = std::mem::take(&mut typed);
+                    let body = block(&mut events);
+                    match kind {
+                        CodeBlockKind::Fenced(info) if &*info == COMMANDS => {
+                            typed = body;
+                        }
+                        _ => problems.extend(differs(&before, &body, name)),
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    problems
+}
+
+/// Does the first command of the transcript that `include` quotes stand in
+/// `typed`? A transcript without a command is the output of what was typed.
+fn differs(typed: &str, include: &str, page: &str) -> Option<String> {
+    let file = include.trim().strip_prefix("{{#include ")?;
+    let path = Path::new(page).parent()?.join(file.split(':').next()?);
+    let text = fs::read_to_string(Path::new(ROOT).join(path)).ok()?;
+    let mut lines = text.lines().map(str::trim_start);
+    let shown = lines.find_map(|line| line.strip_prefix("$ "))?;
+    let is_typed = typed.is_empty() || typed.lines().any(|line| line == shown);
+    (!is_typed).then(|| format!("{page}: typed {typed:?}, shown {shown}"))
+}
+
+#[test]
+fn what_is_typed_is_what_the_transcript_shows() {
+    assert_fine(other_commands(&pages()));
+    let snap = "{{#include ../../tests/snapshots/demo-step1.snap:4:}}";
+    let shown = format!("Look:\n\n```console\n{snap}\n```\n");
+    let below = |above: &str| page(&format!("{above}{shown}"));
+    assert_fine(other_commands(&below("")));
+    assert_fine(other_commands(&below("```sh\ncargo run\n```\n\n## B\n")));
+    let same = "```sh\ncargo build\ncargo run --bin step1\n```\n\n";
+    assert_fine(other_commands(&below(same)));
+    let other = other_commands(&below("```sh\ncargo run\n```\n\n"));
+    assert_found(other, "shown cargo run --bin step1");
+}
+
+// ---- The pages promise the Rust that Cargo.toml asks for
+
+fn wrong_rust(pages: &Pages) -> Vec<String> {
+    let manifest = fs::read_to_string(format!("{ROOT}/Cargo.toml")).unwrap();
+    let asked = Regex::new(r#"\nrust-version = "(.+?)""#).unwrap();
+    let asked = &asked.captures(&manifest).unwrap()[1];
+    let promise =
+        Regex::new(r"\[Rust\]\(\S+?\)(?:, version)? ([\d.]+) or later");
+    let promise = promise.unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        for found in promise.captures_iter(text) {
+            if &found[1] != asked {
+                problems.push(format!("{name}: not Rust {}", &found[1]));
+            }
+        }
+        let begins = ["book/src/welcome.md", "README.md"].contains(&&**name);
+        if begins && !promise.is_match(text) {
+            problems.push(format!("{name}: which Rust?"));
+        }
+    }
+    problems
+}
+
+#[test]
+fn the_pages_name_the_rust_that_is_needed() {
+    let mut pages = with_readme(pages());
+    assert_fine(wrong_rust(&pages));
+    let old = page("You need [Rust](https://x.org), version 1.8 or later.");
+    assert_found(wrong_rust(&old), "not Rust 1.8");
+    let readme = pages.get_mut("README.md").unwrap();
+    *readme = readme.replace(" or later", "");
+    assert_found(wrong_rust(&pages), "README.md: which Rust?");
 }
 
 // ---- The README shows what the tests saw
