@@ -97,21 +97,23 @@
     code.parentElement.before(make("div", `file ${end}`, path));
   }
 
-  // What follows `start`, up to the next element that matches, in a box.
-  const wrap = (start, className, until) => {
+  // A question, or an exercise, with all that belongs to it, in a box: it ends
+  // with its folded answer, or where something else starts.
+  const isTask = (p) => p.matches("p") &&
+    /^(Predict\.|(Break|Build|Measure) it\.)$/.test(p.querySelector("strong:first-child")?.textContent);
+  const wrap = (start, className) => {
     const box = make("div", className);
     start.before(box);
     let next = start;
-    while (next && (next === start || !next.matches(until))) {
-      const after = next.nextElementSibling;
+    do {
       box.append(next);
-      next = after;
-    }
+      next = box.nextElementSibling;
+    } while (box.lastElementChild.tagName !== "DETAILS" && next && !/^H\d$/.test(next.tagName) && !isTask(next));
   };
-  for (const heading of all("main > h2[id^=predict]")) wrap(heading, "predict", "h1, h2");
-  const isTask = (p) => /^(Break|Build|Measure) it\.$/.test(p.firstElementChild?.textContent ?? "");
-  for (const p of all("main > p")) p.classList.toggle("task", isTask(p));
-  for (const p of all("main > p.task")) wrap(p, "exercise", "h1, h2, p.task");
+  all("main > [id^=predict]").forEach((heading) => wrap(heading, "predict"));
+  for (const p of [...all("main > p")].filter(isTask)) {
+    wrap(p, p.textContent.startsWith("Predict") ? "predict" : "exercise");
+  }
 
   // A source in brackets moves to the margin where there is one.
   const isSource = /^https:\/\/(www\.rfc-editor\.org|man7\.org)\//;
