@@ -20,6 +20,8 @@ mod calls;
 mod capture;
 #[path = "tools/flow.rs"]
 mod flow;
+#[path = "tools/pipes.rs"]
+mod pipes;
 #[path = "tools/symptoms.rs"]
 mod symptoms;
 
@@ -31,6 +33,7 @@ fn main() {
     trials.extend(calls::trials());
     trials.extend(capture::trials());
     trials.extend(flow::trials());
+    trials.extend(pipes::trials());
     trials.extend(symptoms::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -412,25 +412,39 @@ fn kept_after_a_pause(name: &str) -> usize {
 /// server dropped all first ones.
 type Attempts = Vec<Vec<u128>>;
 
+/// How often eight clients of step 5 are watched: chance draws each time.
+const DRAWS: usize = 5;
+
 fn herd() -> String {
     let alike = attempts("no-jitter", |addr, text| vec![addr, text]);
-    let spread = attempts("step5", |addr, text| {
-        vec!["client".into(), "--addr".into(), addr, text]
-    });
-    let panels = [("without chance", &alike), ("full jitter", &spread)];
-    let mut table = "| attempt | without chance: first, last | full jitter: \
-                     first, last |\n| ---: | ---: | ---: |\n"
-        .to_owned();
+    let draw = || {
+        attempts("step5", |addr, text| {
+            vec!["client".into(), "--addr".into(), addr, text]
+        })
+    };
+    let draws: Vec<Attempts> =
+        std::iter::repeat_with(draw).take(DRAWS).collect();
+    let all = draws.concat();
+    let mut table = format!(
+        "| attempt | without chance: first, last | full jitter, all {DRAWS} \
+         groups: first, last |\n| ---: | ---: | ---: |\n"
+    );
     for n in 0..4 {
         table += &format!("| {} |", n + 2);
-        for (_, attempts) in panels {
-            let nth = attempts.iter().map(|times| times[n]);
-            let (first, last) = (nth.clone().min(), nth.max());
-            table += &format!(" {}, {} ms |", first.unwrap(), last.unwrap());
+        for attempts in [&alike, &all] {
+            let [first, last] = span(attempts, n);
+            table += &format!(" {first}, {last} ms |");
         }
         table.push('\n');
     }
-    format!("{}\n\n{table}", picture(&panels))
+    format!("{}\n\n{table}", picture(&alike, &draws))
+}
+
+/// When the first and the last client made attempt `n`, counted from the
+/// second attempt.
+fn span(attempts: &Attempts, n: usize) -> [u128; 2] {
+    let nth = attempts.iter().map(|times| times[n]);
+    [nth.clone().min().unwrap(), nth.max().unwrap()]
 }
 
 /// Eight clients ask; when all have, the server drops them at once. Then it
@@ -466,54 +480,59 @@ fn request(listener: &TcpListener) -> (TcpStream, usize) {
     (stream, usize::from(frame[5] - b'0'))
 }
 
-const PANEL: usize = 190; // the height of one
-
-/// A dot for each attempt: time runs to the right, a row for each client.
-fn picture(panels: &[(&str, &Attempts)]) -> String {
-    let last = panels.iter().flat_map(|(_, all)| all.iter().flatten());
-    let end = (last.max().unwrap() / 500 + 1) * 500; // of the axis, in ms
-    let body: String = panels
-        .iter()
-        .enumerate()
-        .map(|(i, (title, all))| panel(i * PANEL, title, all, end))
-        .collect();
-    let height = panels.len() * PANEL;
-    let title = "When the attempts of eight clients reach the server";
+/// All but the first draw are hidden, until `herd.js` shows them.
+fn picture(alike: &Attempts, draws: &[Attempts]) -> String {
+    let last = alike.iter().chain(draws.iter().flatten()).flatten().max();
+    let end = (last.unwrap() / 500 + 1) * 500; // of the axis, in ms
+    let mut body = panel("herd", "without chance", alike, end);
+    for (i, draw) in draws.iter().enumerate() {
+        let hidden = if i == 0 { "" } else { " hidden" };
+        let id = format!("herd-{}", i + 1);
+        let panel = panel(&id, "full jitter", draw, end);
+        body += &format!("<div class=\"draw\"{hidden}>\n{panel}</div>\n");
+    }
     format!(
-        "<figure class=\"lifelines\">\n\
-         <svg role=\"img\" aria-labelledby=\"herd-title herd-desc\" \
-         viewBox=\"0 0 600 {height}\" style=\"max-width: 600px\">\n\
-         <title id=\"herd-title\">{title}</title>\n\
-         <desc id=\"herd-desc\">The table below has the numbers.</desc>\n\
-         {body}</svg>\n<figcaption>{title}</figcaption>\n</figure>"
+        "<figure class=\"herd\">\n{body}<figcaption>When the attempts of \
+         eight clients reach the server</figcaption>\n</figure>"
     )
 }
 
-fn panel(top: usize, title: &str, all: &Attempts, end: u128) -> String {
-    let x = |ms: u128| 20 + ms * 560 / end;
-    let axis = top + 160;
+/// A dot for each attempt: time runs to the right, a row for each client.
+fn panel(id: &str, title: &str, all: &Attempts, end: u128) -> String {
+    let x = |ms: u128| 16 + ms * 448 / end;
     let mut body = format!(
-        "<text class=\"end\" x=\"300\" y=\"{}\">{title}</text>\n\
-         <line class=\"packet\" x1=\"20\" y1=\"{axis}\" x2=\"580\" \
-         y2=\"{axis}\"/>\n",
-        top + 18
+        "<text class=\"end\" x=\"240\" y=\"16\">{title}</text>\n\
+         <line x1=\"16\" y1=\"154\" x2=\"464\" y2=\"154\"/>\n"
     );
-    for ms in (0..=end).step_by(500) {
-        let (x, y) = (x(ms).clamp(30, 560), axis + 18);
-        body += &format!(
-            "<text class=\"label\" x=\"{x}\" y=\"{y}\">{ms} ms</text>\n"
-        );
-    }
+    body.extend((0..=end).step_by(500).map(|ms| {
+        let x = x(ms).clamp(30, 440);
+        format!("<text x=\"{x}\" y=\"172\">{ms} ms</text>\n")
+    }));
     for (row, times) in all.iter().enumerate() {
-        let y = top + 36 + row * 15;
+        let y = 34 + row * 15;
         for &ms in times {
             let x = x(ms);
             body += &format!(
-                "<circle class=\"dot\" cx=\"{x}\" cy=\"{y}\" r=\"5\"/>\n"
+                "<circle class=\"client\" cx=\"{x}\" cy=\"{y}\" \
+                 r=\"5\"/>\n"
             );
         }
     }
-    body
+    format!(
+        "<svg role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" \
+         viewBox=\"0 0 480 180\">\n\
+         <title id=\"{id}-title\">Eight clients, {title}</title>\n\
+         <desc id=\"{id}-desc\">{}.</desc>\n{body}</svg>\n",
+        spans(all)
+    )
+}
+
+fn spans(all: &Attempts) -> String {
+    let spans = (0..4).map(|n| {
+        let [first, last] = span(all, n);
+        format!("attempt {} after {first} to {last} ms", n + 2)
+    });
+    spans.collect::<Vec<_>>().join(", ")
 }
 
 // ---- How long does a connect to a black hole take, when nobody limits it?

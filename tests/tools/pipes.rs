@@ -1,0 +1,408 @@
+//! Draws where bytes and clients wait: the queue of a server, the two pipes of
+//! a connection, the four buffers between two programs. Each drawing shows
+//! what was counted while real sockets were filled, or in a capture.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use socket2::{Domain, Socket, Type};
+
+use crate::packets::{Packet, SERVER, read};
+use crate::support::draw::{Frame, arrow, line, panels, rect, text};
+use crate::support::{
+    ESTABLISHED, Program, ROOT, ends, is_installed, trial, wait_until,
+};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let no_linux = (!cfg!(target_os = "linux")).then_some("needs Linux");
+    let no_ss = (!is_installed("ss", "-V")).then_some("needs ss");
+    vec![
+        trial("pipes::a queue fills", no_linux.or(no_ss), backlog),
+        trial("pipes::half-close", None, half_close),
+        trial("pipes::four buffers fill", no_linux, deadlock),
+    ]
+}
+
+// ---- The queue of connections that the program has not accepted
+
+/// How many connections may wait, as we tell `listen`.
+const BACKLOG: i32 = 3;
+
+/// What `ss` says of the queue: how many wait, and how many we asked for.
+type Queue = [i32; 2];
+
+fn backlog() {
+    let (listener, addr) = listen();
+    let mut clients = Vec::new();
+    let mut queues = Vec::new();
+    for more in [0, 2, 2] {
+        clients.extend((0..more).map(|_| TcpStream::connect(addr).unwrap()));
+        queues.push(queue(addr));
+    }
+    let late = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    late.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    let _ = late.connect(&addr.into()); // an error: "in progress"
+    wait_until("a SYN", || ends(addr).iter().any(|end| end.state == SYN_SENT));
+    assert_eq!(queue(addr), queues[2], "its SYN was dropped");
+    // Now there is room, but the client must send its SYN again.
+    let _first = listener.accept().unwrap();
+    wait_until("a client", || late.peer_addr().is_ok());
+    let waited = start.elapsed();
+    assert!(waited > Duration::from_millis(900), "only {waited:?}");
+    draw_queues(&queues, waited.as_secs_f64().round());
+}
+
+const SYN_SENT: u8 = 2;
+
+fn listen() -> (TcpListener, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    socket.bind(&any.into()).unwrap();
+    socket.listen(BACKLOG).unwrap();
+    let listener = TcpListener::from(socket);
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+fn queue(addr: SocketAddr) -> Queue {
+    let mut ss = Command::new("ss");
+    let port = format!("sport = :{}", addr.port());
+    let ended = Program::spawn(ss.args(["-Hltn", &port]), false).finish();
+    let row = String::from_utf8(ended.stdout).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    [1, 2].map(|column: usize| cells[column].parse().unwrap())
+}
+
+fn draw_queues(queues: &[Queue], seconds: f64) {
+    let places = queues[2][0]; // one more than we asked for
+    let texts = [
+        "The queue is empty, and the program does something else.".to_owned(),
+        format!(
+            "The kernel has connected {}, although the program has not \
+             called <code>accept</code>.",
+            numbers(queues[1][0])
+        ),
+        format!(
+            "The queue is full. The next SYN is dropped, and its client \
+             sends it again after {seconds} s."
+        ),
+    ];
+    let frames = queues.iter().zip(texts).enumerate();
+    let frames = frames.map(|(i, (&[wait, asked], text))| Frame {
+        alt: format!(
+            "{wait} of {places} places in the kernel’s queue are taken; ss \
+             shows Recv-Q {wait}, Send-Q {asked}{}",
+            if i == 2 { "; one SYN does not get in" } else { "" }
+        ),
+        body: draw_queue([wait, asked], places, i == 2),
+        text,
+    });
+    let title = format!("The queue after listen({BACKLOG})");
+    panels("drawn-backlog", &title, [200, 206], &frames.collect::<Vec<_>>());
+}
+
+/// Such as "clients 1 and 2".
+fn numbers(n: i32) -> String {
+    let numbers: Vec<String> = (1..=n).map(|i| i.to_string()).collect();
+    format!("clients {}", numbers.join(" and "))
+}
+
+/// Clients come from above; the program takes them from below.
+fn draw_queue([wait, asked]: Queue, places: i32, is_late: bool) -> String {
+    let slot = |i| 25 + i * 39;
+    let mut body = text("label", [100, 96], "the kernel’s queue");
+    body += &rect("box", [12, 104, 176, 44]);
+    for i in 0..places {
+        body += &rect("slot", [slot(i), 110, 32, 32]);
+        if i < wait {
+            body += &rect("slot client", [slot(i), 110, 32, 32]);
+            body += &text("client", [slot(i) + 16, 131], &format!("{}", i + 1));
+        }
+    }
+    if is_late {
+        let next = format!("client {}", places + 1);
+        body += &text("client", [100, 14], &next);
+        body += &arrow("client", [100, 22, 100, 58]);
+        body += &text("client", [128, 44], "SYN");
+        body += &line("cross", [92, 62, 108, 78]);
+        body += &line("cross", [108, 62, 92, 78]);
+    } else if wait > 0 {
+        body += &text("client", [100, 14], &numbers(wait));
+        body += &arrow("client", [100, 22, 100, 80]);
+    }
+    body += &rect("server", [30, 156, 140, 24]);
+    body += &text("server", [100, 173], "the program: busy");
+    let ss = format!("Recv-Q {wait}  Send-Q {asked}");
+    body + &text("mono", [100, 200], &ss)
+}
+
+// ---- A connection is two pipes
+
+/// In the capture of step 1, the answer comes after the client's FIN.
+fn half_close() {
+    let file = fs::read(format!("{ROOT}/tests/captures/step1.pcap")).unwrap();
+    let packets = read(&file);
+    let fin = |is_server: bool| {
+        let is_it =
+            |p: &Packet| p.has("FIN") && (p.from == SERVER) == is_server;
+        packets.iter().position(is_it).unwrap()
+    };
+    let (client, server) = (fin(false), fin(true));
+    assert!(client < server);
+    let bytes = |part: &[Packet], is_server: bool| -> usize {
+        let part = part.iter().filter(|p| (p.from == SERVER) == is_server);
+        part.map(|p| p.payload.len()).sum()
+    };
+    let sent = bytes(&packets[..client], false);
+    let before = bytes(&packets[..client], true);
+    let answer = bytes(&packets[client..server], true);
+    assert_eq!(before, 0, "the whole answer comes after the client's FIN");
+    assert_eq!(bytes(&packets[client..], false), 0);
+    draw_pipes(sent, answer);
+}
+
+fn draw_pipes(sent: usize, answer: usize) {
+    let (sent, answer) = (format!("{sent} bytes"), format!("{answer} bytes"));
+    let frames = [
+        Frame {
+            alt: format!("Both pipes are open; {sent} flow to the server"),
+            body: draw_pair([&sent, ""], [false, false]),
+            text: "Both pipes are open, and the client sends.".to_owned(),
+        },
+        Frame {
+            alt: format!(
+                "The pipe to the server is closed by FIN; {answer} flow to \
+                 the client"
+            ),
+            body: draw_pair(["", &answer], [true, false]),
+            text: "The client has called <code>shutdown</code>. Its FIN \
+                   closes one pipe, and the other carries the answer."
+                .to_owned(),
+        },
+        Frame {
+            alt: "Both pipes are closed by FIN".to_owned(),
+            body: draw_pair(["", ""], [true, true]),
+            text: "The server has closed, too. Now the connection has \
+                   ended."
+                .to_owned(),
+        },
+    ];
+    let title = "Half-close, in the packets of step 1";
+    panels("drawn-half-close", title, [200, 112], &frames);
+}
+
+/// The pipe to the server, and below it the pipe to the client.
+fn draw_pair(flows: [&str; 2], are_closed: [bool; 2]) -> String {
+    let mut body = text("client", [26, 14], "client");
+    body += &text("server", [172, 14], "server");
+    let ends = [("client", [8, 192]), ("server", [192, 8])];
+    for (i, (class, [from, to])) in ends.into_iter().enumerate() {
+        let y = 24 + 46 * i as i32;
+        let (flow, is_closed) = (flows[i], are_closed[i]);
+        let shape = if is_closed { "box closed" } else { class };
+        body += &rect(shape, [8, y, 184, 36]);
+        if is_closed {
+            body += &line(&format!("cap {class}"), [from, y - 4, from, y + 40]);
+            body += &text(class, [100, y + 23], "FIN: closed");
+        } else if flow.is_empty() {
+            body += &text(class, [100, y + 23], "open");
+        } else {
+            let side = (to - from).signum();
+            body += &arrow(
+                class,
+                [from + 10 * side, y + 18, from + 42 * side, y + 18],
+            );
+            body +=
+                &arrow(class, [to - 42 * side, y + 18, to - 10 * side, y + 18]);
+            body += &text(class, [100, y + 23], flow);
+        }
+    }
+    body
+}
+
+// ---- Four buffers stand between two programs
+
+/// Bytes in the client's receive buffer, the server's send buffer, the
+/// server's receive buffer and the client's send buffer: so they fill.
+type Buffers = [u64; 4];
+
+const CHUNK: usize = 256 * 1024;
+
+/// A client that only writes, in pieces. After each, when all has come to
+/// rest, the buffers are looked at. All but the last state that is drawn are
+/// those in which one more buffer is nearly as full as it will ever be.
+fn deadlock() {
+    let (server, addr) = Program::server("step2");
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.set_nonblocking(true).unwrap();
+    let mut states = Vec::new();
+    loop {
+        match client.write(&[b'x'; CHUNK]) {
+            Ok(sent) => {
+                assert!(sent > 0);
+                states.push(at_rest(&server, addr));
+            }
+            Err(error) => {
+                break assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            }
+        }
+    }
+    let last = *states.last().unwrap();
+    assert_eq!(last, at_rest(&server, addr), "something still moves");
+    let is_high = |state: &Buffers, i: usize| state[i] * 4 >= last[i] * 3;
+    let is_low = |state: &Buffers, i: usize| state[i] * 4 <= last[i];
+    for i in 0..3 {
+        let state = states.iter().find(|state| is_high(state, i)).unwrap();
+        let is_so = (0..4).all(|other| match other <= i {
+            true => is_high(state, other),
+            false => is_low(state, other),
+        });
+        assert!(is_so, "buffer {}: {state:?}, at the end {last:?}", i + 1);
+    }
+    assert!(last.iter().all(|&bytes| bytes > 0), "{last:?}");
+    draw_deadlock();
+}
+
+/// The buffers, once they stay the same and the server has nothing to do.
+fn at_rest(server: &Program, addr: SocketAddr) -> Buffers {
+    let mut last = buffers(addr);
+    let mut same = 0;
+    wait_until("rest", || {
+        sleep(Duration::from_millis(2));
+        let now = buffers(addr);
+        let is_same = now == last && is_asleep(server);
+        same = if is_same { same + 1 } else { 0 };
+        last = now;
+        same == 4
+    });
+    last
+}
+
+fn buffers(addr: SocketAddr) -> Buffers {
+    let mut buffers = [0; 4];
+    for end in ends(addr).iter().filter(|end| end.state == ESTABLISHED) {
+        match end.is_server {
+            true => [buffers[2], buffers[1]] = [end.unread, end.unsent],
+            false => [buffers[0], buffers[3]] = [end.unread, end.unsent],
+        }
+    }
+    buffers
+}
+
+/// Does `/proc/PID/task/*/status` (proc(5)) show each thread as sleeping?
+fn is_asleep(program: &Program) -> bool {
+    let path = format!("/proc/{}/task", program.id());
+    let mut states = fs::read_dir(path).unwrap().map(|task| {
+        let path = task.unwrap().path().join("status");
+        fs::read_to_string(path).unwrap_or_default()
+    });
+    states.all(|status| status.contains("\nState:\tS "))
+}
+
+const BUFFERS: [&str; 4] = [
+    "the client’s receive buffer",
+    "the server’s send buffer",
+    "the server’s receive buffer",
+    "the client’s send buffer",
+];
+
+fn draw_deadlock() {
+    let texts = [
+        "The server echoes, but the client does not read: its receive buffer \
+         fills.",
+        "There is no more room, so the echo stays in the server’s send buffer, \
+         which fills.",
+        "The server waits in <code>write</code> and does not read: its receive \
+         buffer fills.",
+        "The client’s send buffer is full as well, so the client waits in \
+         <code>write</code>, too.",
+    ];
+    let frames = texts.into_iter().enumerate().map(|(i, text)| {
+        let states = BUFFERS
+            .iter()
+            .enumerate()
+            .map(|(n, name)| format!("{} {name}: {}", n + 1, level(n, i)));
+        let states: Vec<String> = states.collect();
+        Frame {
+            alt: states.join("; "),
+            body: draw_buffers(i),
+            text: text.to_owned(),
+        }
+    });
+    let title = "Four buffers fill, and both programs stand still";
+    let frames: Vec<Frame> = frames.collect();
+    panels("drawn-deadlock", title, [314, 166], &frames);
+}
+
+/// How full buffer `n` is in frame `i`; in the last frame, all are full.
+fn level(n: usize, i: usize) -> &'static str {
+    match n {
+        _ if n < i || i == 3 => "full",
+        _ if n == i => "fills",
+        _ => "empty",
+    }
+}
+
+fn draw_buffers(i: usize) -> String {
+    let waits = [i == 3, i >= 2].map(|it| if it { "in write" } else { "" });
+    let mut body = program("client", 1, waits[0]);
+    body += &program("server", 249, waits[1]);
+    body += &text("small", [112, 13], "client’s kernel");
+    body += &text("small", [202, 13], "server’s kernel");
+    let places = [
+        ("server", 86, 110, "receive"),
+        ("server", 176, 110, "send"),
+        ("client", 176, 36, "receive"),
+        ("client", 86, 36, "send"),
+    ];
+    for (n, (class, x, y, name)) in places.into_iter().enumerate() {
+        body += &text("small", [x + 26, y - 5], name);
+        body += &draw_buffer(n, level(n, i), class, [x, y]);
+    }
+    body + &flows(i)
+}
+
+fn program(class: &str, x: i32, waits: &str) -> String {
+    let y = if waits.is_empty() { 103 } else { 93 };
+    rect(class, [x, 22, 64, 140])
+        + &text(class, [x + 32, y], class)
+        + &text("mono", [x + 32, 113], waits)
+}
+
+/// An arrow where bytes still move: into buffers that are not full, and to a
+/// server that can write.
+fn flows(i: usize) -> String {
+    let has_room = |n| level(n, i) != "full";
+    let flows = [
+        (has_room(3), "client", [67, 62, 84, 62]),
+        (has_room(2), "client", [140, 62, 174, 62]),
+        (has_room(1), "client", [230, 62, 247, 62]),
+        (has_room(1), "server", [247, 136, 230, 136]),
+        (has_room(0), "server", [174, 136, 140, 136]),
+    ];
+    let moving = flows.into_iter().filter(|(moves, ..)| *moves);
+    moving.map(|(_, class, way)| arrow(class, way)).collect()
+}
+
+fn draw_buffer(n: usize, level: &str, class: &str, [x, y]: [i32; 2]) -> String {
+    let height = match level {
+        "full" => 52,
+        "fills" => 27,
+        _ => 0,
+    };
+    let bytes = [x, y + 52 - height, 52, height];
+    let mut body = match height {
+        0 => String::new(),
+        _ => rect(&format!("bytes {class}"), bytes),
+    };
+    body += &rect("box", [x, y, 52, 52]);
+    body += &text("number", [x + 26, y + 21], &format!("{}", n + 1));
+    body + &text("label", [x + 26, y + 42], level)
+}
