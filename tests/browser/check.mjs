@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 import { run as herd } from "./herd.mjs";
+import { run as search } from "./search.mjs";
 
 const book = fileURLToPath(new URL("../../target/book", import.meta.url));
 const browsers = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"];
@@ -131,6 +132,7 @@ for (const name of pages) {
 }
 
 await herd({ browser, open, check });
+await search({ browser, open, check });
 
 // The checks themselves must be able to fail.
 const bad = await browser.newContext({ viewport: screens.phone });
