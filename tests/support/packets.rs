@@ -299,7 +299,7 @@ impl Lifelines<'_> {
     ) -> String {
         // Three lifelines stand closer, so that a phone shows them.
         let gap = if clients(self.packets).len() == 1 { 300 } else { 180 };
-        let across = Across::between(self.packets, 100, gap);
+        let across = Across::between(self.packets, 104, gap);
         let mut calls = String::new();
         for (row, i) in self.shown().into_iter().enumerate() {
             let (p, y) = (&self.packets[i], y(row));
@@ -485,7 +485,7 @@ fn beside(
         return String::new();
     }
     let (x, anchor) =
-        if x < other { (x - 13, "end") } else { (x + 13, "start") };
+        if x < other { (x - 15, "end") } else { (x + 15, "start") };
     format!(
         "<text class=\"{class} {}\" x=\"{x}\" y=\"{y}\" \
          text-anchor=\"{anchor}\">{word}</text>\n",
