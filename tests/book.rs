@@ -103,6 +103,15 @@ fn fence(kind: CodeBlockKind, events: &mut Parser) -> Option<String> {
     let CodeBlockKind::Fenced(info) = kind else {
         return Some("code by indentation; use a fence".to_owned());
     };
+    let body = block(events);
+    let include = Regex::new(r"^\{\{#include [^{}\s]+\}\}\n$").unwrap();
+    let is_typed = &*info == COMMANDS && is_commands(&body);
+    let is_quoted = is_typed || include.is_match(&body);
+    (!is_quoted).then(|| format!("written by hand: {body:?}"))
+}
+
+/// The text of the block of code whose start was the last event.
+fn block(events: &mut Parser) -> String {
     let mut body = String::new();
     for event in events {
         match event {
@@ -110,10 +119,7 @@ fn fence(kind: CodeBlockKind, events: &mut Parser) -> Option<String> {
             _ => break, // the end of the block
         }
     }
-    let include = Regex::new(r"^\{\{#include [^{}\s]+\}\}\n$").unwrap();
-    let is_typed = &*info == COMMANDS && is_commands(&body);
-    let is_quoted = is_typed || include.is_match(&body);
-    (!is_quoted).then(|| format!("written by hand: {body:?}"))
+    body
 }
 
 #[test]
@@ -245,6 +251,47 @@ fn includes_that_find_nothing_are_found() {
         ("{{#include ../../tests/snapshots/demo-step1.snap:5:}}", "`:4:`"),
     ] {
         assert_found(includes(&page(text)).0, problem);
+    }
+}
+
+// ---- A listing says which file it is from
+
+/// The last word of a fence's info string is the file that it quotes. The
+/// page prints that name above the listing.
+fn misnamed_listings(pages: &Pages) -> Vec<String> {
+    let fence = Regex::new(r"```(\S+)\n[ >]*\{\{#include ([^:}\s]+)").unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let folder = Path::new(name).parent().unwrap();
+        for found in fence.captures_iter(text) {
+            let file = below_root(&folder.join(&found[2]));
+            let word = found[1].split(',').next_back().unwrap();
+            let is_named = match file.ends_with(".snap") {
+                true => !word.contains('/'), // output, not a listing
+                false => word == file,
+            };
+            if !is_named {
+                problems.push(format!("{name}: {file} is called {word}"));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn a_listing_says_its_file() {
+    assert_fine(misnamed_listings(&pages()));
+    let rust = "{{#include ../../steps/step1/main.rs:main}}";
+    let named = format!("```rust,ignore,steps/step1/main.rs\n{rust}\n```\n");
+    assert_fine(misnamed_listings(&page(&named)));
+    let snap = "{{#include ../../tests/snapshots/demo-step1.snap:4:}}";
+    for (text, problem) in [
+        (format!("```rust,ignore\n{rust}\n```\n"), "is called ignore"),
+        (named.replace("step1/main.rs:", "step2/main.rs:"), "step1/main.rs"),
+        (format!("> ```rust\n> {rust}\n> ```\n"), "is called rust"),
+        (format!("```text,tests/x.rs\n{snap}\n```\n"), "tests/x.rs"),
+    ] {
+        assert_found(misnamed_listings(&page(&text)), problem);
     }
 }
 
@@ -412,6 +459,37 @@ fn nameless_headings(pages: &Pages) -> Vec<String> {
     problems
 }
 
+/// A page has one title, and no heading skips a level below it.
+fn skipped_levels(pages: &Pages) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let mut last = 0;
+        for event in Parser::new_ext(text, Options::all()) {
+            let Event::Start(Tag::Heading { level, .. }) = event else {
+                continue;
+            };
+            let level = level as usize;
+            if level > last + 1 || (level == 1) != (last == 0) {
+                problems.push(format!("{name}: level {level} after {last}"));
+            }
+            last = level;
+        }
+    }
+    problems
+}
+
+#[test]
+fn no_heading_skips_a_level() {
+    assert_fine(skipped_levels(&pages()));
+    for (text, problem) in [
+        ("# A\n\n### B\n", "level 3 after 1"),
+        ("# A\n\n## B\n\n# C\n", "level 1 after 2"),
+        ("## A\n", "level 2 after 0"),
+    ] {
+        assert_found(skipped_levels(&page(text)), problem);
+    }
+}
+
 #[test]
 fn every_heading_has_an_id() {
     assert_fine(nameless_headings(&pages()));
@@ -512,6 +590,36 @@ fn the_pages_of_the_glossary_have_its_terms() {
     );
 }
 
+// ---- Chinese says that it is Chinese
+
+/// A screen reader and the browser's fonts need to know the language.
+fn unmarked_chinese(pages: &Pages) -> Vec<String> {
+    let marked = Regex::new(r#"<span lang="zh-Hans">[^<]*</span>"#).unwrap();
+    let chinese = Regex::new(r"\p{Han}+").unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let rest = marked.replace_all(text, "");
+        let found = chinese.find_iter(&rest);
+        problems.extend(found.map(|word| format!("{name}: {}", word.as_str())));
+    }
+    problems
+}
+
+#[test]
+fn chinese_is_marked() {
+    let pages = pages();
+    assert_fine(unmarked_chinese(&pages));
+    assert!(pages["book/src/glossary.md"].contains("zh-Hans"));
+    for text in [
+        "## Sticky · 粘包 {#sticky}\n",
+        "| frame | 帧 |\n",
+        "<span lang=\"zh-Hans\">粘包</span>, 帧\n",
+        "<span lang=\"ja\">帧</span>\n",
+    ] {
+        assert_found(unmarked_chinese(&page(text)), "page.md: ");
+    }
+}
+
 // ---- The chapters are numbered in order
 
 /// The numbered titles count from 1, and each page has the title that the
@@ -579,9 +687,8 @@ fn open_questions(pages: &Pages) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, text) in pages {
         let parts = text.split("{#predict}\n").skip(1);
-        let colon = text.split("**Predict:**").skip(1);
-        let dot = text.split("**Predict.**").skip(1);
-        for part in parts.chain(colon).chain(dot) {
+        let inline = text.split("**Predict").skip(1);
+        for part in parts.chain(inline) {
             let end = part.find("\n#").unwrap_or(part.len());
             if !part[..end].contains(fold) {
                 problems.push(format!("{name}: a question without answer"));
@@ -722,6 +829,96 @@ fn wrong_commands_and_paths_are_found() {
     ] {
         assert_found(wrong_names(&page(text)), problem);
     }
+}
+
+// ---- What is typed is what the transcript shows
+
+/// A transcript that follows commands to type, in the same section, starts
+/// with one of them.
+fn other_commands(pages: &Pages) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let mut typed = String::new();
+        let mut events = Parser::new_ext(text, Options::all());
+        while let Some(event) = events.next() {
+            match event {
+                Event::Start(Tag::Heading { .. }) => typed.clear(),
+                Event::Start(Tag::CodeBlock(kind)) => {
+                    let before = std::mem::take(&mut typed);
+                    let body = block(&mut events);
+                    match kind {
+                        CodeBlockKind::Fenced(info) if &*info == COMMANDS => {
+                            typed = body;
+                        }
+                        _ => problems.extend(differs(&before, &body, name)),
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    problems
+}
+
+/// Does the first command of the transcript that `include` quotes stand in
+/// `typed`? A transcript without a command is the output of what was typed.
+fn differs(typed: &str, include: &str, page: &str) -> Option<String> {
+    let file = include.trim().strip_prefix("{{#include ")?;
+    let path = Path::new(page).parent()?.join(file.split(':').next()?);
+    let text = fs::read_to_string(Path::new(ROOT).join(path)).ok()?;
+    let mut lines = text.lines().map(str::trim_start);
+    let shown = lines.find_map(|line| line.strip_prefix("$ "))?;
+    let is_typed = typed.is_empty() || typed.lines().any(|line| line == shown);
+    (!is_typed).then(|| format!("{page}: typed {typed:?}, shown {shown}"))
+}
+
+#[test]
+fn what_is_typed_is_what_the_transcript_shows() {
+    assert_fine(other_commands(&pages()));
+    let snap = "{{#include ../../tests/snapshots/demo-step1.snap:4:}}";
+    let shown = format!("Look:\n\n```console\n{snap}\n```\n");
+    let below = |above: &str| page(&format!("{above}{shown}"));
+    assert_fine(other_commands(&below("")));
+    assert_fine(other_commands(&below("```sh\ncargo run\n```\n\n## B\n")));
+    let same = "```sh\ncargo build\ncargo run --bin step1\n```\n\n";
+    assert_fine(other_commands(&below(same)));
+    let other = other_commands(&below("```sh\ncargo run\n```\n\n"));
+    assert_found(other, "shown cargo run --bin step1");
+}
+
+// ---- The pages promise the Rust that Cargo.toml asks for
+
+fn wrong_rust(pages: &Pages) -> Vec<String> {
+    let manifest = fs::read_to_string(format!("{ROOT}/Cargo.toml")).unwrap();
+    let asked = Regex::new(r#"\nrust-version = "(.+?)""#).unwrap();
+    let asked = &asked.captures(&manifest).unwrap()[1];
+    let promise =
+        Regex::new(r"\[Rust\]\(\S+?\)(?:, version)? ([\d.]+) or later");
+    let promise = promise.unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        for found in promise.captures_iter(text) {
+            if &found[1] != asked {
+                problems.push(format!("{name}: not Rust {}", &found[1]));
+            }
+        }
+        let begins = ["book/src/welcome.md", "README.md"].contains(&&**name);
+        if begins && !promise.is_match(text) {
+            problems.push(format!("{name}: which Rust?"));
+        }
+    }
+    problems
+}
+
+#[test]
+fn the_pages_name_the_rust_that_is_needed() {
+    let mut pages = with_readme(pages());
+    assert_fine(wrong_rust(&pages));
+    let old = page("You need [Rust](https://x.org), version 1.8 or later.");
+    assert_found(wrong_rust(&old), "not Rust 1.8");
+    let readme = pages.get_mut("README.md").unwrap();
+    *readme = readme.replace(" or later", "");
+    assert_found(wrong_rust(&pages), "README.md: which Rust?");
 }
 
 // ---- The README shows what the tests saw

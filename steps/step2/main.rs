@@ -55,8 +55,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Address {
-    /// The server's address; to listen, 0.0.0.0 is every IPv4 address of this
-    /// machine, and port 0 any free port
+    /// The server's address (to listen: 0.0.0.0 is all, port 0 a free one)
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
     addr: SocketAddr,
 }

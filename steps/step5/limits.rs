@@ -37,7 +37,7 @@ pub struct ClientLimits {
     #[arg(long = "request-ms", value_name = "MS", env = "TCP_REQUEST_MS")]
     #[arg(default_value = "5000", value_parser = milliseconds)]
     pub request: Duration,
-    /// For one request, with all its attempts and the waits between them
+    /// For one request, with all attempts and waits
     #[arg(long = "deadline-ms", value_name = "MS", env = "TCP_DEADLINE_MS")]
     #[arg(default_value = "30000", value_parser = milliseconds)]
     pub deadline: Duration,
@@ -45,7 +45,7 @@ pub struct ClientLimits {
     #[arg(long, value_name = "N", env = "TCP_ATTEMPTS", default_value = "5")]
     #[arg(value_parser = number)]
     pub attempts: u32,
-    /// The longest first wait; it doubles with each further attempt
+    /// The longest first wait; it doubles with each attempt
     #[arg(long = "backoff-base-ms", value_name = "MS", default_value = "100")]
     #[arg(env = "TCP_BACKOFF_BASE_MS", value_parser = milliseconds)]
     pub base: Duration,
