@@ -216,7 +216,8 @@ fn html_row(head: &[&str], row: &[String]) -> String {
         let wide = head.len();
         return format!("<tr><td colspan=\"{wide}\">{all}</td></tr>\n");
     }
-    let sender = row.iter().map(|cell| role(cell)).find(|role| *role != "");
+    let sender =
+        row.iter().map(|cell| role(cell)).find(|role| !role.is_empty());
     let mut html = format!("<tr class=\"{}\">", sender.unwrap());
     for (name, cell) in head.iter().zip(row) {
         let (class, cell) = (class(name, cell), escape(cell));
@@ -231,7 +232,7 @@ fn html_row(head: &[&str], row: &[String]) -> String {
 /// The attribute of a cell in the column of this name.
 fn class(name: &str, cell: &str) -> String {
     match name {
-        "from" | "to" if role(cell) != "" => {
+        "from" | "to" if !role(cell).is_empty() => {
             format!(" class=\"{}\"", role(cell))
         }
         "#" | "seq" | "ack" | "bytes" | "window" => {

@@ -15,8 +15,8 @@ const START: usize = 68;
 const ROW: usize = 40; // in the lens
 
 /// From the packet before the longest wait to the first data from the server
-/// after it. Only the wait is to scale: what follows takes less than a pixel,
-/// so it is drawn apart, in a frame that says so.
+/// after it. Only the wait is to scale: what follows takes a pixel or two, so
+/// it is drawn apart, in a frame that says so.
 pub fn to_scale(id: &str, title: &str, packets: &[Packet]) -> String {
     let (first, rest) = around_the_wait(packets);
     let wait = millis(packets[rest.start].time - packets[first].time);
@@ -40,13 +40,12 @@ pub fn to_scale(id: &str, title: &str, packets: &[Packet]) -> String {
     let rows = (0..rest.len()).map(|row| lens + 50 + row * ROW);
     let rows = [START].into_iter().chain(rows);
     let indices = [first].into_iter().chain(rest.clone());
-    for (i, y) in indices.clone().zip(rows) {
+    for (i, y) in indices.zip(rows) {
         let ends = [packets[i].from, packets[i].to].map(|port| across.x(port));
         body += &arrow(id, &packets[i], i + 1, ends, [y, y]);
     }
-    let all = words(packets);
-    let shown: Vec<_> = indices.map(|i| all[i].clone()).collect();
-    let [before, after] = [&shown[..1], &shown[1..]].map(|s| s.join("; "));
+    let words = words(packets);
+    let (before, after) = (&words[first], words[rest].join("; "));
     let words = format!("{before}; {wait:.0} ms without a packet; {after}");
     figure(id, title, &words, [across.width(), height], &body)
 }
