@@ -9,6 +9,8 @@
 
 #[path = "support/packets.rs"]
 mod packets;
+#[path = "support/states.rs"]
+mod states;
 mod support;
 
 /// What the programs of "Async in ten minutes" print, and what rustc says.
@@ -24,6 +26,8 @@ mod flow;
 mod pipes;
 #[path = "tools/symptoms.rs"]
 mod symptoms;
+#[path = "tools/timeline.rs"]
+mod timeline;
 
 use support::arguments::arguments;
 
@@ -34,6 +38,8 @@ fn main() {
     trials.extend(capture::trials());
     trials.extend(flow::trials());
     trials.extend(pipes::trials());
+    trials.extend(states::trials());
     trials.extend(symptoms::trials());
+    trials.extend(timeline::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -10,12 +10,14 @@ use etherparse::{
 };
 use pcap_parser::PcapCapture;
 
+use crate::states::states;
+
 /// The port on which the server of every capture listens.
 pub const SERVER: u16 = 8888;
 
 /// One TCP segment, with sequence numbers counted from the start (as
 /// Wireshark does: SYN has the number 0).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Packet {
     pub from: u16,
     pub to: u16,
@@ -164,27 +166,89 @@ fn quoted(payload: &[u8]) -> String {
     }
 }
 
-/// One line for each packet.
+/// One line for each packet, in words.
+pub fn words(packets: &[Packet]) -> Vec<String> {
+    let of = |(i, p): (usize, &Packet)| {
+        let [from, to] = [p.from, p.to].map(|port| name(port, packets));
+        format!("{}, {from} to {to}: {}", i + 1, label(p))
+    };
+    packets.iter().enumerate().map(of).collect()
+}
+
+/// One row for each packet.
 pub fn table(packets: &[Packet]) -> String {
-    let mut text =
-        " #  from     to        flags    seq  ack  bytes\n".to_owned();
-    for (i, p) in packets.iter().enumerate() {
-        let from = name(p.from, packets);
-        let to = name(p.to, packets);
-        let flags = p.flags.join(" ");
+    let rows = packets.iter().enumerate().map(|(i, p)| {
         let ack = if p.has("ACK") { p.ack.to_string() } else { "-".into() };
-        let n = p.payload.len();
-        let text_of = match n {
+        let data = match p.payload.len() {
             0 => String::new(),
-            _ => format!("  {}", quoted(&p.payload)),
+            _ => quoted(&p.payload),
         };
-        text += &format!(
-            "{:2}  {from:8} {to:8}  {flags:7}  {:3}  {ack:>3}  {n:5}{text_of}\n",
-            i + 1,
-            p.seq
-        );
+        let [from, to] = [p.from, p.to].map(|port| name(port, packets));
+        let [seq, n] = [p.seq.to_string(), p.payload.len().to_string()];
+        let number = (i + 1).to_string();
+        vec![number, from, to, p.flags.join(" "), seq, ack, n, data]
+    });
+    let head = ["#", "from", "to", "flags", "seq", "ack", "bytes", "data"];
+    html_table(&head, rows)
+}
+
+/// A table of packets, where each row has the colour of the end that sends it
+/// (the first that it names). A row of one cell is as wide as the table.
+pub fn html_table(
+    head: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
+    let head_of = |name: &&str| {
+        format!("<th scope=\"col\"{}>{name}</th>", class(name, name))
+    };
+    let cells: String = head.iter().map(head_of).collect();
+    let rows = rows.into_iter().map(|row| html_row(head, &row));
+    format!(
+        "<div class=\"table-wrapper\">\n<table class=\"packets\">\n\
+         <thead><tr>{cells}</tr></thead>\n<tbody>\n{}\
+         </tbody>\n</table>\n</div>",
+        rows.collect::<String>()
+    )
+}
+
+fn html_row(head: &[&str], row: &[String]) -> String {
+    if let [all] = row {
+        let wide = head.len();
+        return format!("<tr><td colspan=\"{wide}\">{all}</td></tr>\n");
     }
-    text
+    let sender =
+        row.iter().map(|cell| role(cell)).find(|role| !role.is_empty());
+    let mut html = format!("<tr class=\"{}\">", sender.unwrap());
+    for (name, cell) in head.iter().zip(row) {
+        let (class, cell) = (class(name, cell), escape(cell));
+        html += &match *name {
+            "#" => format!("<th scope=\"row\"{class}>{cell}</th>"),
+            _ => format!("<td{class}>{cell}</td>"),
+        };
+    }
+    html + "</tr>\n"
+}
+
+/// The attribute of a cell in the column of this name.
+fn class(name: &str, cell: &str) -> String {
+    match name {
+        "from" | "to" if !role(cell).is_empty() => {
+            format!(" class=\"{}\"", role(cell))
+        }
+        "#" | "seq" | "ack" | "bytes" | "window" => {
+            " class=\"number\"".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+/// The class of an end: its colour in the book.
+fn role(name: &str) -> &'static str {
+    match name {
+        "server" => "server",
+        _ if name.starts_with("client") => "client",
+        _ => "",
+    }
 }
 
 /// The bytes of each packet with data, taken apart as frames. Each packet of
@@ -213,114 +277,250 @@ pub fn frames(packets: &[Packet]) -> String {
 }
 
 const ROW: usize = 46; // pixels from one arrow to the next
-const GAP: usize = 300; // pixels between two lifelines
-const MARGIN: usize = 100; // room for the calls beside the outer lifelines
 const TOP: usize = 44;
 
-/// Time runs down; each packet is an arrow from one lifeline to another.
-/// Those that only acknowledge are drawn with `with_acks`. `is_unread` says
-/// which packets no `read` of a program takes, `ends` which calls send FIN.
-pub fn lifelines(
-    [id, title]: [&str; 2],
-    all: &[Packet],
-    with_acks: bool,
-    ends: [&str; 2],
-    is_unread: impl Fn(&[Packet], usize) -> bool,
-) -> String {
-    let shown = all.iter().enumerate();
-    let shown = shown.filter(|(_, p)| with_acks || !p.is_plain_ack());
-    let packets: Vec<(usize, &Packet)> = shown.collect();
-    let mut ports = clients(all);
-    ports.insert(1, SERVER); // the server stands between its clients
-    let x = |port| {
-        let at = ports.iter().position(|&p| p == port).unwrap();
-        MARGIN + at * GAP
-    };
-    let width = 2 * MARGIN + (ports.len() - 1) * GAP;
-    let height = TOP + packets.len() * ROW + 24;
-    let lines =
-        ports.iter().map(|&port| line(name(port, all), x(port), height));
-    let mut body: String = lines.collect();
-    let mut words = Vec::new();
-    for (i, (index, p)) in packets.into_iter().enumerate() {
-        body += &arrow(
-            id,
-            p,
-            [x(p.from), x(p.to)],
-            TOP + i * ROW + 20,
-            !is_unread(all, index),
-            ends,
-        );
-        let (from, to) = (name(p.from, all), name(p.to, all));
-        words.push(format!("{from} to {to}: {}", escape(&label(p))));
-    }
-    figure(id, &escape(title), &words.join("; "), [width, height], &body)
+/// Time runs down; each packet is an arrow from one lifeline to another, with
+/// its number in the table at the end that sends it.
+pub struct Lifelines<'a> {
+    pub id: &'a str,
+    pub title: &'a str,
+    pub packets: &'a [Packet],
+    /// Are the packets drawn that only acknowledge?
+    pub with_acks: bool,
 }
 
-fn line(name: String, x: usize, height: usize) -> String {
+impl Lifelines<'_> {
+    /// With the calls that send a packet or return because of it. `is_unread`
+    /// says which packets no `read` of a program takes, `ends` which calls
+    /// send FIN.
+    pub fn with_calls(
+        &self,
+        ends: [&str; 2],
+        is_unread: impl Fn(&[Packet], usize) -> bool,
+    ) -> String {
+        // Three lifelines stand closer, so that a phone shows them.
+        let gap = if clients(self.packets).len() == 1 { 300 } else { 180 };
+        let across = Across::between(self.packets, 104, gap);
+        let mut calls = String::new();
+        for (row, i) in self.shown().into_iter().enumerate() {
+            let (p, y) = (&self.packets[i], y(row));
+            let [from, to] = [p.from, p.to].map(|port| across.x(port));
+            calls += &beside("call", sent(p, ends), p.from, [from, to], y + 5);
+            if !is_unread(self.packets, i) {
+                let name = received(p);
+                calls += &beside("call", name, p.to, [to, from], y + 15);
+            }
+        }
+        self.draw(&across, &calls, y(self.shown().len()))
+    }
+
+    /// With the states of both ends (RFC 9293, section 3.3.2), as bands.
+    pub fn with_states(&self) -> String {
+        assert!(self.with_acks, "an acknowledgement may change a state");
+        let across = Across::between(self.packets, 130, 240);
+        let [client, server] = across.ports[..] else { panic!() };
+        let height = y(self.packets.len()) + 20;
+        let [client_x, server_x] = [client, server].map(|p| across.x(p));
+        let bands = [
+            self.bands(client, [client_x, server_x], height),
+            self.bands(server, [server_x, client_x], height),
+        ];
+        self.draw(&across, &bands.concat(), height)
+    }
+
+    /// Those of one end. It stands at the first of `sides`, the other end at
+    /// the second.
+    fn bands(&self, port: u16, sides: [usize; 2], height: usize) -> String {
+        let at = |i: usize| {
+            let is_sent = self.packets[i].from == port;
+            if is_sent { y(i) } else { y(i) + 10 }
+        };
+        let changes = states(self.packets, port);
+        let ends = changes.iter().skip(1).map(|(i, _)| at(*i));
+        // The last one runs off the end of the picture.
+        let ends = ends.chain([height + 9]);
+        let mut svg = String::new();
+        for (&(i, state), end) in changes.iter().zip(ends) {
+            let top = at(i);
+            if state != "CLOSED" {
+                svg += &band(state, port, sides[0], [top, end]);
+            }
+            svg += &beside("state", state, port, sides, top + 18);
+            if state == "TIME-WAIT" {
+                let long = "for a minute";
+                svg += &beside("state", long, port, sides, top + 36);
+            }
+        }
+        svg
+    }
+
+    fn shown(&self) -> Vec<usize> {
+        let is_shown =
+            |i: &usize| self.with_acks || !self.packets[*i].is_plain_ack();
+        (0..self.packets.len()).filter(is_shown).collect()
+    }
+
+    fn draw(&self, across: &Across, more: &str, height: usize) -> String {
+        let all = self.packets;
+        let lines = across.ports.iter();
+        let lines = lines.map(|&p| line(p, &name(p, all), across.x(p), height));
+        let mut body = lines.collect::<String>() + more;
+        for (row, i) in self.shown().into_iter().enumerate() {
+            let ends = [all[i].from, all[i].to].map(|port| across.x(port));
+            body +=
+                &arrow(self.id, &all[i], i + 1, ends, [y(row), y(row) + 10]);
+        }
+        let words = words(all);
+        let shown = self.shown().into_iter().map(|i| words[i].clone());
+        let words = shown.collect::<Vec<_>>().join("; ");
+        let mut title = self.title.to_owned();
+        if !self.with_acks {
+            title += " (the missing numbers are packets that only acknowledge)";
+        }
+        figure(self.id, &title, &words, [across.width(), height], &body)
+    }
+}
+
+/// Where the lifelines stand.
+pub struct Across {
+    ports: Vec<u16>,
+    /// Pixels between two lifelines.
+    gap: usize,
+    /// Room for words beside the outer ones.
+    margin: usize,
+}
+
+impl Across {
+    /// The server stands between its clients.
+    pub fn between(packets: &[Packet], margin: usize, gap: usize) -> Across {
+        let mut ports = clients(packets);
+        ports.insert(1, SERVER);
+        Across { ports, gap, margin }
+    }
+
+    pub fn x(&self, port: u16) -> usize {
+        let at = self.ports.iter().position(|&p| p == port).unwrap();
+        self.margin + at * self.gap
+    }
+
+    pub fn width(&self) -> usize {
+        2 * self.margin + (self.ports.len() - 1) * self.gap
+    }
+}
+
+/// Where the arrow in this row starts.
+fn y(row: usize) -> usize {
+    TOP + row * ROW + 20
+}
+
+/// What an end is, whichever of several clients it is; and its class.
+pub fn side(port: u16) -> &'static str {
+    if port == SERVER { "server" } else { "client" }
+}
+
+pub fn line(port: u16, name: &str, x: usize, height: usize) -> String {
+    let side = side(port);
     format!(
-        "<text class=\"end\" x=\"{x}\" y=\"20\">{name}</text>\n\
-         <line class=\"life\" x1=\"{x}\" y1=\"30\" x2=\"{x}\" \
+        "<text class=\"end {side}\" x=\"{x}\" y=\"20\">{name}</text>\n\
+         <line class=\"life {side}\" x1=\"{x}\" y1=\"30\" x2=\"{x}\" \
          y2=\"{height}\"/>\n"
     )
 }
 
-/// A packet, with the calls at both ends.
-fn arrow(
+/// A packet, and its number where it starts.
+pub fn arrow(
     id: &str,
     p: &Packet,
+    number: usize,
     [from, to]: [usize; 2],
-    y: usize,
-    is_read: bool,
-    ends: [&str; 2],
+    [y, tip_y]: [usize; 2],
 ) -> String {
-    let side = if from < to { 1 } else { -1 };
-    let (tip, tip_y) = (to as i64 - 3 * side, y + 10);
-    let (left, middle) = (from.min(to), (from + to) / 2);
+    let (side, middle) = (side(p.from), (from + to) / 2);
+    let tip = if from < to { to - 3 } else { to + 3 };
     let label = escape(&label(p));
-    let mut svg = format!(
-        "<line class=\"packet\" x1=\"{from}\" y1=\"{y}\" x2=\"{tip}\" \
-         y2=\"{tip_y}\" marker-end=\"url(#{id}-tip)\"/>\n\
-         <text class=\"label\" x=\"{middle}\" y=\"{}\">{label}</text>\n",
+    format!(
+        "<line class=\"packet {side}\" x1=\"{from}\" y1=\"{y}\" \
+         x2=\"{tip}\" y2=\"{tip_y}\" marker-end=\"url(#{id}-{side}-tip)\"/>\n\
+         <text class=\"label {side}\" x=\"{middle}\" y=\"{}\">\
+         {label}</text>\n{}",
         y - 4,
-    );
-    svg += &call(sent(p, ends), from, y + 5, from == left);
-    if is_read {
-        svg += &call(received(p), to, y + 15, to == left);
-    }
-    svg
+        badge(number, side, from, y)
+    )
 }
 
-fn figure(
+/// The number of a packet, on the lifeline of its sender.
+fn badge(number: usize, side: &str, x: usize, y: usize) -> String {
+    format!(
+        "<circle class=\"badge {side}\" cx=\"{x}\" cy=\"{y}\" r=\"11\"/>\n\
+         <text class=\"number {side}\" x=\"{x}\" y=\"{}\">{number}</text>\n",
+        y + 5
+    )
+}
+
+/// A state, from one height to another on the lifeline at `x`.
+pub fn band(
+    state: &str,
+    port: u16,
+    x: usize,
+    [top, end]: [usize; 2],
+) -> String {
+    let waits = if state == "TIME-WAIT" { " waits" } else { "" };
+    format!(
+        "<rect class=\"band {}{waits}\" x=\"{}\" y=\"{top}\" width=\"16\" \
+         height=\"{}\"/>\n",
+        side(port),
+        x - 8,
+        end - top
+    )
+}
+
+/// A word of this end, on the side of its lifeline that is away from the other.
+fn beside(
+    class: &str,
+    word: &str,
+    port: u16,
+    [x, other]: [usize; 2],
+    y: usize,
+) -> String {
+    if word.is_empty() {
+        return String::new();
+    }
+    let (x, anchor) =
+        if x < other { (x - 15, "end") } else { (x + 15, "start") };
+    format!(
+        "<text class=\"{class} {}\" x=\"{x}\" y=\"{y}\" \
+         text-anchor=\"{anchor}\">{word}</text>\n",
+        side(port)
+    )
+}
+
+/// `title` and `description` are text, `body` is SVG.
+pub fn figure(
     id: &str,
     title: &str,
     description: &str,
     [width, height]: [usize; 2],
     body: &str,
 ) -> String {
+    let [title, description] = [title, description].map(escape);
+    let tip = |side: &str| {
+        format!(
+            "<marker id=\"{id}-{side}-tip\" viewBox=\"0 0 10 10\" refX=\"9\" \
+             refY=\"5\" markerWidth=\"8\" markerHeight=\"8\" \
+             orient=\"auto\"><path class=\"{side}\" \
+             d=\"M0 0L10 5L0 10z\"/></marker>"
+        )
+    };
+    let tips = ["client", "server"].map(tip).concat();
     format!(
         "<figure class=\"lifelines\">\n\
          <svg role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" \
          viewBox=\"0 0 {width} {height}\" style=\"max-width: {width}px\">\n\
          <title id=\"{id}-title\">{title}</title>\n\
          <desc id=\"{id}-desc\">{description}.</desc>\n\
-         <defs><marker id=\"{id}-tip\" viewBox=\"0 0 10 10\" refX=\"9\" \
-         refY=\"5\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\">\
-         <path d=\"M0 0L10 5L0 10z\"/></marker></defs>\n\
+         <defs>{tips}</defs>\n\
          {body}</svg>\n\
          <figcaption>{title}</figcaption>\n</figure>"
-    )
-}
-
-/// A call of the socket API, on the outer side of a lifeline.
-fn call(name: &str, x: usize, y: usize, left: bool) -> String {
-    if name.is_empty() {
-        return String::new();
-    }
-    let (x, anchor) = if left { (x - 8, "end") } else { (x + 8, "start") };
-    format!(
-        "<text class=\"call\" x=\"{x}\" y=\"{y}\" \
-         text-anchor=\"{anchor}\">{name}</text>\n"
     )
 }
 
@@ -358,6 +558,6 @@ fn received(p: &Packet) -> &'static str {
     }
 }
 
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }

@@ -11,10 +11,13 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::packets::{Packet, SERVER, frames, lifelines, read, table};
+use crate::packets::{Lifelines, Packet, SERVER, frames, read, table, words};
+use crate::states::states;
 use crate::support::net::{Namespace, missing, ports};
-use crate::support::{Program, ROOT, bin, signal, snapshot, trial};
+use crate::support::{Program, ROOT, bin, signal, snapshot, trial, wait_until};
+use crate::timeline::to_scale;
 use libtest_mimic::Trial;
+use tempfile::NamedTempFile;
 
 /// A capture: its name, its title in the book, and the conversation.
 struct Conversation {
@@ -25,7 +28,7 @@ struct Conversation {
     play: fn(&Namespace),
 }
 
-const CONVERSATIONS: [Conversation; 6] = [
+const CONVERSATIONS: [Conversation; 8] = [
     Conversation {
         name: "step1",
         title: "Step 1: a greeting, packet by packet",
@@ -38,7 +41,7 @@ const CONVERSATIONS: [Conversation; 6] = [
     },
     Conversation {
         name: "step2",
-        title: "Step 2: an echo; acknowledgements are left out",
+        title: "Step 2: an echo",
         ends: ["shutdown", "close"],
         play: |net| {
             let server = net.server("step2");
@@ -54,7 +57,7 @@ const CONVERSATIONS: [Conversation; 6] = [
     },
     Conversation {
         name: "step3",
-        title: "Step 3: two clients at once; acknowledgements are left out",
+        title: "Step 3: two clients at once",
         ends: ["shutdown", "close"],
         play: |net| {
             let server = net.server("step3");
@@ -70,7 +73,7 @@ const CONVERSATIONS: [Conversation; 6] = [
     },
     Conversation {
         name: "step4",
-        title: "Step 4: three messages; acknowledgements are left out",
+        title: "Step 4: three messages",
         ends: ["shutdown", "close"],
         play: |net| {
             let server = net.server("step4");
@@ -86,8 +89,7 @@ const CONVERSATIONS: [Conversation; 6] = [
     },
     Conversation {
         name: "step5",
-        title: "Step 5: half a length, and then nothing; acknowledgements \
-                are left out",
+        title: "Step 5: half a length, and then nothing",
         ends: ["close", "shutdown"],
         play: |net| {
             let mut command = net.command(bin("step5"));
@@ -104,11 +106,42 @@ const CONVERSATIONS: [Conversation; 6] = [
     },
     Conversation {
         name: "step5-retry",
-        title: "Step 5: refused, not answered, and then answered; \
-                acknowledgements are left out",
+        title: "Step 5: refused, not answered, and then answered",
         ends: ["close", "close"],
         play: |net| {
             Program::spawn(&mut net.command(bin("step5")), false).wait_end();
+        },
+    },
+    Conversation {
+        name: "time-wait",
+        title: "The server closes first, and its end has to wait",
+        ends: ["shutdown", "close"],
+        play: |net| {
+            let mut command = net.command(bin("article"));
+            let server = Program::spawn(command.arg("answer-once"), false);
+            assert_eq!(server.addr().port(), SERVER);
+            let mut client = net.typing_client("step2");
+            client.write(b"hi\n");
+            client.wait_for("Hello, client!");
+            server.wait_end();
+            // As in the chapter, where somebody takes a while to press Ctrl-D.
+            wait_until("the ACK of the server's FIN", || {
+                in_state(net, FIN_WAIT_2) == [SERVER]
+            });
+            client.end_input();
+            client.wait_end();
+        },
+    },
+    Conversation {
+        name: "two-writes",
+        title: "Two small writes and 40 ms, drawn to scale; what is in \
+                the frame would be a single line",
+        ends: ["close", "close"],
+        play: |net| {
+            let server = net.server("step4");
+            let client = &mut net.command(bin("two-writes"));
+            Program::spawn(client, false).wait_end();
+            server.wait_for("ended");
         },
     },
 ];
@@ -147,7 +180,7 @@ fn update() {
     let is_named =
         |c: &&Conversation| names.split(',').any(|name| name == c.name);
     for conversation in CONVERSATIONS.iter().filter(is_named) {
-        let file = capture(conversation);
+        let (file, _) = capture(conversation);
         fs::copy(file.path(), kept(conversation.name)).unwrap();
     }
 }
@@ -159,15 +192,32 @@ fn kept(name: &str) -> PathBuf {
 fn print(conversation: &Conversation) {
     let Conversation { name, title, ends, .. } = conversation;
     let packets = packets_of(name, &fs::read(kept(name)).unwrap());
-    snapshot(&format!("capture-{name}"), table(&packets).trim_end());
+    snapshot(&format!("capture-{name}"), &table(&packets));
     if *name == "step4" {
         snapshot("frames-on-the-wire", frames(&packets).trim_end());
     }
-    let id = format!("lifelines-{name}");
-    let unread = |all: &[Packet], i| is_unread(name, all, i);
+    if *name == "two-writes" {
+        let picture = to_scale("nagle-to-scale", title, &packets);
+        return snapshot("nagle-to-scale", &picture);
+    }
+    if *name == "time-wait" {
+        return with_states(name, title, &packets);
+    }
+    if *name == "step1" {
+        let title = "The states of both ends in step 1";
+        with_states("step1", title, &packets);
+    }
+    let id = &*format!("lifelines-{name}");
     let with_acks = *name == "step1";
-    let picture = lifelines([&id, title], &packets, with_acks, *ends, unread);
-    snapshot(&id, &picture);
+    let lines = Lifelines { id, title, packets: &packets, with_acks };
+    let unread = |all: &[Packet], i| is_unread(name, all, i);
+    snapshot(id, &lines.with_calls(*ends, unread));
+}
+
+fn with_states(name: &str, title: &str, packets: &[Packet]) {
+    let id = &*format!("lifelines-{name}-states");
+    let lines = Lifelines { id, title, packets, with_acks: true };
+    snapshot(id, &lines.with_states());
 }
 
 /// Step 1's server reads once, so that it never learns of the client's FIN.
@@ -206,7 +256,7 @@ fn packets_of(name: &str, file: &[u8]) -> Vec<Packet> {
 /// The conversation of today must be the kept one. Which packets carry an
 /// acknowledgement alone is a matter of time, so those are not compared.
 fn capture_again(conversation: &Conversation) {
-    let file = capture(conversation);
+    let (file, net) = capture(conversation);
     let name = conversation.name;
     let today = packets_of(name, &fs::read(file.path()).unwrap());
     let kept = packets_of(name, &fs::read(kept(name)).unwrap());
@@ -221,17 +271,50 @@ fn capture_again(conversation: &Conversation) {
         steps.sort_by_key(|step| (step.0, step.1, step.2));
         steps
     };
-    assert_eq!(essence(&today), essence(&kept), "\n{}", table(&today));
+    assert_eq!(essence(&today), essence(&kept), "\n{:#?}", words(&today));
     // A SYN that was refused may stand before it.
     let answer = today.iter().position(|p| p.flags == ["SYN", "ACK"]).unwrap();
     let handshake = today[answer - 1..].iter().take(3);
     let handshake: Vec<_> = handshake.map(|p| &p.flags[..]).collect();
     assert_eq!(handshake, [&["SYN"][..], &["SYN", "ACK"], &["ACK"]]);
+    if ["step1", "time-wait"].contains(&name) {
+        assert_eq!(
+            in_state(&net, TIME_WAIT),
+            waiting_in(&today),
+            "{:#?}",
+            words(&today)
+        );
+    }
+}
+
+/// How the kernel writes two of its states.
+const FIN_WAIT_2: &str = "05";
+const TIME_WAIT: &str = "06";
+
+/// The local ports of the connections that the kernel has in this state.
+fn in_state(net: &Namespace, state: &str) -> Vec<u16> {
+    let table = net.command("cat").arg("/proc/net/tcp").output().unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    let rows = table.lines().map(|row| row.split_whitespace());
+    let rows = rows.map(|row| row.collect::<Vec<_>>());
+    let rows = rows.filter(|row| row[3] == state);
+    let port = |row: Vec<&str>| {
+        let (_, port) = row[1].split_once(':').unwrap();
+        u16::from_str_radix(port, 16).unwrap()
+    };
+    rows.map(port).collect()
+}
+
+/// The ports that the drawing shows in TIME-WAIT at the end.
+fn waiting_in(packets: &[Packet]) -> Vec<u16> {
+    let ends = [packets[0].from, packets[0].to].into_iter();
+    let last = |port| states(packets, port).pop().unwrap().1;
+    ends.filter(|&port| last(port) == "TIME-WAIT").collect()
 }
 
 /// Plays the conversation in a network of its own, and captures it.
-fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().unwrap();
+fn capture(conversation: &Conversation) -> (NamedTempFile, Namespace) {
+    let file = NamedTempFile::new().unwrap();
     let net = Namespace::new(conversation.name);
     let path = file.path().to_str().unwrap();
     // A demo listens on any port.
@@ -241,10 +324,10 @@ fn capture(conversation: &Conversation) -> tempfile::NamedTempFile {
     let tcpdump = net.tcpdump("lo", path, &port);
     (conversation.play)(&net);
     // What is on its way to the file is written before tcpdump ends.
-    crate::support::wait_until("the last packet", || is_over(file.path()));
+    wait_until("the last packet", || is_over(file.path()));
     signal(tcpdump.id(), "-TERM");
     tcpdump.wait_end();
-    file
+    (file, net)
 }
 
 /// Has each connection of the capture ended on both sides, by FIN or by RST

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::packets::{Packet, SERVER, read, table};
+use crate::packets::{Packet, SERVER, html_table, read, side, table};
 use crate::support::net::{Namespace, missing};
 use crate::support::scene::Scene;
 use crate::support::{
@@ -174,10 +174,6 @@ impl Capture {
     }
 }
 
-fn side(port: u16) -> &'static str {
-    if port == SERVER { "server" } else { "client" }
-}
-
 // ---- What ss says
 
 const SS: &str = "ss -tn sport = 8888 or dport = 8888";
@@ -276,7 +272,7 @@ fn three_writes() {
     let is_last = |p: &Packet| p.from == SERVER && p.has("FIN");
     let mut packets = capture.until(is_last);
     packets.retain(|p| !p.is_plain_ack());
-    snapshot("frames-three-writes-capture", table(&packets).trim_end());
+    snapshot("frames-three-writes-capture", &table(&packets));
 }
 
 /// The bytes are in the kernel, and die with the server's program.
@@ -360,7 +356,7 @@ fn window() {
     let room = |all: &[Packet]| !notes(all, "there is room").is_empty();
     capture.wait_for("room", room);
     let packets = capture.packets();
-    snapshot("flow-window-capture", windows(&packets).trim_end());
+    snapshot("flow-window-capture", &windows(&packets));
 }
 
 /// What Wireshark would write behind a packet.
@@ -408,31 +404,28 @@ fn windows(packets: &[Packet]) -> String {
     let full = notes(packets, "no room")[0];
     let probes = notes(packets, "probe");
     let room = notes(packets, "there is room")[0];
-    let mut text = "from    to      flags    bytes  window\n".to_owned();
-    for (i, p) in packets.iter().enumerate() {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (i, p) in packets.iter().enumerate().take(room + 1) {
         let is_shown =
             i <= data || i == room || (full..probes[2] + 2).contains(&i);
-        if is_shown {
-            let window =
-                if i == room { "N".into() } else { p.window.to_string() };
-            let mut remark = note(packets, i);
-            if let Some(nth) = probes.iter().position(|&probe| probe == i) {
-                let earlier = if nth == 0 { full } else { probes[nth - 1] };
-                remark += &format!(" {}", after(&packets[earlier], p));
+        if !is_shown {
+            if rows.last().unwrap().len() > 1 {
+                rows.push(vec!["…".to_owned()]);
             }
-            let line = format!(
-                "{}  {}  {:7}  {:5}  {window:>6}  {remark}",
-                side(p.from),
-                side(p.to),
-                p.flags.join(" "),
-                p.payload.len(),
-            );
-            text += &format!("{}\n", line.trim_end());
-        } else if i < room && !text.ends_with("…\n") {
-            text += "…\n";
+            continue;
         }
+        let window = if i == room { "N".into() } else { p.window.to_string() };
+        let mut remark = note(packets, i);
+        if let Some(nth) = probes.iter().position(|&probe| probe == i) {
+            let earlier = if nth == 0 { full } else { probes[nth - 1] };
+            remark += &format!(" {}", after(&packets[earlier], p));
+        }
+        let [from, to] = [p.from, p.to].map(|port| side(port).to_owned());
+        let n = p.payload.len().to_string();
+        rows.push(vec![from, to, p.flags.join(" "), n, window, remark]);
     }
-    text
+    let head = ["from", "to", "flags", "bytes", "window", "remark"];
+    html_table(&head, rows)
 }
 
 /// Numbers in what `ss` prints that are never twice the same: how much the
@@ -511,7 +504,7 @@ fn cable() {
     scene.program(1).wait_for("two\n");
     let is_echo = |p: &Packet| p.from == SERVER && p.payload == b"two\n";
     let text = again(&capture.until(is_echo));
-    snapshot("flow-cable-capture", text.trim_end());
+    snapshot("flow-cable-capture", &text);
 }
 
 /// A server and a client, and one line that is answered.
@@ -534,22 +527,23 @@ fn converse(road: &Road, scene: &mut Scene) {
 fn again(packets: &[Packet]) -> String {
     let packets = packets.iter().filter(|p| p.payload == b"two\n");
     let packets: Vec<&Packet> = packets.collect();
-    let mut text = "from    to      seq  bytes\n".to_owned();
+    let mut rows = Vec::new();
     for (i, p) in packets.iter().enumerate() {
         if i == 4 && p.from != SERVER {
-            text += "…\n";
+            rows.push(vec!["…".to_owned()]);
         }
         if i < 4 || p.from == SERVER {
-            let (from, to) = (side(p.from), side(p.to));
+            let [from, to] = [p.from, p.to].map(|port| side(port).to_owned());
             let remark = match i {
                 0 => String::new(),
                 _ if p.from == SERVER => String::new(),
-                _ => format!("  again {}", after(packets[i - 1], p)),
+                _ => format!("again {}", after(packets[i - 1], p)),
             };
-            text += &format!("{from}  {to}  {:3}  \"two\\n\"{remark}\n", p.seq);
+            let data = "\"two\\n\"".to_owned();
+            rows.push(vec![from, to, p.seq.to_string(), data, remark]);
         }
     }
-    text
+    html_table(&["from", "to", "seq", "data", "remark"], rows)
 }
 
 /// Of the many things that `ss -i` says, those of which the page speaks.
