@@ -161,7 +161,7 @@ fn print(conversation: &Conversation) {
     let packets = packets_of(name, &fs::read(kept(name)).unwrap());
     snapshot(&format!("capture-{name}"), table(&packets).trim_end());
     if *name == "step4" {
-        snapshot("frames-on-the-wire", frames(&packets).trim_end());
+        snapshot("frames-on-the-wire", &frames(&packets));
     }
     let id = format!("lifelines-{name}");
     let unread = |all: &[Packet], i| is_unread(name, all, i);
