@@ -120,13 +120,12 @@ fn two_frames_cut_at_each_place() {
             texts(second),
         );
     }
-    let read = "<code>read</code>";
     let columns = [
-        &format!("first {read}"),
+        "first <code>read</code>",
         "all bytes, with a | after the first read",
         "<code>decode</code> finds",
         "and keeps",
-        &format!("second {read}"),
+        "second <code>read</code>",
         "<code>decode</code> finds",
     ];
     let note = "Each frame has a <span class=\"length\">length</span>, \
@@ -150,7 +149,8 @@ fn texts(frames: &[(u8, Vec<u8>)]) -> String {
 /// `tests/browser/frames.mjs` compares it with these.
 #[test]
 fn texts_and_their_frames() {
-    let texts = ["", "hi", "é", "你好", "👋", "two\nlines", "1 < 2 & \"3\" > 20"];
+    let texts =
+        ["", "hi", "é", "你好", "👋", "two\nlines", "1 < 2 & \"3\" > 20"];
     let mut rows: String =
         texts.map(|text| example(&format!("{text:?}"), text)).concat();
     for size in [MAX_LENGTH - 1, MAX_LENGTH] {

@@ -34,10 +34,6 @@
       row.setAttribute("aria-current", "true");
     };
     input.addEventListener("input", show);
-    // The arrows move the cut; elsewhere they turn the page.
-    input.addEventListener("keydown", (event) => {
-      if (event.key.startsWith("Arrow")) event.stopPropagation();
-    });
     show();
     const table = figure.querySelector(".table-wrapper");
     const fold = make("details", {}, make("summary", {}, `All ${total} cuts`));
@@ -83,8 +79,6 @@
         `With the length itself, the frame has ${count(n + 4)}.`;
     };
     input.addEventListener("input", show);
-    // Here each key is a letter; elsewhere some open the search or turn the page.
-    input.addEventListener("keydown", (event) => event.stopPropagation());
     input.value = "hi";
     show();
     figure.prepend(make("div", { class: "widget" },

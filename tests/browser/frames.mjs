@@ -7,11 +7,14 @@ export async function run({ browser, open, check }) {
   for (const [screen, viewport] of Object.entries(screens)) {
     const context = await browser.newContext({ viewport });
     const { page, problems } = await open(context, "frames.html");
-    check(`frames: each cut is a row of the table, ${screen}`, [...problems, ...(await cuts(page))]);
-    check(`frames: what is built is what encode made, ${screen}`, await examples(page));
-    check(`frames: keys act on the widgets alone, ${screen}`, await keys(page));
-    await page.emulateMedia({ media: "print" });
-    check(`frames: paper shows the table, ${screen}`, await shown(page));
+    const wrong = await keys(page);
+    check(`frames: keys act on the widgets alone, ${screen}`, wrong);
+    if (wrong.length === 0) { // otherwise this may be another page by now
+      check(`frames: each cut is a row of the table, ${screen}`, [...problems, ...(await cuts(page))]);
+      check(`frames: what is built is what encode made, ${screen}`, await examples(page));
+      await page.emulateMedia({ media: "print" });
+      check(`frames: paper shows the table, ${screen}`, await shown(page));
+    }
     await context.close();
 
     const without = await browser.newContext({ viewport, javaScriptEnabled: false });
@@ -98,22 +101,27 @@ async function examples(page) {
   return problems;
 }
 
-// No key that is meant for a widget turns the page or opens the search.
+// No key that is meant for a widget turns the page or opens the search: mdBook
+// leaves keys to inputs, so the widgets need not stop them.
 async function keys(page) {
   const problems = [];
   const start = page.url();
   await page.locator(".cuts input").focus();
   for (const key of ["Home", "ArrowRight", "ArrowLeft", "ArrowRight"]) await page.keyboard.press(key);
+  await page.waitForTimeout(200); // a page that is turned needs a moment
+  if (page.url() !== start) return [`the page is now ${page.url()}`];
   const cut = await page.locator(".cuts input").inputValue();
   if (cut !== "2") problems.push(`the keys led to cut ${cut}`);
   const input = page.locator(".examples textarea");
   await input.fill("");
   await input.focus();
-  for (const key of ["s", "/", "?", "ArrowRight", "ArrowLeft"]) await page.keyboard.press(key);
+  for (const key of ["s", "/", "?"]) await page.keyboard.press(key);
   if ((await input.inputValue()) !== "s/?") problems.push(`typed ${await input.inputValue()}`);
   for (const box of ["#mdbook-search-wrapper", "#mdbook-help-container"]) {
     if (await page.locator(box).isVisible()) problems.push(`${box} has opened`);
   }
+  for (const key of ["ArrowLeft", "ArrowRight", "ArrowRight"]) await page.keyboard.press(key);
+  await page.waitForTimeout(200);
   if (page.url() !== start) problems.push(`the page is now ${page.url()}`);
   return problems;
 }
