@@ -10,7 +10,8 @@ mod support;
 use frame::{LengthError, MAX_LENGTH, decode, encode};
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use support::snapshot;
+use support::bands::{cut, escape, figure, whole};
+use support::{bands, snapshot};
 
 type Frames = Vec<(u8, Vec<u8>)>;
 
@@ -82,27 +83,95 @@ proptest! {
     }
 }
 
-/// Two frames, cut once at each place: what the first read gives.
+fn frame_of(kind: u8, text: &str) -> Result<Vec<u8>, LengthError> {
+    let mut bytes = Vec::new();
+    encode(kind, text.as_bytes(), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The frame of the chapter on preparation, and its answer.
+#[test]
+fn hi_and_its_answer() {
+    let ask = frame_of(frame::ECHO, "hi").unwrap();
+    let answer = frame_of(frame::ECHO_REPLY, "hi").unwrap();
+    let rows = [("client", &ask), ("server", &answer)];
+    let rows = rows.map(|(from, bytes)| (from.to_owned(), &bytes[..]));
+    snapshot("frame-hi", &bands::frames(rows.into_iter()));
+}
+
+/// Two frames, cut once at each place: what the first read gives, and what is
+/// found when the second one has brought the rest.
 #[test]
 fn two_frames_cut_at_each_place() {
-    let mut bytes = Vec::new();
-    encode(frame::ECHO, b"hi", &mut bytes).unwrap();
-    encode(frame::ECHO, b"yo", &mut bytes).unwrap();
-    let mut table = "kept  frames  what the first read gives\n".to_owned();
-    for cut in 1..=bytes.len() {
-        let (early, late) = bytes.split_at(cut);
-        let (frames, kept, _) = receive(early, &[cut]).unwrap();
-        let hex: Vec<String> =
-            early.iter().map(|b| format!("{b:02x}")).collect();
-        let names: Vec<_> = frames
-            .iter()
-            .map(|(_, payload)| String::from_utf8_lossy(payload))
-            .collect();
-        let (names, hex) = (names.join(" "), hex.join(" "));
-        table += &format!("{kept:4}  {names:6}  {hex}\n");
-        // And with the second read, both are there.
-        let (all, kept, _) = receive(&[early, late].concat(), &[cut]).unwrap();
-        assert_eq!((all.len(), kept), (2, 0));
+    let two = ["hi", "yo"].map(|text| frame_of(frame::ECHO, text).unwrap());
+    let bytes = two.concat();
+    let mut rows = String::new();
+    for at in 1..=bytes.len() {
+        let late = bytes.len() - at;
+        let (first, kept, _) = receive(&bytes[..at], &[at]).unwrap();
+        let (both, left, _) = receive(&bytes, &[at]).unwrap();
+        assert_eq!((both.len(), left), (2, 0));
+        let cut = cut(&[&two[0], &two[1]], at - kept, at);
+        let (first, second) = both.split_at(first.len());
+        rows += &format!(
+            "<tr><th scope=\"row\">{at}</th><td class=\"hex\">{cut}</td>\
+             <td>{}</td><td>{kept}</td><td>{late}</td><td>{}</td></tr>\n",
+            texts(first),
+            texts(second),
+        );
     }
-    snapshot("frame-cuts", table.trim_end());
+    let columns = [
+        "first <code>read</code>",
+        "all bytes, with a | after the first read",
+        "<code>decode</code> finds",
+        "and keeps",
+        "second <code>read</code>",
+        "<code>decode</code> finds",
+    ];
+    let note = "Each frame has a <span class=\"length\">length</span>, \
+        a <span class=\"kind\">kind</span> and \
+        a <span class=\"payload\">payload</span>. The server keeps the \
+        <span class=\"kept\">underlined</span> bytes for the second read.";
+    snapshot("frame-cuts", &figure("cuts", &columns, &rows, note));
+}
+
+/// The payloads, or a dash.
+fn texts(frames: &[(u8, Vec<u8>)]) -> String {
+    let texts = frames.iter();
+    let texts = texts.map(|(_, text)| String::from_utf8_lossy(text));
+    match texts.collect::<Vec<_>>().join(" ") {
+        text if text.is_empty() => "–".to_owned(),
+        text => text,
+    }
+}
+
+/// Texts and their frames. The page builds such frames in JavaScript, and
+/// `tests/browser/frames.mjs` compares it with these.
+#[test]
+fn texts_and_their_frames() {
+    let texts =
+        ["", "hi", "é", "你好", "👋", "two\nlines", "1 < 2 & \"3\" > 20"];
+    let mut rows: String =
+        texts.map(|text| example(&format!("{text:?}"), text)).concat();
+    for size in [MAX_LENGTH - 1, MAX_LENGTH] {
+        let name = format!("{size} times \"x\"");
+        rows += &example(&name, &"x".repeat(size));
+    }
+    let columns = ["text", "bytes in all", "N", "frame"];
+    let note = "A … stands for the rest of a long payload.";
+    snapshot("frame-examples", &figure("examples", &columns, &rows, note));
+}
+
+fn example(name: &str, text: &str) -> String {
+    let name = escape(name);
+    let cells = match frame_of(frame::ECHO, text) {
+        Ok(bytes) => format!(
+            "<td>{}</td><td>{}</td><td class=\"hex\">{}</td>",
+            bytes.len(),
+            bytes.len() - 4,
+            whole(&bytes)
+        ),
+        Err(error) => format!("<td colspan=\"3\">{error}</td>"),
+    };
+    format!("<tr><th scope=\"row\">{name}</th>{cells}</tr>\n")
 }

@@ -15,6 +15,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 import { run as herd } from "./herd.mjs";
 import { run as search } from "./search.mjs";
+import { run as frames } from "./frames.mjs";
 
 const book = fileURLToPath(new URL("../../target/book", import.meta.url));
 const browsers = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"];
@@ -133,6 +134,7 @@ for (const name of pages) {
 
 await herd({ browser, open, check });
 await search({ browser, open, check });
+await frames({ browser, open, check });
 
 // The checks themselves must be able to fail.
 const bad = await browser.newContext({ viewport: screens.phone });

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses a part of this
 
 pub mod arguments;
+pub mod bands;
 pub mod draw;
 pub mod language;
 pub mod net;

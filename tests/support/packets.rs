@@ -11,6 +11,7 @@ use etherparse::{
 use pcap_parser::PcapCapture;
 
 use crate::states::states;
+use crate::support::bands;
 
 /// The port on which the server of every capture listens.
 pub const SERVER: u16 = 8888;
@@ -251,29 +252,13 @@ fn role(name: &str) -> &'static str {
     }
 }
 
-/// The bytes of each packet with data, taken apart as frames. Each packet of
+/// The bytes of each packet with data, taken apart as a frame. Each packet of
 /// these holds one.
 pub fn frames(packets: &[Packet]) -> String {
-    let hex = |bytes: &[u8]| {
-        let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
-        hex.collect::<Vec<_>>().join(" ")
-    };
-    let mut text =
-        "from    length N     kind  payload         as text\n".to_owned();
-    for p in packets.iter().filter(|p| !p.payload.is_empty()) {
-        let (length, body) = p.payload.split_at(4);
-        let length_of: [u8; 4] = length.try_into().unwrap();
-        assert_eq!(u32::from_be_bytes(length_of) as usize, body.len());
-        text += &format!(
-            "{:6}  {}  {}    {:14}  {:?}\n",
-            name(p.from, packets),
-            hex(length),
-            hex(&body[..1]),
-            hex(&body[1..]),
-            String::from_utf8_lossy(&body[1..])
-        );
-    }
-    text
+    let packets_with_data = packets.iter().filter(|p| !p.payload.is_empty());
+    bands::frames(
+        packets_with_data.map(|p| (name(p.from, packets), &p.payload[..])),
+    )
 }
 
 const ROW: usize = 46; // pixels from one arrow to the next

@@ -194,7 +194,7 @@ fn print(conversation: &Conversation) {
     let packets = packets_of(name, &fs::read(kept(name)).unwrap());
     snapshot(&format!("capture-{name}"), &table(&packets));
     if *name == "step4" {
-        snapshot("frames-on-the-wire", frames(&packets).trim_end());
+        snapshot("frames-on-the-wire", &frames(&packets));
     }
     if *name == "two-writes" {
         let picture = to_scale("nagle-to-scale", title, &packets);
