@@ -3,48 +3,52 @@
 //     mdbook build book
 //     npm --prefix tests/browser ci && npm --prefix tests/browser test
 //
-// Each page, in each theme, on a desk, and on a phone: no request to anywhere,
-// no error in the console, nothing wider than the screen, and nothing that
-// axe-core calls serious or critical. And each page without JavaScript, and
-// printed. With SHOTS=folder it also leaves pictures there.
+// Each page on a phone, a tablet, a desk and a wide desk, in each theme, without
+// JavaScript, on paper, and by keyboard. `checks.mjs`, `keys.mjs` and `looks.js`
+// say what must hold; `plants.mjs` plants defects that they must notice. Words
+// after the command choose what to try: `node check.mjs frames.html`, `planted`.
+// The pictures of a run are in target/browser (SHOTS=full: each page down to
+// its foot in each theme).
 
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
-import { run as herd } from "./herd.mjs";
-import { run as search } from "./search.mjs";
+import { accessible, asksOutside, contrast, emptyPages, look, setTheme, toPaper, unfold } from "./checks.mjs";
 import { run as frames } from "./frames.mjs";
+import { run as herd } from "./herd.mjs";
+import * as keys from "./keys.mjs";
+import { plants } from "./plants.mjs";
+import { run as search } from "./search.mjs";
 
 const book = fileURLToPath(new URL("../../target/book", import.meta.url));
+const shots = fileURLToPath(new URL("../../target/browser", import.meta.url));
 const browsers = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"];
 const executablePath = browsers.find((path) => path && existsSync(path));
 if (!executablePath) {
   console.error("no Chromium found: install it, or set CHROMIUM to its path");
   process.exit(2);
 }
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
-const pages = readdirSync(book)
-  .filter((name) => name.endsWith(".html") && !["404.html", "toc.html"].includes(name))
-  .sort();
+const names = existsSync(book) ? readdirSync(book) : [];
+const pages = names.filter((name) => name.endsWith(".html") && !["404.html", "toc.html", "print.html"].includes(name)).sort();
 if (pages.length < 8) {
   console.error(`only ${pages.length} pages in ${book}: run "mdbook build book" first`);
   process.exit(2);
 }
-const shots = process.env.SHOTS;
-if (shots) mkdirSync(shots, { recursive: true });
+rmSync(shots, { recursive: true, force: true });
+mkdirSync(shots, { recursive: true });
 
 const themes = ["light", "rust", "coal", "navy", "ayu"];
-const screens = { desk: { width: 1280, height: 900 }, phone: { width: 375, height: 800 } };
+const sizes = { 375: { width: 375, height: 800 }, 768: { width: 768, height: 1000 }, 1280: { width: 1280, height: 900 }, 1600: { width: 1600, height: 900 } };
 const offline = "--no-sandbox --disable-gpu --disable-background-networking " +
   "--disable-component-update --disable-sync --no-first-run --disable-quic";
 
 let passed = 0;
-const failures = [];
+let failed = 0;
 function check(what, problems) {
   if (problems.length === 0) passed += 1;
-  else failures.push(`${what}\n    ${problems.join("\n    ")}`);
+  else failed += 1;
+  if (problems.length > 0) console.error(`FAIL ${what}\n    ${problems.join("\n    ")}`);
 }
 
 // Opens a page, and says what it asked for and complained of.
@@ -62,89 +66,234 @@ async function open(context, name) {
   return { page, problems };
 }
 
-// What is wider than the screen, and does not scroll by itself.
-async function tooWide(page) {
-  return page.evaluate(() => {
-    const width = document.documentElement.clientWidth;
-    const wide = document.documentElement.scrollWidth;
-    return wide > width ? [`the page is ${wide} px wide on a screen of ${width} px`] : [];
-  });
-}
-
-async function axeProblems(page) {
-  await page.evaluate(axe);
-  const result = await page.evaluate(() => axe.run({ preload: false, resultTypes: ["violations"] }));
-  return result.violations
-    .filter((violation) => ["serious", "critical"].includes(violation.impact))
-    .map((violation) => {
-      const nodes = violation.nodes.slice(0, 4).map((node) => node.target.join(" ") + " " + (node.any[0]?.message ?? ""));
-      return `${violation.id}: ${violation.help}: ${nodes.join(" | ")}`;
-    });
-}
-
 const browser = await chromium.launch({ executablePath, args: offline.split(" ") });
 
-for (const theme of themes) {
-  for (const [screen, viewport] of Object.entries(screens)) {
-    // A phone is tried with the two themes that the book chooses by itself.
-    if (screen === "phone" && !["light", "navy"].includes(theme)) continue;
-    const context = await browser.newContext({ viewport });
-    await context.addInitScript((name) => localStorage.setItem("mdbook-theme", name), theme);
-    for (const name of pages) {
-      if (name === "print.html") continue; // it prints at once; see below
-      const { page, problems } = await open(context, name);
-      problems.push(...(await tooWide(page)), ...(await axeProblems(page)));
-      check(`${name}, ${theme}, ${screen}`, problems);
-      if (shots) {
-        const path = join(shots, `${name.replace(".html", "")}-${theme}-${screen}.png`);
-        await page.screenshot({ path, fullPage: true });
-      }
-      await page.close();
-    }
-    await context.close();
-  }
+async function context(options = {}, theme = "light") {
+  const made = await browser.newContext({ viewport: sizes[1280], ...options });
+  await made.addInitScript((theme) => {
+    window.print = () => {}; // print.html prints at once
+    try {
+      localStorage.setItem("mdbook-theme", theme);
+    } catch { /* an address without storage */ }
+  }, theme);
+  return made;
 }
 
-for (const [screen, viewport] of Object.entries(screens)) {
-  const context = await browser.newContext({ viewport, javaScriptEnabled: false });
-  for (const name of pages) {
-    const { page, problems } = await open(context, name);
+async function shoot(page, name, theme, size, fullPage = theme === "light" || process.env.SHOTS === "full") {
+  const path = join(shots, `${name.replace(".html", "")}-${theme}-${size}.jpg`);
+  await page.screenshot({ path, type: "jpeg", quality: 50, fullPage });
+}
+
+// Layout does not depend on the theme, nor contrast on a few pixels of width.
+async function inEachTheme(page, name, size) {
+  for (const theme of themes) {
+    await setTheme(page, theme);
+    check(`${name}, ${theme}, ${size}: axe`, await (theme === "light" ? accessible : contrast)(page));
+    await shoot(page, name, theme, size);
+  }
+  await setTheme(page, "light");
+}
+
+async function onPhone(name) {
+  const phone = await context({ viewport: sizes[375] });
+  const { page, problems } = await open(phone, name);
+  await unfold(page);
+  check(`${name}, 375: layout`, await look("layout")(page));
+  check(`${name}: headings`, await look("headings")(page));
+  check(`${name}, 375: menu bar`, await keys.menu(page));
+  await inEachTheme(page, name, 375);
+  await page.setViewportSize(sizes[768]);
+  check(`${name}, 768: layout`, await look("layout")(page));
+  await shoot(page, name, "light", 768);
+  check(`${name}, 375: copy buttons`, await keys.copying(page));
+  check(`${name}, 375: requests and errors`, problems);
+  await phone.close();
+}
+
+async function onDesk(name) {
+  const desk = await context();
+  const { page, problems } = await open(desk, name);
+  await unfold(page);
+  check(`${name}, 1280: layout`, await look("layout")(page));
+  check(`${name}, 1280: menu bar`, await keys.menu(page));
+  check(`${name}: hover`, await keys.hover(page));
+  check(`${name}: what is folded`, await keys.folds(page));
+  await inEachTheme(page, name, 1280);
+  await page.setViewportSize(sizes[1600]);
+  await unfold(page);
+  check(`${name}, 1600: layout`, await look("layout")(page));
+  check(`${name}: boxes that scroll`, await keys.boxes(page));
+  check(`${name}: arrows`, await keys.arrows(page));
+  check(`${name}, 1280: requests and errors`, problems);
+  await desk.close();
+}
+
+async function withoutScript(name) {
+  for (const size of [375, 1280]) {
+    const plain = await browser.newContext({ viewport: sizes[size], javaScriptEnabled: false });
+    const { page, problems } = await open(plain, name);
+    await unfold(page);
     const words = (await page.locator("main").innerText()).split(/\s+/).length;
-    if (words < 150) problems.push(`only ${words} words without JavaScript`);
-    check(`${name}, without JavaScript, ${screen}`, [...problems, ...(await tooWide(page))]);
-    await page.close();
+    if (words < 150) problems.push(`only ${words} words`);
+    check(`${name}, without JavaScript, ${size}`, [...problems, ...(await look("layout")(page))]);
+    await plain.close();
   }
-  await context.close();
 }
 
-// On paper: 650 px is the width of an A4 page within its margins.
-const paper = await browser.newContext({ viewport: { width: 650, height: 900 } });
-await paper.addInitScript(() => { window.print = () => {}; });
-for (const name of pages) {
+// axe needs JavaScript: so here the page has none of its own instead.
+async function darkWithoutScript(name) {
+  const plain = await browser.newContext({ viewport: sizes[375], colorScheme: "dark" });
+  await plain.route("**/*.html", async (route) => {
+    const html = readFileSync(fileURLToPath(route.request().url()), "utf8");
+    const body = html.replace(/<script\b[\s\S]*?<\/script>/g, "").replace(/<\/?noscript>/g, "");
+    await route.fulfill({ body, contentType: "text/html; charset=utf-8" });
+  });
+  const { page, problems } = await open(plain, name);
+  await unfold(page);
+  check(`${name}, without JavaScript, dark`, [...problems, ...(await contrast(page))]);
+  await plain.close();
+}
+
+// 650 px is the width of an A4 page within its margins.
+async function onPaper(name) {
+  const paper = await context({ viewport: { width: 650, height: 900 } }, "coal");
   const { page, problems } = await open(paper, name);
-  await page.emulateMedia({ media: "print" });
-  const cut = await page.evaluate(() =>
-    [...document.querySelectorAll("main pre > code, main table, main svg")]
-      .filter((element) => element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0)
-      .map((element) => `is cut on paper: ${element.textContent.trim().slice(0, 60)}`));
-  check(`${name}, printed`, [...problems, ...cut, ...(await tooWide(page))]);
-  if (shots) await page.screenshot({ path: join(shots, `${name}-print.png`), fullPage: true });
-  await page.close();
+  await toPaper(page);
+  for (const what of ["layout", "unbroken"]) problems.push(...(await look(what)(page)));
+  for (const theme of themes) {
+    await setTheme(page, theme);
+    problems.push(...(await look("printed")(page)).map((problem) => `${theme}: ${problem}`));
+  }
+  check(`${name}, on paper`, problems);
+  await shoot(page, name, "paper", 650, true);
+  await paper.close();
 }
 
-await herd({ browser, open, check });
-await search({ browser, open, check });
-await frames({ browser, open, check });
+async function asPdf() {
+  const paper = await context({}, "navy");
+  const { page, problems } = await open(paper, "print.html");
+  const path = join(shots, "book.pdf");
+  await page.pdf({ path, format: "A4", margin: { top: "1cm", right: "1cm", bottom: "1cm", left: "1cm" } });
+  const empty = emptyPages(path);
+  if (empty) check("the whole book as a PDF", [...problems, ...empty]);
+  else console.log("skipped: pages of the PDF that end early (needs pdftotext)");
+  await paper.close();
+}
+
+// The bar, the sidebar and the search are the same on each page.
+async function byKeys(name, size) {
+  for (const what of ["tab", "buttons", "themes", "letters", "skip", "search"]) {
+    const fresh = await context({ viewport: sizes[size] });
+    const { page, problems } = await open(fresh, name);
+    check(`${name}, ${size}: ${what}`, [...(await keys[what](page)), ...problems]);
+    await fresh.close();
+  }
+}
+
+const states = {
+  "the search open": (page) => keys.openSearch(page, keys.query),
+  "nothing found": (page) => keys.openSearch(page, "xyzzy"),
+  "the list of themes open": async (page) => {
+    await page.keyboard.press("Escape");
+    await page.click("#mdbook-theme-toggle");
+  },
+  "the sidebar open": async (page) => {
+    await page.keyboard.press("Escape");
+    if (!(await page.isChecked("#mdbook-sidebar-toggle-anchor"))) await page.click("#mdbook-sidebar-toggle");
+    await page.waitForTimeout(400); // it slides
+  },
+  "a hit marked": (page) => page.goto(`${page.url().replace(/[?#].*/, "")}?highlight=${keys.query}`, { waitUntil: "load" }),
+};
+
+async function withMenus(theme, size) {
+  const menus = await context({ viewport: sizes[size] }, theme);
+  const { page, problems } = await open(menus, "system.html");
+  for (const [state, enter] of Object.entries(states)) {
+    await enter(page);
+    check(`${theme}, ${size}: axe with ${state}`, await accessible(page));
+    await shoot(page, state.replaceAll(" ", "-"), theme, size, false);
+  }
+  check(`${theme}, ${size}: requests and errors with menus open`, problems);
+  await menus.close();
+}
+
+// Opens the page of a plant, with some of the book's files replaced.
+async function ground(plant, routes = {}) {
+  const viewport = plant.paper ? { width: 650, height: 900 } : sizes[plant.width ?? 1280];
+  const made = await context({ viewport }, plant.theme);
+  await replaceFiles(made, routes);
+  const { page, problems } = await open(made, plant.page);
+  if (plant.paper) await toPaper(page);
+  return { made, page, problems };
+}
+
+async function replaceFiles(made, routes) {
+  for (const [part, change] of Object.entries(routes)) {
+    const file = names.find((name) => name.startsWith(part));
+    const body = change(readFileSync(join(book, file), "utf8"));
+    await made.route(`**/${file}`, (route) => route.fulfill({ body, contentType: "text/javascript" }));
+  }
+}
+
+// What a check says of a page as it is, and what it says after the planting. A
+// check that uses the page gets a new one.
+async function beforeAndAfter(plant) {
+  let { made, page, problems } = await ground(plant);
+  if (plant.state) await plant.state(page);
+  const before = [...(await plant.by(page)), ...problems];
+  if (!plant.by.still) {
+    await made.close();
+    ({ made, page, problems } = await ground(plant, plant.routes));
+  }
+  if (plant.css) await page.addStyleTag({ content: plant.css });
+  if (plant.edit) await page.evaluate(plant.edit);
+  if (plant.state && !plant.by.still) await plant.state(page);
+  const after = [...(await plant.by(page)), ...problems];
+  await made.close();
+  return { before, after };
+}
 
 // The checks themselves must be able to fail.
-const bad = await browser.newContext({ viewport: screens.phone });
-const page = await bad.newPage();
-await page.setContent('<html><body><img src="x:"><p style="width:900px;color:#eee">wide</p></body></html>');
-check("a page that is too wide is found", (await tooWide(page)).length ? [] : ["it was not"]);
-check("a page with poor contrast is found",
-  (await axeProblems(page)).some((p) => p.startsWith("color-contrast")) ? [] : ["it was not"]);
+async function noticed(plant) {
+  if (plant.text) {
+    check(`planted: ${plant.defect}`, asksOutside(plant.name, plant.text).length ? [] : ["nothing notices it"]);
+    return;
+  }
+  const { before, after } = await beforeAndAfter(plant);
+  const fresh = after.some((problem) => !before.includes(problem));
+  check(`planted: ${plant.defect}`, fresh ? [] : ["nothing notices it", ...after]);
+}
+
+for (const name of readdirSync(book, { recursive: true }).filter((name) => /\.(css|html)$/.test(name))) {
+  check(`${name}: other hosts`, asksOutside(name, readFileSync(join(book, name), "utf8")));
+}
+
+const wanted = process.argv.slice(2);
+const task = (name, run, ...arguments_) => ({ name, run: () => run(...arguments_) });
+const tasks = [
+  task("print.html as PDF", asPdf),
+  ...pages.flatMap((name) => [onDesk, onPhone, onPaper, withoutScript].map((run) => task(`${name} ${run.name}`, run, name))),
+  ...["index.html", "frames.html"].flatMap((name) => [375, 1280].map((size) => task(`${name} keys`, byKeys, name, size))),
+  ...["index.html", "frames.html", "many-clients.html"].map((name) => task(`${name} dark`, darkWithoutScript, name)),
+  ...themes.flatMap((theme) => [375, 1280].map((size) => task("menus", withMenus, theme, size))),
+  ...plants.map((plant) => task(`planted ${plant.defect}`, noticed, plant)),
+].filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
+
+// Two at a time: a page often waits for the browser, and the browser for a page.
+async function work() {
+  for (let task = tasks.shift(); task; task = tasks.shift()) {
+    const from = Date.now();
+    await task.run().catch((error) => check(task.name, [error.stack]));
+    if (process.env.TIMES) console.log(`${Date.now() - from} ms ${task.name}`);
+  }
+}
+await Promise.all([work(), work()]);
+
+// Parts of the book that do something of their own bring their checks along.
+for (const [part, run] of Object.entries({ search, frames, herd })) {
+  if (wanted.length === 0 || wanted.includes(part)) await run({ browser, open, check });
+}
 await browser.close();
 
-for (const failure of failures) console.error(`FAIL ${failure}`);
-console.log(`${passed} passed, ${failures.length} failed`);
-process.exit(failures.length ? 1 : 0);
+console.log(`${passed} passed, ${failed} failed; the pictures are in ${shots}`);
+process.exit(failed ? 1 : 0);
