@@ -13,6 +13,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
+import * as cases from "./cases.mjs";
 
 const book = fileURLToPath(new URL("../../target/book", import.meta.url));
 const browsers = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"];
@@ -128,6 +129,8 @@ for (const name of pages) {
   if (shots) await page.screenshot({ path: join(shots, `${name}-print.png`), fullPage: true });
   await page.close();
 }
+
+await cases.run({ browser, open, check });
 
 // The checks themselves must be able to fail.
 const bad = await browser.newContext({ viewport: screens.phone });

@@ -195,22 +195,26 @@ fn the_matrix_is_of_this_gallery() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/matrix.md");
     let matrix = fs::read_to_string(path).unwrap();
     let again = "is old; print it again with `gallery matrix`";
-    let (rows, rest) = matrix.split_once("\n\n").unwrap();
+    let (tables, links) = matrix.split_once("\n\n[").unwrap();
+    let is_same = format!("[{links}") == table::links(tables);
+    assert!(is_same, "its links: matrix.md {again}");
+    let (rows, rest) = tables.split_once("\n\n").unwrap();
     let rows: Vec<&str> = rows.lines().skip(2).collect();
     let all = DEFECTS.len();
     let count = format!("{all} of {all} defects caught by their case.");
     assert_eq!(rows.len(), all, "matrix.md {again}");
-    assert_eq!(rest, format!("{count}\n\n{}", table::columns()), "{again}");
+    let tail = format!("{count}\n\n{}", table::columns());
+    assert_eq!(rest, tail.trim_end(), "{again}");
     for (row, defect) in rows.iter().zip(DEFECTS) {
-        let Defect { case, name, what, .. } = defect;
+        let (head, case) = (table::head(defect), defect.case);
         let head = match defect.is_warning() {
-            true => format!("| `{name}` | {what} | ({case}) "),
-            false => format!("| `{name}` | {what} | {case} "),
+            true => format!("{head} | ([{case}]) "),
+            false => format!("{head} | [{case}] "),
         };
         assert!(row.starts_with(&head), "{row} {again}; not {head}");
         let cell = row[head.len()..].trim_end_matches('|');
         for ids in cell.split_whitespace() {
-            let ids = ids.trim_matches(['(', ')']);
+            let ids = ids.trim_matches(['(', '[', ']', ')']);
             let (first, last) = ids.split_once('–').unwrap_or((ids, &ids[3..]));
             let last = format!("{}{last}", &first[..3]);
             for id in [first, &last] {
