@@ -15,7 +15,9 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use mdbook_driver::MDBook;
-use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
+use pulldown_cmark::{
+    CodeBlockKind, Event, Options, Parser, Tag, TagEnd, TextMergeStream,
+};
 use regex::Regex;
 use similar::{ChangeTag, TextDiff};
 use support::ROOT;
@@ -828,6 +830,80 @@ fn wrong_commands_and_paths_are_found() {
         ("The case `s9_99`", "no case s9_99"),
     ] {
         assert_found(wrong_names(&page(text)), problem);
+    }
+}
+
+// ---- A case of the checker is a link to what it does
+
+/// Which place the words after this event lead to, or name, or `CODE`.
+fn place(event: &Event) -> Option<String> {
+    match event {
+        Event::Start(Tag::CodeBlock(_)) => Some(CODE.to_owned()),
+        Event::Start(Tag::Link { dest_url, .. }) => Some(dest_url.to_string()),
+        Event::Start(Tag::Heading { id: Some(id), .. }) => {
+            Some(format!("#{id}"))
+        }
+        Event::End(TagEnd::CodeBlock | TagEnd::Link | TagEnd::Heading(_)) => {
+            Some(String::new())
+        }
+        _ => None,
+    }
+}
+
+const CODE: &str = "a block of code";
+
+/// Names of cases that stand in prose and do not lead to the case.
+fn unlinked_cases(pages: &Pages) -> Vec<String> {
+    let case = Regex::new(r"\b[SCsc]\d[-_]\d\d\b").unwrap();
+    let command = Regex::new("^(?:cargo|check) ").unwrap();
+    let mut problems = Vec::new();
+    for (name, text) in pages {
+        let home = if name.ends_with("cases.md") { "" } else { "cases.md" };
+        let mut here = String::new();
+        let events = Parser::new_ext(text, Options::all());
+        for event in TextMergeStream::new(events) {
+            here = place(&event).unwrap_or(here);
+            let words = match event {
+                Event::Code(code) if command.is_match(&code) => continue,
+                Event::Text(words) | Event::Code(words) => words,
+                _ => continue,
+            };
+            for found in case.find_iter(&words) {
+                let id = found.as_str().to_lowercase().replace('_', "-");
+                if here != CODE && here != format!("{home}#{id}") {
+                    let name = format!("{name}: {}", found.as_str());
+                    problems.push(format!("{name} does not lead there"));
+                }
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn every_case_is_a_link() {
+    assert_fine(unlinked_cases(&pages()));
+}
+
+#[test]
+fn a_case_without_its_link_is_found() {
+    for fine in [
+        "The case [`s4_05`](cases.md#s4-05), or [S4-05](cases.md#s4-05)–07.",
+        "Run `cargo test step5::c5_11` or `check --explain S4-05`.",
+        "```sh\ncheck server step4 --case S4-05\n```",
+    ] {
+        assert_fine(unlinked_cases(&page(fine)));
+    }
+    for wrong in [
+        "The case S4-05.",
+        "The case s4_05.",
+        "> - it is `s4_05`",
+        "The case [`s4_05`](cases.md#cases).",
+        "The case [*S4-05*](cases.md#s4-06).",
+        "[Look](cases.md#s4-05) at S4-05.",
+        "## The case S4-05 {#s4-05}",
+    ] {
+        assert_found(unlinked_cases(&page(wrong)), "does not lead there");
     }
 }
 

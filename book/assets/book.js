@@ -128,6 +128,14 @@
     after.before(source);
   }
 
+  // A link to a case of the checker shows the case, which is folded.
+  const showCase = () => {
+    const folded = document.getElementById(location.hash.slice(1))?.nextElementSibling;
+    if (folded?.matches("details.case")) folded.open = true;
+  };
+  showCase();
+  window.addEventListener("hashchange", showCase);
+
   // What is wider than the screen can be scrolled with the keyboard; there
   // the arrows scroll; elsewhere they turn the page.
   const regions = all("main pre > code, main .table-wrapper");

@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 import { accessible, asksOutside, contrast, emptyPages, look, setTheme, toPaper, unfold } from "./checks.mjs";
+import { run as cases } from "./cases.mjs";
 import { run as frames } from "./frames.mjs";
 import { run as herd } from "./herd.mjs";
 import * as keys from "./keys.mjs";
@@ -290,7 +291,7 @@ async function work() {
 await Promise.all([work(), work()]);
 
 // Parts of the book that do something of their own bring their checks along.
-for (const [part, run] of Object.entries({ search, frames, herd })) {
+for (const [part, run] of Object.entries({ search, frames, herd, cases })) {
   if (wanted.length === 0 || wanted.includes(part)) await run({ browser, open, check });
 }
 await browser.close();

@@ -187,6 +187,8 @@ fn tried_with(defect: &Defect, id: &str) -> Option<&'static Case> {
     (is_of_side && case.steps.contains(&defect.step)).then_some(case)
 }
 
+const AGAIN: &str = "is old; print it again with `gallery matrix`";
+
 /// The printed matrix has a row for each defect of this gallery, and it was
 /// printed with the cases that there are now: a case or a defect that came,
 /// went or got another name fails here. Which other cases catch a defect is
@@ -194,29 +196,38 @@ fn tried_with(defect: &Defect, id: &str) -> Option<&'static Case> {
 fn the_matrix_is_of_this_gallery() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/matrix.md");
     let matrix = fs::read_to_string(path).unwrap();
-    let again = "is old; print it again with `gallery matrix`";
-    let (rows, rest) = matrix.split_once("\n\n").unwrap();
+    let (tables, links) = matrix.split_once("\n\n[").unwrap();
+    let is_same = format!("[{links}") == table::links(tables);
+    assert!(is_same, "its links: matrix.md {AGAIN}");
+    let (rows, rest) = tables.split_once("\n\n").unwrap();
     let rows: Vec<&str> = rows.lines().skip(2).collect();
     let all = DEFECTS.len();
     let count = format!("{all} of {all} defects caught by their case.");
-    assert_eq!(rows.len(), all, "matrix.md {again}");
-    assert_eq!(rest, format!("{count}\n\n{}", table::columns()), "{again}");
+    assert_eq!(rows.len(), all, "matrix.md {AGAIN}");
+    let tail = format!("{count}\n\n{}", table::columns());
+    assert_eq!(rest, tail.trim_end(), "{AGAIN}");
     for (row, defect) in rows.iter().zip(DEFECTS) {
-        let Defect { case, name, what, .. } = defect;
-        let head = match defect.is_warning() {
-            true => format!("| `{name}` | {what} | ({case}) "),
-            false => format!("| `{name}` | {what} | {case} "),
-        };
-        assert!(row.starts_with(&head), "{row} {again}; not {head}");
-        let cell = row[head.len()..].trim_end_matches('|');
-        for ids in cell.split_whitespace() {
-            let ids = ids.trim_matches(['(', ')']);
-            let (first, last) = ids.split_once('–').unwrap_or((ids, &ids[3..]));
-            let last = format!("{}{last}", &first[..3]);
-            for id in [first, &last] {
-                let case = tried_with(defect, id);
-                assert!(case.is_some(), "{row} {again}: no {id}");
-            }
+        is_tried(row, defect);
+    }
+}
+
+/// A row says which defect it is of, names its case first, and then cases
+/// with which the defect is tried.
+fn is_tried(row: &str, defect: &Defect) {
+    let (head, case) = (table::head(defect), defect.case);
+    let head = match defect.is_warning() {
+        true => format!("{head} | ([{case}]) "),
+        false => format!("{head} | [{case}] "),
+    };
+    assert!(row.starts_with(&head), "{row} {AGAIN}; not {head}");
+    let cell = row[head.len()..].trim_end_matches('|');
+    for ids in cell.split_whitespace() {
+        let ids = ids.trim_matches(['(', '[', ']', ')']);
+        let (first, last) = ids.split_once('–').unwrap_or((ids, &ids[3..]));
+        let last = format!("{}{last}", &first[..3]);
+        for id in [first, &last] {
+            let case = tried_with(defect, id);
+            assert!(case.is_some(), "{row} {AGAIN}: no {id}");
         }
     }
 }

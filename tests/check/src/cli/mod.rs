@@ -1,5 +1,6 @@
 //! The command line.
 
+mod appendix;
 mod chosen;
 mod class;
 mod options;
@@ -17,9 +18,10 @@ use clap::{Parser, Subcommand};
 
 use crate::case::Case;
 use crate::cases;
+use crate::cli::appendix::page;
 use crate::cli::chosen::chosen;
 use crate::cli::options::{ClientOptions, How, Options};
-use crate::cli::pages::{explain, list, page};
+use crate::cli::pages::{explain, list};
 use crate::cli::progress::Progress;
 use crate::cli::say::{Unwritten, Voice};
 use crate::cli::terminal::Terminal;

@@ -1,9 +1,8 @@
-//! The cases as texts: `--list`, `--explain`, and a page of the book.
+//! The cases as texts: `--list` and `--explain`.
 
 use crate::case::Case;
-use crate::cases;
 use crate::diagnosis::show;
-use crate::steps::{self, FRAMES, LAST_STEP};
+use crate::steps::{FRAMES, LAST_STEP};
 use crate::traits::{Side, Tag};
 
 /// All cases of a list, by step; they run in another order.
@@ -66,12 +65,12 @@ fn becomes_frames(case: &Case) -> bool {
         && *case.steps.end() >= FRAMES
 }
 
-fn steps(case: &Case) -> String {
+pub fn steps(case: &Case) -> String {
     let (first, last) = (case.steps.start(), case.steps.end());
     if first == last { first.to_string() } else { format!("{first} to {last}") }
 }
 
-fn notes(case: &Case) -> Vec<&'static str> {
+pub fn notes(case: &Case) -> Vec<&'static str> {
     [
         (Tag::Timed, "judged by a clock, so it runs alone"),
         (Tag::Linux, "needs Linux"),
@@ -82,78 +81,4 @@ fn notes(case: &Case) -> Vec<&'static str> {
     .filter(|(tag, _)| case.has(*tag))
     .map(|(_, note)| note)
     .collect()
-}
-
-/// What holds for all cases, at the head of the page.
-const HEAD: &str = "\
-# The cases of the checker {#cases}
-
-The checker says `✗ S3-06`, and you want to know what it did to your program, \
-and why.
-Look the case up here: each entry says what the checker does and what it \
-expects, and then why that matters.
-
-FIN is the end of one direction, and RST is a reset.
-The checker lets a program miss a limit of the contract by 250 ms.
-After each case it expects that a server still runs.
-From step 4 on it sends the messages of the first three groups as ECHO frames.
-After a fatal ERROR it gives a server 2 s for its FIN; a server that closes \
-without an ERROR, or resets after it, gets a warning.
-It gives a client 8 s to connect, and then 3 s for its request.
-A case counts two points if the peer in it breaks the rules or something fails, and every other case counts one.
-
-`check page` prints this page, and a test compares the two.
-";
-
-/// The appendix of the book.
-pub fn page() -> String {
-    let mut text = String::from(HEAD);
-    for side in [Side::Server, Side::Client] {
-        for step in steps::all() {
-            let cases = cases::all();
-            let of =
-                |case: &&&Case| case.side() == side && case.rule_step() == step;
-            let cases: Vec<_> = cases.iter().filter(of).collect();
-            if cases.is_empty() {
-                continue;
-            }
-            let name = side.name();
-            text += &format!(
-                "\n## A {name}, from step {step} on {{#{name}{step}}}\n"
-            );
-            for case in cases {
-                text += &entry(case);
-            }
-        }
-    }
-    text
-}
-
-fn entry(case: &Case) -> String {
-    let id = case.id.to_lowercase();
-    let rule = format!(
-        "[Step {}, rule {}](contract.md#step{})",
-        case.rule.0, case.rule.1, case.rule.0
-    );
-    let points = case.weight();
-    let plural = if points == 1 { "" } else { "s" };
-    let notes = notes(case).join("; ");
-    let notes = if notes.is_empty() { notes } else { format!(" · {notes}") };
-    let title = format!("### {}: {} {{#{id}}}", case.id, case.title);
-    let (does, why) = (sentences(case.does), sentences(case.why));
-    let steps = match steps(case) {
-        one if one.len() == 1 => format!("step {one}"),
-        more => format!("steps {more}"),
-    };
-    format!(
-        "\n{title}\n\n**Does:** {does}\n\n**Why:** {why}\n\n\
-         {rule} · {steps} · {points} point{plural}{notes}\n"
-    )
-}
-
-/// One sentence on each line, as in the rest of the book.
-fn sentences(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let text = words.join(" ");
-    text.replace(". ", ".\n").replace("? ", "?\n")
 }

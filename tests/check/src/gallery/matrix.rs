@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::defects::{DEFECTS, Defect};
 use crate::fail;
-use crate::table::{columns, in_short};
+use crate::table::{columns, head, in_short, links};
 
 /// What to try.
 #[derive(Args)]
@@ -118,24 +118,32 @@ fn try_all(defects: &[&'static Defect]) -> Vec<Result<Row, String>> {
 }
 
 fn print(rows: &[&Row]) {
-    println!("| defect | what it does | caught by |");
-    println!("| --- | --- | --- |");
+    let mut text = String::from(
+        "| defect | what it does | caught by |\n| --- | --- | --- |\n",
+    );
     for row in rows {
-        let Defect { case, name, what, .. } = row.defect;
-        let [failed, warned] = [&row.failed, &row.warned]
-            .map(|ids| ids.iter().map(String::as_str).collect::<Vec<_>>());
-        let warned = in_short(&warned, case);
-        let warned = warned.into_iter().map(|ids| format!("({ids})"));
-        let mut caught = in_short(&failed, case);
-        caught.extend(warned);
-        // The case that names the defect comes first.
-        caught.sort_by_key(|ids| ids.trim_matches(['(', ')']) != *case);
-        let mark = if row.is_caught() { "" } else { "**missed** " };
-        println!("| `{name}` | {what} | {mark}{} |", caught.join(" "));
+        text += &format!("{} | {} |\n", head(row.defect), caught_by(row));
     }
     let caught = rows.iter().filter(|row| row.is_caught()).count();
-    println!("\n{caught} of {} defects caught by their case.", rows.len());
-    print!("\n{}", columns());
+    let all = rows.len();
+    text += &format!("\n{caught} of {all} defects caught by their case.\n");
+    text += &format!("\n{}", columns());
+    print!("{text}\n{}", links(&text));
+}
+
+fn caught_by(row: &Row) -> String {
+    let case = row.defect.case;
+    let [failed, warned] = [&row.failed, &row.warned]
+        .map(|ids| ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let warned = in_short(&warned, case);
+    let warned = warned.into_iter().map(|ids| format!("({ids})"));
+    let mut caught = in_short(&failed, case);
+    caught.extend(warned);
+    // The case that names the defect comes first.
+    let own = format!("[{case}]");
+    caught.sort_by_key(|ids| ids.trim_matches(['(', ')']) != own);
+    let mark = if row.is_caught() { "" } else { "**missed** " };
+    format!("{mark}{}", caught.join(" "))
 }
 
 /// Runs the checker, which stands beside this program.
