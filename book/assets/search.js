@@ -45,7 +45,8 @@
     let sum = score + 3 * Math.log2(1 + count(doc.body.toLowerCase(), phrase));
     if (count(`${title} ${id}`, phrase)) sum += 12;
     if (title.search(phrase) === 0) sum += 12;
-    const weight = weights.find(([where]) => where.test(`${page}#${id}`));
+    const isCase = id !== "" && id === term; // whoever types "s3-06" wants that
+    const weight = !isCase && weights.find(([where]) => where.test(`${page}#${id}`));
     return { ref, score: sum * (weight ? weight[1] : 1), doc: shown(doc, phrase) };
   }
 
