@@ -163,7 +163,12 @@ fn texts_and_their_frames() {
 }
 
 fn example(name: &str, text: &str) -> String {
-    let name = escape(name);
+    let name = match escape(name) {
+        name if text == "你好" => {
+            format!("<span lang=\"zh-Hans\">{name}</span>")
+        }
+        name => name,
+    };
     let cells = match frame_of(frame::ECHO, text) {
         Ok(bytes) => format!(
             "<td>{}</td><td>{}</td><td class=\"hex\">{}</td>",

@@ -17,9 +17,14 @@
 
   // The toggle of the sidebar is a label, which no keyboard reaches: make it a
   // button. A reader who opens the contents wants to be in them; Esc leads back.
+  // On a phone they push the page aside: so they close when the reader leaves.
   const toggle = document.getElementById("mdbook-sidebar-toggle");
   const sidebar = document.getElementById("mdbook-sidebar");
   const isOpen = () => toggle.getAttribute("aria-expanded") === "true";
+  const isPhone = () => window.innerWidth < 620;
+  const close = () => {
+    if (isOpen()) toggle.click();
+  };
   toggle.setAttribute("role", "button");
   toggle.tabIndex = 0;
   toggle.addEventListener("keydown", (event) => {
@@ -28,11 +33,20 @@
     toggle.click();
     if (isOpen()) (sidebar.querySelector("a.active") ?? sidebar.querySelector("a"))?.focus();
   });
-  sidebar.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    if (isOpen()) toggle.click();
+  document.addEventListener("keydown", (event) => {
+    const isInside = sidebar.contains(event.target);
+    if (event.key !== "Escape" || !isOpen() || !(isInside || isPhone())) return;
+    close();
     toggle.focus();
   });
+  sidebar.addEventListener("focusout", (event) => {
+    const to = event.relatedTarget;
+    if (isPhone() && to && to !== toggle && !sidebar.contains(to)) close();
+  });
+  skip.addEventListener("click", () => {
+    if (isPhone()) close();
+  });
+  sidebar.querySelector("a.active")?.setAttribute("aria-current", "page");
 
   // Client or server? The title of a terminal says so.
   const role = (title) =>
@@ -46,15 +60,20 @@
   // they start a line with the word for the end that speaks.
   const lines = (code, text) => {
     code.replaceChildren();
+    let typed = "typed";
+    let goesOn = false; // a command whose line ends in a backslash
     for (const line of text.split(/(?<=\n)/)) {
       const [, prompt, end, rest] = line.match(/^(\$ )?((?:client|server)(?=[ :])(?: [A-Z]:)?)?(.*)/s);
-      if (prompt) {
-        code.append(make("span", "prompt", prompt), make("span", "typed", (end ?? "") + rest));
+      if (prompt) code.append(make("span", "prompt", prompt));
+      if (prompt || goesOn) {
+        code.append(make("span", typed, (end ?? "") + rest));
+        goesOn = rest.endsWith("\\\n");
         continue;
       }
       const printed = make("span", "printed", rest);
       if (end) printed.prepend(make("span", end.slice(0, 6), end));
       code.append(printed);
+      if (line === "^Z\n") typed = "typed later"; // the reader must press that key first
     }
   };
 
@@ -74,20 +93,35 @@
       terminal.setAttribute("aria-label", parts[i]);
       const one = pre.cloneNode(true);
       lines(one.querySelector("code"), parts[i + 1].trimEnd() + "\n");
-      terminal.append(make("div", "title", parts[i]), one);
+      const title = make("div", "title", parts[i]);
+      title.ariaHidden = "true"; // the group has it as its name
+      one.dataset.name = parts[i];
+      terminal.append(title, one);
       box.append(terminal);
     }
     pre.replaceWith(box);
   }
   all("main pre > code.language-console").forEach(fit);
 
-  // Copying a transcript takes what is typed: nobody pastes output in a shell.
+  // Copying a transcript takes what is typed, up to a key that only the reader
+  // can press: nobody pastes output in a shell.
   document.addEventListener("click", (event) => {
     const pre = event.target.closest?.(".clip-button")?.closest("pre");
     if (!pre?.querySelector(".typed")) return;
     pre.classList.add("copying"); // while mdBook's handler reads the text
     setTimeout(() => pre.classList.remove("copying"));
   }, true);
+  // A screen reader hears what is copied, and that it was.
+  const copied = make("div", "copied");
+  copied.setAttribute("role", "status");
+  document.body.append(copied);
+  for (const button of all("main .clip-button")) {
+    button.setAttribute("aria-label", `Copy ${button.closest("pre").dataset.name ?? "this"}`);
+    button.addEventListener("click", () => {
+      copied.textContent = "";
+      setTimeout(() => { copied.textContent = "Copied"; }, 100);
+    });
+  }
 
   // A listing says which file it is from: a word of its fence has the path.
   for (const code of all("main pre > code")) {
@@ -95,6 +129,7 @@
     if (!path) continue;
     const end = path.match(/(client|server)\.\w+$/)?.[1] ?? "";
     code.parentElement.before(make("div", `file ${end}`, path));
+    code.parentElement.dataset.name = path;
   }
 
   // A question, or an exercise, with all that belongs to it, in a box: it ends
@@ -136,20 +171,39 @@
   showCase();
   window.addEventListener("hashchange", showCase);
 
-  // What is wider than the screen can be scrolled with the keyboard; there
-  // the arrows scroll; elsewhere they turn the page.
+  // A name or an option stays in one piece: "-- bin" is another command. The
+  // browser would break a line after each hyphen.
+  for (const code of all("main :not(pre) > code")) {
+    const text = code.textContent;
+    if (code.firstElementChild) continue;
+    const words = text.length < 16 ? [text] : text.split(/( )/);
+    const isWhole = (word) => word.length < 25 && /[- ]\S/.test(word);
+    if (!words.some(isWhole) || code.closest("table")) continue;
+    code.replaceChildren(...words.map((word) => (isWhole(word) ? make("span", "whole", word) : word)));
+  }
+
+  // What is wider than the screen can be scrolled with the keyboard, and has a
+  // name then.
   const regions = all("main pre > code, main .table-wrapper");
   const mark = () => {
     for (const region of regions) {
-      if (region.scrollWidth > region.clientWidth) region.tabIndex = 0;
-      else region.removeAttribute("tabindex");
+      const scrolls = region.scrollWidth > region.clientWidth;
+      const name = region.parentElement.dataset.name ?? (region.matches("code") ? "Code" : "Table");
+      const attributes = { tabindex: 0, role: "group", "aria-label": `${name}, scrolls` };
+      for (const [key, value] of Object.entries(attributes)) {
+        if (scrolls) region.setAttribute(key, value);
+        else region.removeAttribute(key);
+      }
     }
   };
   mark();
   window.addEventListener("resize", mark);
   document.addEventListener("toggle", mark, true); // a <details> was opened
-  for (const region of regions) {
-    region.addEventListener("keydown", (event) => {
+
+  // The arrows turn the page, but not where they scroll, or where a reader
+  // chooses something.
+  for (const element of [...regions, sidebar, ...all("#mdbook-theme-list, summary")]) {
+    element.addEventListener("keydown", (event) => {
       if (event.key === "ArrowLeft" || event.key === "ArrowRight") event.stopPropagation();
     });
   }

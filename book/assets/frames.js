@@ -37,10 +37,9 @@
     show();
     const table = figure.querySelector(".table-wrapper");
     const fold = make("details", {}, make("summary", {}, `All ${total} cuts`));
-    table.replaceWith(fold);
+    table.replaceWith(make("div", { class: "widget" },
+      make("label", {}, "Cut the two frames where you like", input), hex, words), fold);
     fold.append(table);
-    figure.prepend(make("div", { class: "widget" },
-      make("label", {}, "Cut the two frames where you like", input), hex, words));
   };
 
   // The same as `encode` in steps/step4/frame.rs; the browser test compares
@@ -62,7 +61,7 @@
   };
 
   const buildFrame = (figure) => {
-    const input = make("textarea", { rows: 1, spellcheck: "false", autocomplete: "off" });
+    const input = make("textarea", { rows: 2, spellcheck: "false", autocomplete: "off" });
     const hex = make("p", { class: "hex" });
     const words = make("p", { "aria-live": "polite" });
     const show = () => {
@@ -81,7 +80,7 @@
     input.addEventListener("input", show);
     input.value = "hi";
     show();
-    figure.prepend(make("div", { class: "widget" },
+    figure.querySelector(".table-wrapper").before(make("div", { class: "widget" },
       make("label", {}, "Type a text, and see its frame", input), hex, words));
   };
 

@@ -11,8 +11,9 @@
   // Where a term is listed, used or practised, and explained elsewhere.
   const weights = [
     [/^gallery\./, 0.2],
-    [/^(cases|five-languages)\.|#(exercises|diff|next)$/, 0.4],
+    [/^(cases|five-languages)\.|#(exercises|diff|next|picture)$/, 0.4],
     [/^(glossary|contract|welcome)\./, 0.5],
+    [/^introduction\./, 1.5], // there the first words are explained
   ];
   const count = (text, pattern) => (text.match(pattern) || []).length;
 
@@ -119,6 +120,7 @@
   // All of the words; or all of them as they were meant; or any of them.
   elasticlunr.Index.prototype.search = function (typed, options) {
     let term = typed.normalize("NFKC").toLowerCase().trim();
+    term = term.replace(/\b([sc]\d)_(\d\d)\b/g, "$1-$2"); // as a test calls a case
     let found = find(this, term, options, "AND");
     if (!found.length) {
       term = repaired(this, term);

@@ -132,7 +132,7 @@ async function follows(open, context, check) {
   await enter(page, "40 ms", true);
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("Enter");
-  await page.waitForURL(/errors\.html\?highlight=40%20ms#forty-ms$/);
+  await page.waitForURL(/client\.html\?highlight=40%20ms#nagle$/);
   const marks = await page.locator("mark").evaluateAll((all) => all.map((mark) =>
     (mark.previousSibling ? mark.previousSibling.textContent : "").slice(-1) + mark.textContent));
   const inWords = marks.filter((mark) => /^[a-z]ms$/i.test(mark));

@@ -67,9 +67,9 @@ pub fn figure(class: &str, columns: &[&str], rows: &str, note: &str) -> String {
         .map(|column| format!("<th scope=\"col\">{column}</th>"))
         .collect::<String>();
     format!(
-        "<figure class=\"bytes {class}\">\n<div class=\"table-wrapper\">\n\
-         <table>\n<thead><tr>{columns}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
-         </table>\n</div>\n<figcaption>{note}</figcaption>\n</figure>"
+        "<figure class=\"bytes {class}\">\n<figcaption>{note}</figcaption>\n\
+         <div class=\"table-wrapper\">\n<table>\n<thead><tr>{columns}</tr>\
+         </thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n</figure>"
     )
 }
 

@@ -261,6 +261,7 @@ pub fn frames(packets: &[Packet]) -> String {
     )
 }
 
+const TIME_WAIT: &str = "TIME-WAIT";
 const ROW: usize = 46; // pixels from one arrow to the next
 const TOP: usize = 44;
 
@@ -296,7 +297,7 @@ impl Lifelines<'_> {
                 calls += &beside("call", name, p.to, [to, from], y + 15);
             }
         }
-        self.draw(&across, &calls, y(self.shown().len()))
+        self.draw(&across, &calls, y(self.shown().len()), "")
     }
 
     /// With the states of both ends (RFC 9293, section 3.3.2), as bands.
@@ -310,7 +311,13 @@ impl Lifelines<'_> {
             self.bands(client, [client_x, server_x], height),
             self.bands(server, [server_x, client_x], height),
         ];
-        self.draw(&across, &bands.concat(), height)
+        let words = [client, server].map(|port| {
+            let states = states(self.packets, port);
+            let states: Vec<_> = states.iter().map(|(_, s)| *s).collect();
+            format!("; states of the {}: {}", side(port), states.join(", "))
+        });
+        let words = words.concat().replace(TIME_WAIT, "TIME-WAIT for a minute");
+        self.draw(&across, &bands.concat(), height, &words)
     }
 
     /// Those of one end. It stands at the first of `sides`, the other end at
@@ -331,7 +338,7 @@ impl Lifelines<'_> {
                 svg += &band(state, port, sides[0], [top, end]);
             }
             svg += &beside("state", state, port, sides, top + 18);
-            if state == "TIME-WAIT" {
+            if state == TIME_WAIT {
                 let long = "for a minute";
                 svg += &beside("state", long, port, sides, top + 36);
             }
@@ -345,7 +352,13 @@ impl Lifelines<'_> {
         (0..self.packets.len()).filter(is_shown).collect()
     }
 
-    fn draw(&self, across: &Across, more: &str, height: usize) -> String {
+    fn draw(
+        &self,
+        across: &Across,
+        more: &str,
+        height: usize,
+        more_words: &str,
+    ) -> String {
         let all = self.packets;
         let lines = across.ports.iter();
         let lines = lines.map(|&p| line(p, &name(p, all), across.x(p), height));
@@ -357,7 +370,7 @@ impl Lifelines<'_> {
         }
         let words = words(all);
         let shown = self.shown().into_iter().map(|i| words[i].clone());
-        let words = shown.collect::<Vec<_>>().join("; ");
+        let words = shown.collect::<Vec<_>>().join("; ") + more_words;
         let mut title = self.title.to_owned();
         if !self.with_acks {
             title += " (the missing numbers are packets that only acknowledge)";
