@@ -97,7 +97,7 @@ fn step4_refuses_http() {
     let client = Program::spawn(sh.arg("-c").arg(script), false);
     let shown = "printf 'GET / HTTP/1.1\\r\\n\\r\\n' \\\n  \
                  | cargo run --bin step3 -- client | cat -v";
-    scene.terminal("a stranger", shown, client);
+    scene.terminal("a client that speaks HTTP", shown, client);
     scene.wait_end(1);
     scene.wait_for(0, "at most", 1);
     scene.snapshot("step4-refuses-http");
@@ -120,7 +120,7 @@ fn black_hole() {
     let client = Program::spawn(sh.arg("-c").arg(script), false);
     let shown = "timeout 2 cargo run --bin step4 -- client hello; \
                  echo \"exit code $?\"";
-    scene.terminal("step 4, ended after two seconds", shown, client);
+    scene.terminal("the client of step 4, ended after two seconds", shown, client);
     let script = format!(
         "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 {} client --addr {addr} hello; \
          echo \"exit code $?\"",
@@ -130,7 +130,7 @@ fn black_hole() {
     let client = Program::spawn(sh.arg("-c").arg(script + " >&2"), false);
     let shown = "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 cargo run --bin step5 -- \
                  client hello; echo \"exit code $?\"";
-    scene.terminal("step 5", shown, client);
+    scene.terminal("the client of step 5", shown, client);
     scene.wait_end(1);
     scene.wait_end(2);
     scene.snapshot("step5-black-hole");

@@ -54,7 +54,10 @@
     title.match(/, (?:the|a|with a) (client|server)$/)?.[1] ?? "other";
 
   // A long line gets smaller letters before it has to scroll.
-  const fit = (code) => code.classList.toggle("long", code.scrollWidth > code.clientWidth);
+  const scrolls = (code) => code.scrollWidth > code.clientWidth;
+  const fit = (code) => {
+    if (code.classList.toggle("long", scrolls(code)) && scrolls(code)) code.classList.remove("long");
+  };
 
   // A line with a prompt is typed; the rest is what the programs print, and
   // they start a line with the word for the end that speaks.
@@ -62,7 +65,7 @@
     code.replaceChildren();
     let typed = "typed";
     let goesOn = false; // a command whose line ends in a backslash
-    for (const line of text.split(/(?<=\n)/)) {
+    for (const line of text.match(/[^\n]*\n|[^\n]+/g) ?? []) {
       const [, prompt, end, rest] = line.match(/^(\$ )?((?:client|server)(?=[ :])(?: [A-Z]:)?)?(.*)/s);
       if (prompt) code.append(make("span", "prompt", prompt));
       if (prompt || goesOn) {
@@ -127,7 +130,7 @@
   for (const code of all("main pre > code")) {
     const path = [...code.classList].find((word) => word.includes("/"));
     if (!path) continue;
-    const end = path.match(/(client|server)\.\w+$/)?.[1] ?? "";
+    const end = path.match(/(client|server)\.\w+$/i)?.[1].toLowerCase() ?? "";
     code.parentElement.before(make("div", `file ${end}`, path));
     code.parentElement.dataset.name = path;
   }
@@ -143,7 +146,8 @@
     do {
       box.append(next);
       next = box.nextElementSibling;
-    } while (box.lastElementChild.tagName !== "DETAILS" && next && !/^H\d$/.test(next.tagName) && !isTask(next));
+    } while (box.lastElementChild.tagName !== "DETAILS" && next && !/^H\d$/.test(next.tagName) &&
+      !next.style.breakBefore && !isTask(next));
   };
   all("main > [id^=predict]").forEach((heading) => wrap(heading, "predict"));
   for (const p of [...all("main > p")].filter(isTask)) {
@@ -177,8 +181,9 @@
     const text = code.textContent;
     if (code.firstElementChild) continue;
     const words = text.length < 16 ? [text] : text.split(/( )/);
-    const isWhole = (word) => word.length < 25 && /[- ]\S/.test(word);
-    if (!words.some(isWhole) || code.closest("table")) continue;
+    const longest = code.closest("table") ? 12 : 24;
+    const isWhole = (word) => word.length <= longest && (words.length === 1 || /-./.test(word));
+    if (!words.some(isWhole)) continue;
     code.replaceChildren(...words.map((word) => (isWhole(word) ? make("span", "whole", word) : word)));
   }
 
