@@ -10,44 +10,6 @@
     return element;
   };
 
-  // The first stop of the Tab key leads past the contents.
-  const skip = make("a", "skip", "Skip to the text");
-  skip.href = "#mdbook-content";
-  document.body.prepend(skip);
-
-  // The toggle of the sidebar is a label, which no keyboard reaches: make it a
-  // button. A reader who opens the contents wants to be in them; Esc leads back.
-  // On a phone they push the page aside: so they close when the reader leaves.
-  const toggle = document.getElementById("mdbook-sidebar-toggle");
-  const sidebar = document.getElementById("mdbook-sidebar");
-  const isOpen = () => toggle.getAttribute("aria-expanded") === "true";
-  const isPhone = () => window.innerWidth < 620;
-  const close = () => {
-    if (isOpen()) toggle.click();
-  };
-  toggle.setAttribute("role", "button");
-  toggle.tabIndex = 0;
-  toggle.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
-    event.preventDefault();
-    toggle.click();
-    if (isOpen()) (sidebar.querySelector("a.active") ?? sidebar.querySelector("a"))?.focus();
-  });
-  document.addEventListener("keydown", (event) => {
-    const isInside = sidebar.contains(event.target);
-    if (event.key !== "Escape" || !isOpen() || !(isInside || isPhone())) return;
-    close();
-    toggle.focus();
-  });
-  sidebar.addEventListener("focusout", (event) => {
-    const to = event.relatedTarget;
-    if (isPhone() && to && to !== toggle && !sidebar.contains(to)) close();
-  });
-  skip.addEventListener("click", () => {
-    if (isPhone()) close();
-  });
-  sidebar.querySelector("a.active")?.setAttribute("aria-current", "page");
-
   // Client or server? The title of a terminal says so.
   const role = (title) =>
     title.match(/^(?:the |a second |a |two |three )?(client|server)/)?.[1] ??
@@ -114,7 +76,7 @@
     pre.classList.add("copying"); // while mdBook's handler reads the text
     setTimeout(() => pre.classList.remove("copying"));
   }, true);
-  // A screen reader hears what is copied, and that it was.
+  // A screen reader hears what is copied, and what mdBook shows: "Copied!".
   const copied = make("div", "copied");
   copied.setAttribute("role", "status");
   document.body.append(copied);
@@ -122,7 +84,7 @@
     button.setAttribute("aria-label", `Copy ${button.closest("pre").dataset.name ?? "this"}`);
     button.addEventListener("click", () => {
       copied.textContent = "";
-      setTimeout(() => { copied.textContent = "Copied"; }, 100);
+      setTimeout(() => { copied.textContent = button.textContent; }, 100);
     });
   }
 
@@ -187,6 +149,61 @@
     code.replaceChildren(...words.map((word) => (isWhole(word) ? make("span", "whole", word) : word)));
   }
 
+  // Paper cannot be clicked. (Some browsers open it by style, others do not.)
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = [...all("main details:not([open])")];
+    for (const details of closed) details.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    for (const details of closed) details.open = false;
+  });
+})();
+
+// The keyboard, apart from the text: where one fails, the other works.
+(() => {
+  const all = (selector) => document.querySelectorAll(selector);
+
+  // The first stop of the Tab key leads past the contents.
+  const skip = document.createElement("a");
+  skip.className = "skip";
+  skip.textContent = "Skip to the text";
+  skip.href = "#mdbook-content";
+  document.body.prepend(skip);
+
+  // The toggle of the sidebar is a label, which no keyboard reaches: make it a
+  // button. A reader who opens the contents wants to be in them; Esc leads back.
+  // On a phone they push the page aside: so they close when the reader leaves.
+  const toggle = document.getElementById("mdbook-sidebar-toggle");
+  const sidebar = document.getElementById("mdbook-sidebar");
+  const isOpen = () => toggle.getAttribute("aria-expanded") === "true";
+  const isPhone = () => window.innerWidth < 620;
+  const close = () => {
+    if (isOpen()) toggle.click();
+  };
+  toggle.setAttribute("role", "button");
+  toggle.tabIndex = 0;
+  toggle.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    toggle.click();
+    if (isOpen()) (sidebar.querySelector("a.active") ?? sidebar.querySelector("a"))?.focus();
+  });
+  document.addEventListener("keydown", (event) => {
+    const isInside = sidebar.contains(event.target);
+    if (event.key !== "Escape" || !isOpen() || !(isInside || isPhone())) return;
+    close();
+    toggle.focus();
+  });
+  sidebar.addEventListener("focusout", (event) => {
+    const to = event.relatedTarget;
+    if (isPhone() && to && to !== toggle && !sidebar.contains(to)) close();
+  });
+  skip.addEventListener("click", () => {
+    if (isPhone()) close();
+  });
+  sidebar.querySelector("a.active")?.setAttribute("aria-current", "page");
+
   // What is wider than the screen can be scrolled with the keyboard, and has a
   // name then.
   const regions = all("main pre > code, main .table-wrapper");
@@ -212,14 +229,4 @@
       if (event.key === "ArrowLeft" || event.key === "ArrowRight") event.stopPropagation();
     });
   }
-
-  // Paper cannot be clicked. (Some browsers open it by style, others do not.)
-  let closed = [];
-  window.addEventListener("beforeprint", () => {
-    closed = [...all("main details:not([open])")];
-    for (const details of closed) details.open = true;
-  });
-  window.addEventListener("afterprint", () => {
-    for (const details of closed) details.open = false;
-  });
 })();
