@@ -22,6 +22,8 @@ mod calls;
 mod capture;
 #[path = "tools/flow.rs"]
 mod flow;
+#[path = "tools/pictures.rs"]
+mod pictures;
 #[path = "tools/pipes.rs"]
 mod pipes;
 #[path = "tools/symptoms.rs"]
@@ -37,6 +39,7 @@ fn main() {
     trials.extend(calls::trials());
     trials.extend(capture::trials());
     trials.extend(flow::trials());
+    trials.extend(pictures::trials());
     trials.extend(pipes::trials());
     trials.extend(states::trials());
     trials.extend(symptoms::trials());
