@@ -50,9 +50,9 @@ fn backlog() {
     late.set_nonblocking(true).unwrap();
     let start = Instant::now();
     let _ = late.connect(&addr.into()); // an error: "in progress"
-    wait_until("a SYN", || ends(addr).iter().any(|end| end.state == SYN_SENT));
-    assert_eq!(queue(addr), queues[2], "its SYN was dropped");
-    // Now there is room, but the client must send its SYN again.
+    let is_dropped = ends(addr).iter().any(|end| end.state == SYN_SENT);
+    assert!(is_dropped, "over loopback, an answer comes before this");
+    // At once there is room, but the client must send its SYN again.
     let _first = listener.accept().unwrap();
     wait_until("a client", || late.peer_addr().is_ok());
     let waited = start.elapsed();
