@@ -11,6 +11,7 @@ use frame::{LengthError, MAX_LENGTH, decode, encode};
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use support::bands::{cut, escape, figure, whole};
+use support::shapes::{banded, hex, rows, same};
 use support::{bands, snapshot};
 
 type Frames = Vec<(u8, Vec<u8>)>;
@@ -96,8 +97,97 @@ fn hi_and_its_answer() {
     let answer = frame_of(frame::ECHO_REPLY, "hi").unwrap();
     let rows = [("client", &ask), ("server", &answer)];
     let rows = rows.map(|(from, bytes)| (from.to_owned(), &bytes[..]));
-    snapshot("frame-hi", &bands::frames(rows.into_iter()));
+    let table = bands::frames(rows.into_iter());
+    check_bands(&table, &[&ask, &answer]).unwrap();
+    snapshot("frame-hi", &table);
 }
+
+/// The rows with bands show the bytes of these frames, each in its band. A row
+/// may end in "…".
+fn check_bands(table: &str, frames: &[&[u8]]) -> Result<(), String> {
+    let rows = table.lines().filter(|line| line.starts_with("<tr>"));
+    let rows: Vec<_> = rows.filter(|row| row.contains("<span")).collect();
+    same("rows", rows.len(), frames.len())?;
+    for (row, frame) in rows.into_iter().zip(frames) {
+        let (bytes, _) = hex(row);
+        let mut seen = banded(frame);
+        if row.contains(" …<") {
+            seen.truncate(bytes.len().min(frame.len() - 1));
+        }
+        same("bytes", bytes, seen)?;
+    }
+    Ok(())
+}
+
+/// Each row shows what the first `read` brought, which of it was used, and
+/// which bytes are in which band.
+fn check_cuts(table: &str, frames: [&[u8]; 2]) -> Result<(), String> {
+    let lines = table.lines().filter(|line| line.starts_with("<tr>"));
+    for (i, (row, line)) in rows(table).iter().zip(lines).enumerate() {
+        let cut = i + 1;
+        let used = cut / frames[0].len() * frames[0].len();
+        let state = |n| match n {
+            _ if n < used => "used",
+            _ if n < cut => "kept",
+            _ => "later",
+        };
+        let seen = frames.iter().flat_map(|frame| banded(frame)).enumerate();
+        let seen = seen
+            .map(|(n, (byte, band))| (byte, format!("{} {band}", state(n))));
+        let seen: Vec<_> = seen.collect();
+        let numbers = [cut, cut - used, seen.len() - cut];
+        let cells = [&row[0], &row[3], &row[4]];
+        same("numbers", cells, numbers.map(|n| n.to_string()).each_ref())?;
+        same("bytes", hex(line), (seen, Some(cut)))?;
+    }
+    Ok(())
+}
+
+fn kept(name: &str) -> String {
+    let path = format!("{}/tests/snapshots/{name}.snap", support::ROOT);
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_byte_in_another_band_is_found() {
+    let ask = frame_of(frame::ECHO, "hi").unwrap();
+    let answer = frame_of(frame::ECHO_REPLY, "hi").unwrap();
+    let table = kept("frame-hi");
+    check_bands(&table, &[&ask, &answer]).unwrap();
+    check_bands(&table, &[&answer, &ask]).unwrap_err();
+    let kind = "</span></td><td><span class=\"kind\">";
+    let moved = table.replace(&format!(" 03{kind}"), &format!("{kind}03 "));
+    check_bands(&moved, &[&ask, &answer]).unwrap_err();
+    let other = table.replace("kind\">81", "payload\">81");
+    check_bands(&other, &[&ask, &answer]).unwrap_err();
+}
+
+#[test]
+fn a_cut_at_another_place_is_found() {
+    let [hi, yo] = ["hi", "yo"].map(|text| frame_of(frame::ECHO, text));
+    let (hi, yo) = (hi.unwrap(), yo.unwrap());
+    let table = kept("frame-cuts");
+    check_cuts(&table, [&hi, &yo]).unwrap();
+    for (old, new) in [
+        ("00</span></span><b>|</b>", "</span></span><b>|</b>00"),
+        ("00</span></span><b>|</b>", "00</span></span>"),
+        ("span class=\"used", "span class=\"kept"),
+        ("<td>hi</td><td>2</td>", "<td>hi</td><td>3</td>"),
+        ("79 6f", "6f 79"),
+    ] {
+        assert!(table.contains(old), "no {old}");
+        check_cuts(&table.replacen(old, new, 1), [&hi, &yo]).unwrap_err();
+    }
+}
+
+const CUTS: [&str; 6] = [
+    "first <code>read</code>",
+    "all bytes, with a | after the first read",
+    "<code>decode</code> finds",
+    "and keeps",
+    "second <code>read</code>",
+    "<code>decode</code> finds",
+];
 
 /// Two frames, cut once at each place: what the first read gives, and what is
 /// found when the second one has brought the rest.
@@ -120,19 +210,13 @@ fn two_frames_cut_at_each_place() {
             texts(second),
         );
     }
-    let columns = [
-        "first <code>read</code>",
-        "all bytes, with a | after the first read",
-        "<code>decode</code> finds",
-        "and keeps",
-        "second <code>read</code>",
-        "<code>decode</code> finds",
-    ];
     let note = "Each frame has a <span class=\"length\">length</span>, \
         a <span class=\"kind\">kind</span> and \
         a <span class=\"payload\">payload</span>. The server keeps the \
         <span class=\"kept\">underlined</span> bytes for the second read.";
-    snapshot("frame-cuts", &figure("cuts", &columns, &rows, note));
+    let table = figure("cuts", &CUTS, &rows, note);
+    check_cuts(&table, [&two[0], &two[1]]).unwrap();
+    snapshot("frame-cuts", &table);
 }
 
 /// The payloads, or a dash.
@@ -151,15 +235,24 @@ fn texts(frames: &[(u8, Vec<u8>)]) -> String {
 fn texts_and_their_frames() {
     let texts =
         ["", "hi", "é", "你好", "👋", "two\nlines", "1 < 2 & \"3\" > 20"];
-    let mut rows: String =
-        texts.map(|text| example(&format!("{text:?}"), text)).concat();
-    for size in [MAX_LENGTH - 1, MAX_LENGTH] {
-        let name = format!("{size} times \"x\"");
-        rows += &example(&name, &"x".repeat(size));
-    }
+    let texts = texts.map(|text| (format!("{text:?}"), text.to_owned()));
+    let long = [MAX_LENGTH - 1, MAX_LENGTH]
+        .map(|size| (format!("{size} times \"x\""), "x".repeat(size)));
+    let texts: Vec<_> = texts.into_iter().chain(long).collect();
+    let rows = texts.iter().map(|(name, text)| example(name, text));
+    let rows: String = rows.collect();
+    let table = examples(&rows);
+    let frames = texts.iter().map(|(_, text)| frame_of(frame::ECHO, text));
+    let frames: Vec<_> = frames.filter_map(Result::ok).collect();
+    let frames: Vec<&[u8]> = frames.iter().map(|frame| &frame[..]).collect();
+    check_bands(&table, &frames).unwrap();
+    snapshot("frame-examples", &table);
+}
+
+fn examples(rows: &str) -> String {
     let columns = ["text", "bytes in all", "N", "frame"];
     let note = "A … stands for the rest of a long payload.";
-    snapshot("frame-examples", &figure("examples", &columns, &rows, note));
+    figure("examples", &columns, rows, note)
 }
 
 fn example(name: &str, text: &str) -> String {

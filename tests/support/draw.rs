@@ -1,7 +1,5 @@
 //! Drawings in a few frames, which stand side by side where there is room.
 
-use super::snapshot;
-
 /// One state of what is drawn.
 pub struct Frame {
     /// What it shows, for those who do not see it.
@@ -12,14 +10,14 @@ pub struct Frame {
     pub text: String,
 }
 
-/// Keeps frames of a size as a figure. No line may be empty: in a page, that
-/// would end the HTML.
+/// A figure of frames of this size. No line may be empty: in a page, that would
+/// end the HTML.
 pub fn panels(
     name: &str,
     title: &str,
     [width, height]: [i32; 2],
     frames: &[Frame],
-) {
+) -> String {
     let mut items = String::new();
     for (i, Frame { alt, body, text }) in frames.iter().enumerate() {
         let (n, of) = (i + 1, frames.len());
@@ -33,11 +31,10 @@ pub fn panels(
              {body}</svg>\n<p>{text}</p>\n</li>\n"
         );
     }
-    let figure = format!(
+    format!(
         "<figure class=\"panels\" style=\"--panel: {width}px\">\n\
          <ol>\n{items}</ol>\n<figcaption>{title}</figcaption>\n</figure>"
-    );
-    snapshot(name, &figure);
+    )
 }
 
 pub fn rect(class: &str, [x, y, width, height]: [i32; 4]) -> String {

@@ -8,6 +8,7 @@ pub mod draw;
 pub mod language;
 pub mod net;
 pub mod scene;
+pub mod shapes;
 
 use std::env::consts::EXE_EXTENSION;
 use std::io::{Read, Write};

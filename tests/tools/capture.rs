@@ -12,6 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::packets::{Lifelines, Packet, SERVER, frames, read, table, words};
+use crate::pictures::{
+    Rows, check_calls, check_frames, check_scale, check_states, check_table,
+};
 use crate::states::states;
 use crate::support::net::{Namespace, missing, ports};
 use crate::support::{Program, ROOT, bin, signal, snapshot, trial, wait_until};
@@ -192,32 +195,41 @@ fn kept(name: &str) -> PathBuf {
 fn print(conversation: &Conversation) {
     let Conversation { name, title, ends, .. } = conversation;
     let packets = packets_of(name, &fs::read(kept(name)).unwrap());
-    snapshot(&format!("capture-{name}"), &table(&packets));
+    let table = table(&packets);
+    snapshot(&format!("capture-{name}"), &table);
+    let rows = check_table(&table, &packets).unwrap();
     if *name == "step4" {
-        snapshot("frames-on-the-wire", &frames(&packets));
+        let frames = frames(&packets);
+        check_frames(&frames, &packets).unwrap();
+        snapshot("frames-on-the-wire", &frames);
     }
     if *name == "two-writes" {
         let picture = to_scale("nagle-to-scale", title, &packets);
+        check_scale(&picture, &rows, &packets).unwrap();
         return snapshot("nagle-to-scale", &picture);
     }
     if *name == "time-wait" {
-        return with_states(name, title, &packets);
+        return with_states(name, title, &packets, &rows);
     }
     if *name == "step1" {
         let title = "The states of both ends in step 1";
-        with_states("step1", title, &packets);
+        with_states("step1", title, &packets, &rows);
     }
     let id = &*format!("lifelines-{name}");
     let with_acks = *name == "step1";
     let lines = Lifelines { id, title, packets: &packets, with_acks };
     let unread = |all: &[Packet], i| is_unread(name, all, i);
-    snapshot(id, &lines.with_calls(*ends, unread));
+    let picture = lines.with_calls(*ends, unread);
+    check_calls(&picture, &rows, with_acks).unwrap();
+    snapshot(id, &picture);
 }
 
-fn with_states(name: &str, title: &str, packets: &[Packet]) {
+fn with_states(name: &str, title: &str, packets: &[Packet], rows: &Rows) {
     let id = &*format!("lifelines-{name}-states");
     let lines = Lifelines { id, title, packets, with_acks: true };
-    snapshot(id, &lines.with_states());
+    let picture = lines.with_states();
+    check_states(&picture, rows, packets).unwrap();
+    snapshot(id, &picture);
 }
 
 /// Step 1's server reads once, so that it never learns of the client's FIN.

@@ -13,9 +13,10 @@ use libtest_mimic::Trial;
 use socket2::{Domain, Socket, Type};
 
 use crate::packets::{Packet, SERVER, read};
+use crate::panels::{check_deadlock, check_pipes, check_queues};
 use crate::support::draw::{Frame, arrow, line, panels, rect, text};
 use crate::support::{
-    ESTABLISHED, Program, ROOT, ends, is_installed, trial, wait_until,
+    ESTABLISHED, Program, ROOT, ends, is_installed, snapshot, trial, wait_until,
 };
 
 /// The tests of this file.
@@ -35,7 +36,7 @@ pub fn trials() -> Vec<Trial> {
 const BACKLOG: i32 = 3;
 
 /// What `ss` says of the queue: how many wait, and how many we asked for.
-type Queue = [i32; 2];
+pub type Queue = [i32; 2];
 
 fn backlog() {
     let (listener, addr) = listen();
@@ -49,14 +50,16 @@ fn backlog() {
     late.set_nonblocking(true).unwrap();
     let start = Instant::now();
     let _ = late.connect(&addr.into()); // an error: "in progress"
-    wait_until("a SYN", || ends(addr).iter().any(|end| end.state == SYN_SENT));
-    assert_eq!(queue(addr), queues[2], "its SYN was dropped");
-    // Now there is room, but the client must send its SYN again.
+    let is_dropped = ends(addr).iter().any(|end| end.state == SYN_SENT);
+    assert!(is_dropped, "over loopback, an answer comes before this");
+    // At once there is room, but the client must send its SYN again.
     let _first = listener.accept().unwrap();
     wait_until("a client", || late.peer_addr().is_ok());
     let waited = start.elapsed();
     assert!(waited > Duration::from_millis(900), "only {waited:?}");
-    draw_queues(&queues, waited.as_secs_f64().round());
+    let picture = draw_queues(&queues, waited.as_secs_f64().round());
+    check_queues(&picture, &queues).unwrap();
+    snapshot("drawn-backlog", &picture);
 }
 
 const SYN_SENT: u8 = 2;
@@ -80,7 +83,7 @@ fn queue(addr: SocketAddr) -> Queue {
     [1, 2].map(|column: usize| cells[column].parse().unwrap())
 }
 
-fn draw_queues(queues: &[Queue], seconds: f64) {
+fn draw_queues(queues: &[Queue], seconds: f64) -> String {
     let places = queues[2][0]; // one more than we asked for
     let texts = [
         "The queue is empty, and the program does something else.".to_owned(),
@@ -105,7 +108,7 @@ fn draw_queues(queues: &[Queue], seconds: f64) {
         text,
     });
     let title = format!("The queue after listen({BACKLOG})");
-    panels("drawn-backlog", &title, [200, 206], &frames.collect::<Vec<_>>());
+    panels("drawn-backlog", &title, [200, 206], &frames.collect::<Vec<_>>())
 }
 
 /// Such as "clients 1 and 2".
@@ -165,10 +168,12 @@ fn half_close() {
     let answer = bytes(&packets[client..server], true);
     assert_eq!(before, 0, "the whole answer comes after the client's FIN");
     assert_eq!(bytes(&packets[client..], false), 0);
-    draw_pipes(sent, answer);
+    let picture = draw_pipes(sent, answer);
+    check_pipes(&picture, &packets).unwrap();
+    snapshot("drawn-half-close", &picture);
 }
 
-fn draw_pipes(sent: usize, answer: usize) {
+fn draw_pipes(sent: usize, answer: usize) -> String {
     let (sent, answer) = (format!("{sent} bytes"), format!("{answer} bytes"));
     let frames = [
         Frame {
@@ -195,7 +200,7 @@ fn draw_pipes(sent: usize, answer: usize) {
         },
     ];
     let title = "Half-close, in the packets of step 1";
-    panels("drawn-half-close", title, [200, 112], &frames);
+    panels("drawn-half-close", title, [200, 112], &frames)
 }
 
 /// The pipe to the server, and below it the pipe to the client.
@@ -231,56 +236,84 @@ fn draw_pair(flows: [&str; 2], are_closed: [bool; 2]) -> String {
 
 /// Bytes in the client's receive buffer, the server's send buffer, the
 /// server's receive buffer and the client's send buffer: so they fill.
-type Buffers = [u64; 4];
+pub type Buffers = [u64; 4];
 
+/// Small enough for one buffer after the other to fill.
 const CHUNK: usize = 256 * 1024;
+const FIRST: usize = 16 * 1024;
+
+/// How full each buffer is.
+type Levels = [&'static str; 4];
+
+/// What is seen, in this order and nothing else. All but the fourth are drawn.
+const FILLING: [Levels; 5] = [
+    ["fills", "empty", "empty", "empty"],
+    ["full", "fills", "empty", "empty"],
+    ["full", "full", "fills", "empty"],
+    ["full", "full", "full", "fills"],
+    ["full", "full", "full", "full"],
+];
 
 /// A client that only writes, in pieces. After each, when all has come to
-/// rest, the buffers are looked at. All but the last state that is drawn are
-/// those in which one more buffer is nearly as full as it will ever be.
+/// rest, the buffers are looked at.
 fn deadlock() {
     let (server, addr) = Program::server("step2");
     let mut client = TcpStream::connect(addr).unwrap();
     client.set_nonblocking(true).unwrap();
-    let mut states = Vec::new();
-    loop {
-        match client.write(&[b'x'; CHUNK]) {
-            Ok(sent) => {
-                assert!(sent > 0);
-                states.push(at_rest(&server, addr));
-            }
+    let mut seen = Vec::new();
+    let mut would_block = false;
+    let mut chunk = FIRST;
+    while !would_block {
+        match client.write(&vec![b'x'; chunk]) {
+            Ok(sent) => assert!(sent > 0),
             Err(error) => {
-                break assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                would_block = true;
             }
         }
+        seen.push((at_rest(&server, addr), would_block));
+        chunk = CHUNK;
     }
-    let last = *states.last().unwrap();
-    assert_eq!(last, at_rest(&server, addr), "something still moves");
-    let is_high = |state: &Buffers, i: usize| state[i] * 4 >= last[i] * 3;
-    let is_low = |state: &Buffers, i: usize| state[i] * 4 <= last[i];
-    for i in 0..3 {
-        let state = states.iter().find(|state| is_high(state, i)).unwrap();
-        let is_so = (0..4).all(|other| match other <= i {
-            true => is_high(state, other),
-            false => is_low(state, other),
-        });
-        assert!(is_so, "buffer {}: {state:?}, at the end {last:?}", i + 1);
-    }
-    assert!(last.iter().all(|&bytes| bytes > 0), "{last:?}");
-    draw_deadlock();
+    assert!(client.write(b"x").is_err(), "nothing moves any more");
+    let mut filling: Vec<Levels> = seen.iter().map(levels).collect();
+    filling.dedup();
+    assert_eq!(filling, FILLING, "{seen:?}");
+    let drawn = [0, 1, 2, 4].map(|i| FILLING[i]);
+    let picture = draw_deadlock(&drawn);
+    let seen = drawn.map(|drawn| {
+        *seen.iter().find(|state| levels(state) == drawn).unwrap()
+    });
+    check_deadlock(&picture, &seen).unwrap();
+    snapshot("drawn-deadlock", &picture);
 }
 
-/// The buffers, once they stay the same and the server has nothing to do.
+/// The buffers at rest, and whether a write of the client would block.
+pub type Seen = (Buffers, bool);
+
+/// A buffer is full if bytes that have come to rest stand before it: in the
+/// next buffer, or in the client's `write`.
+fn levels(&(buffers, would_block): &Seen) -> Levels {
+    let is_full = |n| buffers.get(n + 1).map_or(would_block, |&more| more > 0);
+    [0, 1, 2, 3].map(|n| match buffers[n] {
+        0 => "empty",
+        _ if is_full(n) => "full",
+        _ => "fills",
+    })
+}
+
+/// The buffers, once they stay the same and each thread of the server sleeps.
+/// That takes longer than an acknowledgement may be delayed (40 ms), since
+/// until then both ends count a byte.
 fn at_rest(server: &Program, addr: SocketAddr) -> Buffers {
     let mut last = buffers(addr);
     let mut same = 0;
     wait_until("rest", || {
-        sleep(Duration::from_millis(2));
+        sleep(Duration::from_millis(10));
         let now = buffers(addr);
         let is_same = now == last && is_asleep(server);
         same = if is_same { same + 1 } else { 0 };
         last = now;
-        same == 4
+        same == 5
     });
     last
 }
@@ -313,7 +346,7 @@ const BUFFERS: [&str; 4] = [
     "the client’s send buffer",
 ];
 
-fn draw_deadlock() {
+fn draw_deadlock(drawn: &[Levels; 4]) -> String {
     let texts = [
         "The server echoes, but the client does not read: its receive buffer \
          fills.",
@@ -324,34 +357,29 @@ fn draw_deadlock() {
         "The client’s send buffer is full as well, so the client waits in \
          <code>write</code>, too.",
     ];
-    let frames = texts.into_iter().enumerate().map(|(i, text)| {
-        let states = BUFFERS
-            .iter()
-            .enumerate()
-            .map(|(n, name)| format!("{} {name}: {}", n + 1, level(n, i)));
+    let frames = texts.into_iter().zip(drawn).map(|(text, levels)| {
+        let states = BUFFERS.iter().zip(levels).enumerate();
+        let states = states
+            .map(|(n, (name, level))| format!("{} {name}: {level}", n + 1));
         let states: Vec<String> = states.collect();
         Frame {
             alt: states.join("; "),
-            body: draw_buffers(i),
+            body: draw_buffers(levels),
             text: text.to_owned(),
         }
     });
     let title = "Four buffers fill, and both programs stand still";
     let frames: Vec<Frame> = frames.collect();
-    panels("drawn-deadlock", title, [314, 166], &frames);
+    panels("drawn-deadlock", title, [314, 166], &frames)
 }
 
-/// How full buffer `n` is in frame `i`; in the last frame, all are full.
-fn level(n: usize, i: usize) -> &'static str {
-    match n {
-        _ if n < i || i == 3 => "full",
-        _ if n == i => "fills",
-        _ => "empty",
-    }
-}
-
-fn draw_buffers(i: usize) -> String {
-    let waits = [i == 3, i >= 2].map(|it| if it { "in write" } else { "" });
+/// The server waits in `write` when its send buffer is full: bytes have come
+/// for it, and it does not read them.
+fn draw_buffers(levels: &Levels) -> String {
+    let waits = [3, 1].map(|n| match levels[n] {
+        "full" => "in write",
+        _ => "",
+    });
     let mut body = program("client", 1, waits[0]);
     body += &program("server", 249, waits[1]);
     body += &text("small", [112, 13], "client’s kernel");
@@ -364,9 +392,9 @@ fn draw_buffers(i: usize) -> String {
     ];
     for (n, (class, x, y, name)) in places.into_iter().enumerate() {
         body += &text("small", [x + 26, y - 5], name);
-        body += &draw_buffer(n, level(n, i), class, [x, y]);
+        body += &draw_buffer(n, levels[n], class, [x, y]);
     }
-    body + &flows(i)
+    body + &flows(levels)
 }
 
 fn program(class: &str, x: i32, waits: &str) -> String {
@@ -378,8 +406,8 @@ fn program(class: &str, x: i32, waits: &str) -> String {
 
 /// An arrow where bytes still move: into buffers that are not full, and to a
 /// server that can write.
-fn flows(i: usize) -> String {
-    let has_room = |n| level(n, i) != "full";
+fn flows(levels: &Levels) -> String {
+    let has_room = |n: usize| levels[n] != "full";
     let flows = [
         (has_room(3), "client", [67, 62, 84, 62]),
         (has_room(2), "client", [140, 62, 174, 62]),
