@@ -4,9 +4,10 @@
 //     npm --prefix tests/browser ci && npm --prefix tests/browser test
 //
 // Each page on a phone, a tablet, a desk and a wide desk, in each theme, without
-// JavaScript, on paper, and by keyboard. `checks.mjs`, `keys.mjs` and `looks.js`
-// say what must hold; `plants.mjs` plants defects that they must notice. Words
-// after the command choose what to try: `node check.mjs frames.html`, `planted`.
+// JavaScript, on paper, and by keyboard. `checks.mjs`, `keys.mjs`, `looks.js` (text)
+// and `parts.js` (terminals, boxes, drawings) say what must hold; `plants.mjs`
+// plants defects that they must notice. Words after the command choose what to
+// try: `node check.mjs frames.html`, `planted`.
 // The pictures of a run are in target/browser (SHOTS=full: each page down to
 // its foot in each theme).
 
@@ -14,7 +15,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
-import { accessible, asksOutside, contrast, emptyPages, look, setTheme, toPaper, unfold } from "./checks.mjs";
+import { accessible, asksOutside, contrast, emptyPages, links, look, setTheme, terminals, toPaper, unfold } from "./checks.mjs";
 import { run as cases } from "./cases.mjs";
 import { run as frames } from "./frames.mjs";
 import { run as herd } from "./herd.mjs";
@@ -85,14 +86,23 @@ async function shoot(page, name, theme, size, fullPage = theme === "light" || pr
   await page.screenshot({ path, type: "jpeg", quality: 50, fullPage });
 }
 
-// Layout does not depend on the theme, nor contrast on the width: so colors are
-// measured on the phone, and on the desk in one theme.
+// Layout does not depend on the theme. axe says what no theme changes; our own
+// check of colors is quick enough for each theme and width.
 async function inEachTheme(page, name, size) {
   for (const theme of themes) {
     await setTheme(page, theme);
-    if (theme === "light") check(`${name}, ${theme}, ${size}: axe`, await accessible(page));
-    else if (size === 375) check(`${name}, ${theme}, ${size}: contrast`, await contrast(page));
+    check(`${name}, ${theme}, ${size}: colors`, await (theme === "light" && size === 375 ? accessible : contrast)(page));
+    if (size === 1280) check(`${name}, ${theme}: where the keyboard is`, await keys.rings(page));
     await shoot(page, name, theme, size);
+  }
+  await setTheme(page, "light");
+}
+
+// Only a wide screen has the icons beside the text.
+async function turning(page, name) {
+  for (const theme of themes) {
+    await setTheme(page, theme);
+    check(`${name}, ${theme}, 1600: icons`, await look("icons")(page));
   }
   await setTheme(page, "light");
 }
@@ -101,12 +111,13 @@ async function onPhone(name) {
   const phone = await context({ viewport: sizes[375] });
   const { page, problems } = await open(phone, name);
   await unfold(page);
-  check(`${name}, 375: layout`, await look("layout")(page));
+  for (const what of ["layout", "parts"]) check(`${name}, 375: ${what}`, await look(what)(page));
   check(`${name}: headings`, await look("headings")(page));
   check(`${name}, 375: menu bar`, await keys.menu(page));
   await inEachTheme(page, name, 375);
   await page.setViewportSize(sizes[768]);
-  check(`${name}, 768: layout`, await look("layout")(page));
+  for (const what of ["layout", "words", "columns"]) check(`${name}, 768: ${what}`, await look(what)(page));
+  check(`${name}, 768: terminals`, await terminals(page));
   await shoot(page, name, "light", 768);
   check(`${name}, 375: copy buttons`, await keys.copying(page));
   check(`${name}, 375: requests and errors`, problems);
@@ -117,14 +128,19 @@ async function onDesk(name) {
   const desk = await context();
   const { page, problems } = await open(desk, name);
   await unfold(page);
-  check(`${name}, 1280: layout`, await look("layout")(page));
+  for (const what of ["layout", "parts"]) check(`${name}, 1280: ${what}`, await look(what)(page));
+  check(`${name}: terminals`, await terminals(page));
+  check(`${name}: links`, await links(page));
   check(`${name}, 1280: menu bar`, await keys.menu(page));
   check(`${name}: hover`, await keys.hover(page));
   check(`${name}: what is folded`, await keys.folds(page));
+  check(`${name}: traps`, await keys.traps(page));
+  check(`${name}: backwards`, await keys.backwards(page));
   await inEachTheme(page, name, 1280);
   await page.setViewportSize(sizes[1600]);
   await unfold(page);
   check(`${name}, 1600: layout`, await look("layout")(page));
+  await turning(page, name);
   check(`${name}: boxes that scroll`, await keys.boxes(page));
   check(`${name}: arrows`, await keys.arrows(page));
   check(`${name}, 1280: requests and errors`, problems);
@@ -162,7 +178,7 @@ async function onPaper(name) {
   const paper = await context({ viewport: { width: 650, height: 900 } }, "coal");
   const { page, problems } = await open(paper, name);
   await toPaper(page);
-  for (const what of ["layout", "unbroken"]) problems.push(...(await look(what)(page)));
+  for (const what of ["layout", "unbroken", "captions", "boxes", "unaltered", "shapes"]) problems.push(...(await look(what)(page)));
   for (const theme of themes) {
     await setTheme(page, theme);
     problems.push(...(await look("printed")(page)).map((problem) => `${theme}: ${problem}`));
@@ -175,6 +191,8 @@ async function onPaper(name) {
 async function asPdf() {
   const paper = await context({}, "navy");
   const { page, problems } = await open(paper, "print.html");
+  for (const what of ["captions", "boxes", "shapes"]) problems.push(...(await look(what)(page)));
+  problems.push(...(await terminals(page)));
   const path = join(shots, "book.pdf");
   await page.pdf({ path, format: "A4", margin: { top: "1cm", right: "1cm", bottom: "1cm", left: "1cm" } });
   const empty = emptyPages(path);
@@ -185,7 +203,7 @@ async function asPdf() {
 
 // The bar, the sidebar and the search are the same on each page.
 async function byKeys(name, size) {
-  for (const what of ["tab", "buttons", "themes", "letters", "skip", "search"]) {
+  for (const what of ["tab", "buttons", "themes", "letters", "skip", "search", "contents", ...(size === 375 ? ["narrow"] : [])]) {
     const fresh = await context({ viewport: sizes[size] });
     const { page, problems } = await open(fresh, name);
     check(`${name}, ${size}: ${what}`, [...(await keys[what](page)), ...problems]);
@@ -203,7 +221,7 @@ const states = {
   "the sidebar open": async (page) => {
     await page.keyboard.press("Escape");
     if (!(await page.isChecked("#mdbook-sidebar-toggle-anchor"))) await page.click("#mdbook-sidebar-toggle");
-    await page.waitForTimeout(400); // it slides
+    await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished))); // it slides
   },
   "a hit marked": (page) => page.goto(`${page.url().replace(/[?#].*/, "")}?highlight=${keys.query}`, { waitUntil: "load" }),
 };
@@ -213,7 +231,7 @@ async function withMenus(theme, size) {
   const { page, problems } = await open(menus, "system.html");
   for (const [state, enter] of Object.entries(states)) {
     await enter(page);
-    check(`${theme}, ${size}: axe with ${state}`, await accessible(page));
+    check(`${theme}, ${size}: ${state}`, await (theme === "light" ? accessible : contrast)(page));
     await shoot(page, state.replaceAll(" ", "-"), theme, size, false);
   }
   check(`${theme}, ${size}: requests and errors with menus open`, problems);

@@ -2,28 +2,49 @@
 // `plants.mjs` shows for each of them a defect that it notices.
 
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 
-const inside = readFileSync(new URL("looks.js", import.meta.url), "utf8");
+const inside = ["looks.js", "parts.js"].map((file) => readFileSync(new URL(file, import.meta.url), "utf8")).join("\n");
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 // A check that only looks leaves the page as it was.
 const still = (check) => Object.assign(check, { still: true });
 
-export const look = (name) => still(async (page) => {
+export const look = (name, given) => still(async (page) => {
   if (!(await page.evaluate("globalThis.looks !== undefined"))) await page.evaluate(inside);
-  return page.evaluate((name) => looks[name](), name);
+  return page.evaluate(([name, given]) => looks[name](given), [name, given]);
 });
 
-async function axeProblems(page, only) {
+const fileOf = (address) => fileURLToPath(address.replace(/[?#].*/, ""));
+
+// What the page shows as terminals is what the file of the book says.
+export const terminals = still((page) => look("terminals", readFileSync(fileOf(page.url()), "utf8"))(page));
+
+// Whether a link into the book leads to a page, and to an id in it.
+const files = new Map();
+export function nowhere(href) {
+  if (!href) return ["a link has no address"];
+  if (!href.startsWith("file:")) return [];
+  const [file, id] = [fileOf(href), decodeURIComponent(new URL(href).hash.slice(1))];
+  if (!files.has(file)) files.set(file, existsSync(file) ? readFileSync(file, "utf8") : "");
+  if (files.get(file) === "") return [`a link leads to ${file}, which is not there`];
+  return id === "" || files.get(file).includes(`id="${id}"`) ? [] : [`a link leads to #${id}, which is not there`];
+}
+
+export const links = still(async (page) => {
+  const all = await page.$$eval("main a[href]", (links) => links.map((link) => link.href));
+  return [...new Set(all)].flatMap(nowhere);
+});
+
+// A color on its way to another one would be measured half way.
+const arrive = (page) => page.addStyleTag({ content: "* { transition: none !important; animation: none !important }" });
+
+async function axeProblems(page) {
   if (!(await page.evaluate("globalThis.axe !== undefined"))) await page.evaluate(axe);
-  // A color on its way to another one would be measured half way.
-  await page.addStyleTag({ content: "* { transition: none !important; animation: none !important }" });
-  const violations = await page.evaluate(async (only) => {
-    const rules = only ? { runOnly: only } : {};
-    return (await axe.run({ preload: false, resultTypes: ["violations"], ...rules })).violations;
-  }, only);
+  const violations = await page.evaluate(async () =>
+    (await axe.run({ preload: false, resultTypes: ["violations"] })).violations);
   return violations
     .filter((violation) => ["serious", "critical"].includes(violation.impact))
     .map((violation) => {
@@ -32,10 +53,12 @@ async function axeProblems(page, only) {
     });
 }
 
+export const contrast = still(async (page) => {
+  await arrive(page);
+  return [...(await look("inks")(page)), ...(await look("colors")(page))];
+});
 export const accessible = still(async (page) =>
-  [...(await axeProblems(page)), ...(await look("inks")(page))]);
-export const contrast = still(async (page) =>
-  [...(await axeProblems(page, ["color-contrast"])), ...(await look("inks")(page))]);
+  [...(await axeProblems(page)), ...(await contrast(page))]);
 
 // What its own keys, and a click, do as well: mdBook also changes style sheets.
 export async function setTheme(page, theme) {

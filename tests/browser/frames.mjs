@@ -12,6 +12,7 @@ export async function run({ browser, open, check }) {
     if (wrong.length === 0) { // otherwise this may be another page by now
       check(`frames: each cut is a row of the table, ${screen}`, [...problems, ...(await cuts(page))]);
       check(`frames: what is built is what encode made, ${screen}`, await examples(page));
+      check(`frames: what is built is what Node makes, ${screen}`, await built(page));
       await page.emulateMedia({ media: "print" });
       check(`frames: paper shows the table, ${screen}`, await shown(page));
     }
@@ -97,6 +98,27 @@ async function examples(page) {
     if (!words.includes(`N = ${n}.`) || !words.endsWith(`the frame has ${bytes(total)}.`)) {
       problems.push(`${name}: ${words}`);
     }
+  }
+  return problems;
+}
+
+// The table has short texts; Node's own Buffer goes up to the limit.
+async function built(page) {
+  const problems = [];
+  const texts = [0, 1, 15, 16, 17, 50, 51, 255, 256, 1000, 59999, 65535, 65536].map((n) => "x".repeat(n));
+  for (const text of [...texts, "é你好😀\n \t", "€".repeat(6)]) {
+    const payload = Buffer.from(text);
+    const frame = Buffer.alloc(5 + Math.min(payload.length, 16), 1);
+    frame.writeUInt32BE(payload.length + 1);
+    payload.copy(frame, 5);
+    const more = payload.length > 16 ? " …" : "";
+    const isRefused = payload.length + 1 > 65536;
+    const expected = isRefused ? "" : frame.toString("hex").replace(/..(?=.)/g, "$& ") + more;
+    await page.locator(".examples textarea").fill(text);
+    const hex = await page.locator(".examples .widget .hex").textContent();
+    const words = await page.locator(".examples [aria-live]").textContent();
+    const says = isRefused ? `length ${payload.length + 1};` : `the frame has ${bytes(`${payload.length + 5}`)}.`;
+    if (hex !== expected || !words.includes(says)) problems.push(`${payload.length} bytes: ${hex} ${words}`);
   }
   return problems;
 }

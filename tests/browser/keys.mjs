@@ -1,8 +1,7 @@
 // What a reader does with a page: keys, the search, the menus, the mouse. Each
 // function takes a page of the book and returns what is wrong, in words.
 
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { look, nowhere } from "./checks.mjs";
 
 const toggle = "[aria-controls=mdbook-sidebar], #mdbook-sidebar-toggle-anchor";
 const stops = {
@@ -44,9 +43,12 @@ export async function tab(page) {
   return problems.slice(0, 8);
 }
 
+// mdBook loads its index when the search first opens, and then moves the focus.
+const searchIsReady = (page) => wait(page, () => document.getElementById("mdbook-search-index") &&
+  !document.getElementById("mdbook-searchbar-outer").matches(".searching"));
+
 // Enter and Space do what a click does.
 export async function buttons(page) {
-  const problems = [];
   const visible = {
     [toggle]: () => document.getElementById("mdbook-sidebar").getBoundingClientRect().right > 50 &&
       document.querySelector("#mdbook-sidebar a").checkVisibility(),
@@ -63,11 +65,12 @@ export async function buttons(page) {
         }, button);
         await page.keyboard.press(key);
         const done = await wait(page, after ? open : `!(${open})()`);
-        if (!done) problems.push(`${key} at ${button} ${after ? "opens" : "closes"} nothing`);
+        if (!done) return [`${key} at ${button} ${after ? "opens" : "closes"} nothing`];
+        if (after && button.includes("search")) await searchIsReady(page);
       }
     }
   }
-  return problems;
+  return [];
 }
 
 // The list of themes: arrows move, Enter chooses, Escape closes.
@@ -120,7 +123,7 @@ export async function folds(page) {
   return problems;
 }
 
-// The buttons at a listing can be reached, seen, and used.
+// The buttons at a listing can be reached, seen, and used, and say so.
 export async function copying(page) {
   await page.addStyleTag({ content: "* { transition: none !important }" });
   const problems = await page.evaluate(() => {
@@ -134,13 +137,115 @@ export async function copying(page) {
     return [...new Set(problems)];
   });
   const first = await page.$("main pre:visible .clip-button");
-  if (first && problems.length === 0) {
-    await first.focus();
-    await page.keyboard.press("Enter");
-    if (!(await wait(page, () => document.querySelector(".clip-button.tooltipped, .clip-button .tooltiptext:not(:empty)")))) {
-      problems.push("Enter at a copy button copies nothing");
+  if (!first || problems.length) return problems;
+  await first.focus();
+  await page.keyboard.press("Enter");
+  const said = await wait(page, () => document.querySelector(".clip-button.tooltipped, .clip-button .tooltiptext:not(:empty)") &&
+    document.querySelector("[role=status].copied").textContent.startsWith("Copied"));
+  if (!said) problems.push("Enter at a copy button copies nothing, or does not say so");
+  return [...problems, ...(await look("copies")(page))];
+}
+
+// One sees where the keyboard is, at each kind of thing in the text.
+export async function rings(page) {
+  await page.keyboard.press("Tab");
+  return look("rings")(page);
+}
+
+// Tab and Shift+Tab leave whatever one can enter.
+export async function traps(page) {
+  const problems = [];
+  await look("controls")(page);
+  const number = await page.evaluate(() => {
+    globalThis.entered = [...new Set([...looks.controls().map(([, element]) => element),
+      ...document.querySelectorAll("main :is(input, textarea, select)")])];
+    return entered.length;
+  });
+  for (let i = 0; i < number; i += 1) {
+    for (const key of ["Tab", "Shift+Tab"]) {
+      await page.evaluate((i) => entered[i].focus(), i);
+      await page.keyboard.press(key);
+      const stays = await page.evaluate((i) => document.activeElement === entered[i] && entered[i].outerHTML.slice(0, 60), i);
+      if (stays) problems.push(`${key} does not leave ${stays}`);
     }
   }
+  return problems;
+}
+
+// What Shift+Tab leads to is not under the menu bar: each time, it has just
+// been scrolled there.
+export async function backwards(page) {
+  const problems = [];
+  for (let i = 1; i < 40; i += 6) {
+    const there = await page.evaluate((i) => {
+      const stops = [...document.querySelectorAll("main :is(a[href], summary, button, input, textarea, [tabindex='0'])")]
+        .filter((element) => element.tabIndex >= 0 && element.checkVisibility({ visibilityProperty: true }));
+      if (!stops[i + 1]) return false;
+      stops[i].focus({ preventScroll: true });
+      scrollTo({ top: stops[i - 1].getBoundingClientRect().top + scrollY - 2, behavior: "instant" });
+      return true;
+    }, i);
+    if (!there) break;
+    await page.keyboard.press("Shift+Tab");
+    const hidden = await page.evaluate(() => {
+      const element = document.activeElement;
+      const box = element.getClientRects()[0];
+      const bar = document.getElementById("mdbook-menu-bar").getBoundingClientRect().bottom;
+      return scrollY > 0 && box.top < bar - 1 && box.bottom > 0 && element.outerHTML.slice(0, 60);
+    });
+    if (hidden) problems.push(`after Shift+Tab, ${hidden} is under the menu bar`);
+  }
+  return problems;
+}
+
+// Enter opens the contents and goes into them, Esc leads back; on a phone, where
+// they push the text aside, they close when the reader leaves them.
+export async function contents(page) {
+  const button = await page.$("#mdbook-sidebar-toggle");
+  const open = () => document.getElementById("mdbook-sidebar-toggle").getAttribute("aria-expanded") === "true";
+  const closed = `!(${open})()`;
+  const inside = () => document.activeElement.matches("#mdbook-sidebar a") && document.activeElement.getBoundingClientRect().right > 20;
+  const enter = async () => {
+    if (await page.evaluate(open)) await button.click();
+    await button.focus();
+    await page.keyboard.press("Enter");
+    return wait(page, inside);
+  };
+  if (!(await enter())) return ["Enter does not go into the contents"];
+  await page.keyboard.press("Escape");
+  if (!(await wait(page, closed))) return ["Esc in the contents does not close them"];
+  if (!(await wait(page, () => document.activeElement.id === "mdbook-sidebar-toggle"))) return ["Esc does not lead back to the button"];
+  if (page.viewportSize().width > 620) return [];
+  await enter();
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press("Escape");
+  if (!(await wait(page, closed))) return ["Esc does not close the contents from elsewhere"];
+  await enter();
+  await page.evaluate(() => [...document.querySelectorAll("#mdbook-sidebar a")].at(-1).focus());
+  for (let i = 0; i < 2; i += 1) await page.keyboard.press("Tab"); // over the button
+  return (await wait(page, closed)) ? [] : ["the contents stay open when Tab leaves them"];
+}
+
+// The list of themes and the search can be used on the smallest phones.
+export async function narrow(page) {
+  await page.setViewportSize({ width: 320, height: 600 });
+  const unreachable = (selector) => page.evaluate((selector) => {
+    const all = [...document.querySelectorAll(selector)];
+    const gone = all.filter((element) => {
+      const { left, right, top, height } = element.getBoundingClientRect();
+      const at = document.elementFromPoint((left + right) / 2, top + height / 2);
+      return left < 0 || right > innerWidth || right - left < 50 || !element.contains(at) && top < innerHeight;
+    });
+    if (all.length === 0 || all[0].getBoundingClientRect().top > innerHeight) return [`at 320 px, there is no ${selector}`];
+    return gone.slice(0, 3).map((element) => `at 320 px, ${element.id || element.textContent.trim().slice(0, 30)} cannot be seen or clicked`);
+  }, selector);
+  const problems = await menu(page);
+  await page.click("#mdbook-theme-toggle");
+  problems.push(...(await unreachable("#mdbook-theme-list button")));
+  await page.keyboard.press("Escape");
+  await openSearch(page, query);
+  await wait(page, () => document.querySelector("#mdbook-searchresults li"));
+  problems.push(...(await unreachable("#mdbook-searchbar")), ...(await unreachable("#mdbook-searchresults li")));
   return problems;
 }
 
@@ -175,7 +280,6 @@ export async function boxes(page) {
 
 // The arrows turn the page, as the links for it say. Leaves the page.
 export async function arrows(page) {
-  const problems = [];
   const address = page.url();
   for (const [key, rel] of [["ArrowRight", "next"], ["ArrowLeft", "prev"]]) {
     const to = await page.evaluate((rel) => document.querySelector(`a[rel~=${rel}]`)?.href, rel);
@@ -183,10 +287,10 @@ export async function arrows(page) {
     await page.evaluate(() => document.activeElement.blur());
     await page.keyboard.press(key);
     const there = await page.waitForURL(to, { timeout: 3000, waitUntil: "load" }).then(() => true, () => false);
-    if (!there) problems.push(`${key} does not turn to ${to.split("/").pop()}`);
+    if (!there) return [`${key} does not turn to ${to.split("/").pop()}`];
     await page.goto(address, { waitUntil: "load" });
   }
-  return problems;
+  return [];
 }
 
 // The skip link brings the keyboard to the text.
@@ -219,8 +323,9 @@ export async function search(page) {
   const hits = await page.evaluate(() => [...document.querySelectorAll("#mdbook-searchresults li")]
     .filter((hit) => hit.checkVisibility({ opacityProperty: true, visibilityProperty: true }) && hit.getBoundingClientRect().height > 10)
     .map((hit) => hit.querySelector("a")?.href));
-  if (hits.length < 5) problems.push(`"${query}" has ${hits.length} hits`);
+  if (hits.length < 5) return [`"${query}" has ${hits.length} hits`];
   problems.push(...hits.flatMap(nowhere));
+  if (new Set(hits).size < hits.length) problems.push("a hit is listed twice");
   await page.keyboard.press("ArrowDown");
   if (!(await wait(page, () => document.querySelector("#mdbook-searchresults :is(li.focus, :focus)")))) problems.push("ArrowDown does not go to the first hit");
   await page.keyboard.press("Escape");
@@ -231,18 +336,9 @@ export async function search(page) {
   return problems;
 }
 
-function nowhere(href) {
-  if (!href) return ["a hit has no link"];
-  const { pathname, hash } = new URL(href);
-  const file = fileURLToPath(`file://${pathname}`);
-  if (!existsSync(file)) return [`a hit leads to ${file}`];
-  const id = decodeURIComponent(hash.slice(1));
-  return readFileSync(file, "utf8").includes(`id="${id}"`) ? [] : [`a hit leads to ${hash}, which is not there`];
-}
-
 // The menu bar: all of it can be seen and clicked, also after scrolling.
 export async function menu(page) {
-  const look = () => {
+  const see = () => {
     const bar = document.getElementById("mdbook-menu-bar");
     const parts = bar.querySelectorAll(".icon-button, .menu-title, .right-buttons a");
     const problems = [];
@@ -255,13 +351,16 @@ export async function menu(page) {
     }
     return problems;
   };
-  await page.evaluate(() => scrollTo(0, 0));
-  const problems = await page.evaluate(look);
-  await page.mouse.wheel(0, 3000);
-  await page.waitForTimeout(60);
-  await page.mouse.wheel(0, -600);
-  await page.waitForTimeout(60);
-  problems.push(...(await page.evaluate(look)).map((problem) => `after scrolling: ${problem}`));
+  // Scrolls, and waits until the page knows.
+  const scroll = (by) => page.evaluate((by) => new Promise((done) => {
+    scrollBy(0, by);
+    requestAnimationFrame(() => requestAnimationFrame(done));
+  }), by);
+  await scroll(-1e6);
+  const problems = await page.evaluate(see);
+  await scroll(3000);
+  await scroll(-600);
+  problems.push(...(await page.evaluate(see)).map((problem) => `after scrolling: ${problem}`));
   await page.evaluate(() => scrollTo(0, 0));
   return problems;
 }

@@ -371,8 +371,36 @@ globalThis.looks = (() => {
     return below.length ? getComputedStyle(below.at(-1)).fill : background(svg);
   }
 
-  function inks() {
+  // The color of a text as it arrives: what is clear lets the ground through.
+  function mixed(ink, ground) {
+    const [over, below] = [rgba(ink), rgba(ground)];
+    const part = over[3] / 255;
+    return `rgb(${[0, 1, 2].map((i) => Math.round(over[i] * part + below[i] * (1 - part))).join()})`;
+  }
+
+  // Each text of the page, in and around its column. axe skips what has just
+  // the color of its ground, and what it cannot see through.
+  function pale() {
     const problems = [];
+    const done = new Set();
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const element = walker.currentNode.parentElement;
+      if (done.has(element) || !/[\p{L}\p{N}]/u.test(walker.currentNode.data)) continue;
+      done.add(element);
+      if (element.closest("svg, .buttons, script, style, noscript") || !shown(element) || unseen(element)) continue;
+      const { color, fontSize, fontWeight } = getComputedStyle(element);
+      const ground = background(element);
+      const ratio = contrast(mixed(color, ground), ground);
+      const size = parseFloat(fontSize);
+      const least = size >= 24 || (size >= 18.6 && fontWeight >= 700) ? 3 : 4.5;
+      if (ratio < least) problems.push(`${quote(walker.currentNode.data)} has a contrast of ${ratio.toFixed(2)}`);
+    }
+    return problems;
+  }
+
+  function inks() {
+    const problems = pale();
     for (const svg of drawings()) {
       for (const text of svg.querySelectorAll("text")) {
         const ratio = contrast(getComputedStyle(text).fill, under(text, svg));
@@ -435,5 +463,6 @@ globalThis.looks = (() => {
     return [...fits(all), ...whole(all), ...apart(all), ...uncovered(all), ...visible(), ...drawn()];
   }
 
-  return { layout, fits, whole, apart, uncovered, visible, headings, drawn, inks, printed, unbroken };
+  const tools = { main, quote, name, few, shown, unseen, lines, rgba, contrast, background, drawings, onScreen };
+  return { tools, layout, fits, whole, apart, uncovered, visible, headings, drawn, inks, printed, unbroken };
 })();

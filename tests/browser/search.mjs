@@ -65,6 +65,7 @@ const addresses = (page) => page.locator("#mdbook-searchresults a").evaluateAll(
   links.map((link) => link.getAttribute("href").replace(/\?[^#]*/, "")));
 
 function wrong(found, status, [query, within, section]) {
+  if (new Set(found).size < found.length) return ["lists an address twice"];
   if (within > 0 && found.length === 0) return [`finds nothing for ${query}`];
   if (within > 0 && found.slice(0, within).includes(section)) return [];
   if (within === 0 && found.length === 0 && status.startsWith("No search results")) return [];
