@@ -195,9 +195,8 @@
     close();
     toggle.focus();
   });
-  sidebar.addEventListener("focusout", (event) => {
-    const to = event.relatedTarget;
-    if (isPhone() && to && to !== toggle && !sidebar.contains(to)) close();
+  document.addEventListener("focusin", ({ target }) => {
+    if (isPhone() && target !== toggle && !sidebar.contains(target)) close();
   });
   skip.addEventListener("click", () => {
     if (isPhone()) close();
