@@ -90,7 +90,7 @@ fn hand_written(pages: &Pages) -> Vec<String> {
 /// picture, or a heading that no rule knows.
 const TAGS: &str = r#"(?x)
     </?details> | <details\ class="case"> | </?summary> |
-    <span\ lang="zh-Hans"> | </span> |
+    <span\ (?:lang="zh-Hans"|class="(?:client|server)")> | </span> |
     <div> | <div\ class="(?:index|cover)"> | </div>"#;
 
 /// Is there HTML other than those tags?
