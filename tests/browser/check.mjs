@@ -300,7 +300,7 @@ const tasks = [
   ...plants.map((plant) => task(`planted ${plant.defect}`, noticed, plant)),
 ].filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
 
-// Two at a time: a page often waits for the browser, and the browser for a page.
+// Four at a time: a page often waits, for a key, for what a key does, for a picture.
 async function work() {
   for (let task = tasks.shift(); task; task = tasks.shift()) {
     const from = Date.now();
@@ -308,7 +308,7 @@ async function work() {
     if (process.env.TIMES) console.log(`${Date.now() - from} ms ${task.name}`);
   }
 }
-await Promise.all([work(), work()]);
+await Promise.all([work(), work(), work(), work()]);
 
 // Parts of the book that do something of their own bring their checks along.
 for (const [part, run] of Object.entries({ search, frames, herd, cases })) {

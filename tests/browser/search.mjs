@@ -76,7 +76,7 @@ async function finds(open, context, check) {
   const { page, problems } = await open(context, "index.html");
   for (const entry of queries) {
     await enter(page, entry[0]);
-    const status = await page.getByRole("status").innerText();
+    const status = await page.locator("#mdbook-searchresults-header").innerText();
     check(`a search for ${entry[0]}`, wrong(await addresses(page), status, entry));
   }
   await enter(page, "粘包");
