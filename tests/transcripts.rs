@@ -120,11 +120,7 @@ fn black_hole() {
     let client = Program::spawn(sh.arg("-c").arg(script), false);
     let shown = "timeout 2 cargo run --bin step4 -- client hello; \
                  echo \"exit code $?\"";
-    scene.terminal(
-        "the client of step 4, ended after two seconds",
-        shown,
-        client,
-    );
+    scene.terminal("the client of step 4, ended after 2 s", shown, client);
     let script = format!(
         "TCP_CONNECT_MS=500 TCP_ATTEMPTS=3 {} client --addr {addr} hello; \
          echo \"exit code $?\"",
