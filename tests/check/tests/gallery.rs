@@ -134,7 +134,12 @@ fn caught_report(machine: &Machine, defect: &Defect) -> String {
 }
 
 /// Which bytes are wrong depends on which thread, or which end, was faster.
-const RACES: [&str; 4] = ["shared-buffer", "reads-once", "decodes-each-piece"];
+const RACES: [&str; 4] = [
+    "shared-buffer",
+    "reads-once",
+    "decodes-each-piece",
+    "dies-without-stdout",
+];
 
 /// A report without what differs from run to run.
 fn without_bytes(report: &str) -> String {
