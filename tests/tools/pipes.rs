@@ -311,12 +311,12 @@ fn at_rest(server: &Program, addr: SocketAddr) -> Buffers {
     let mut last = buffers(addr);
     let mut same = 0;
     wait_until("rest", || {
-        sleep(Duration::from_millis(10));
+        sleep(Duration::from_millis(25));
         let now = buffers(addr);
         let is_same = now == last && is_asleep(server);
         same = if is_same { same + 1 } else { 0 };
         last = now;
-        same == 5
+        same == 2
     });
     last
 }
