@@ -33,7 +33,7 @@ pub struct ClientLimits {
     #[arg(long = "connect-ms", value_name = "MS", env = "TCP_CONNECT_MS")]
     #[arg(default_value = "4000", value_parser = milliseconds)]
     pub connect: Duration,
-    /// For one attempt: from sending a request to its whole reply
+    /// For one attempt, until its whole reply is there
     #[arg(long = "request-ms", value_name = "MS", env = "TCP_REQUEST_MS")]
     #[arg(default_value = "5000", value_parser = milliseconds)]
     pub request: Duration,

@@ -58,7 +58,7 @@ fn backlog() {
     let waited = start.elapsed();
     // Linux sends it again after 1 s, and once more after 2 s more.
     assert!((0.9..2.9).contains(&waited.as_secs_f64()), "{waited:?}");
-    let picture = draw_queues(&queues, 1);
+    let picture = draw_queues(&queues);
     check_queues(&picture, &queues).unwrap();
     snapshot("drawn-backlog", &picture);
 }
@@ -84,7 +84,7 @@ fn queue(addr: SocketAddr) -> Queue {
     [1, 2].map(|column: usize| cells[column].parse().unwrap())
 }
 
-fn draw_queues(queues: &[Queue], seconds: u32) -> String {
+fn draw_queues(queues: &[Queue]) -> String {
     let places = queues[2][0]; // one more than we asked for
     let texts = [
         "The queue is empty, and the program does something else.".to_owned(),
@@ -93,10 +93,9 @@ fn draw_queues(queues: &[Queue], seconds: u32) -> String {
              called <code>accept</code>.",
             numbers(queues[1][0])
         ),
-        format!(
-            "The queue is full. The next SYN is dropped, and its client \
-             sends it again after {seconds} s."
-        ),
+        "The queue is full. The next SYN is dropped, and its client sends it \
+         again after a second."
+            .to_owned(),
     ];
     let frames = queues.iter().zip(texts).enumerate();
     let frames = frames.map(|(i, (&[wait, asked], text))| Frame {
