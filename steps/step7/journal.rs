@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::block_in_place;
 
-use crate::ledger::{Answer, Ledger, Operation};
+use crate::ledger::{Ledger, Operation};
 
 /// How a journal starts, so that no other file is taken for one.
 const MAGIC: &[u8; 8] = b"ledger1\n";
@@ -138,7 +138,7 @@ const BATCH: usize = 1024;
 /// An operation, and who waits for its answer.
 pub struct Request {
     pub operation: Operation,
-    pub reply: oneshot::Sender<Answer>,
+    pub reply: oneshot::Sender<Vec<u8>>,
 }
 
 /// Answers `requests` until all senders are gone. It alone owns the ledger, so
@@ -158,7 +158,9 @@ pub async fn run(
         let (mut answers, mut new) = (Vec::new(), Vec::new());
         for Request { operation, reply } in batch.drain(..) {
             let (answer, is_new) = ledger.apply(operation);
-            answers.push((reply, answer));
+            let mut frame = Vec::new();
+            answer.encode(operation, &mut frame)?;
+            answers.push((reply, frame));
             new.extend(is_new.then_some(operation));
         }
         if let Some(journal) = &mut journal
@@ -168,8 +170,8 @@ pub async fn run(
             block_in_place(|| journal.append(&new))
                 .context("cannot write the journal")?;
         }
-        for (reply, answer) in answers {
-            let _ = reply.send(answer); // its client may have left
+        for (reply, frame) in answers {
+            let _ = reply.send(frame); // its client may have left
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::frame::{self, ADD_REPLY, LengthError};
 use crate::frame::{BAD_PAYLOAD, CONFLICT, OVERLOADED, STALE_SEQ};
 
 /// The answers to a client's highest number and to the 63 below it are kept.
@@ -52,6 +53,26 @@ impl Operation {
 pub enum Answer {
     Total(i64),
     Error(u8, &'static str),
+}
+
+impl Answer {
+    /// Appends the frame that answers `operation`.
+    pub fn encode(
+        self,
+        operation: Operation,
+        output: &mut Vec<u8>,
+    ) -> Result<(), LengthError> {
+        match self {
+            Answer::Total(total) => {
+                let reply = Operation { amount: total, ..operation };
+                frame::encode(ADD_REPLY, &reply.to_bytes(), output)?;
+            }
+            Answer::Error(code, text) => {
+                frame::encode_error(code, text, output);
+            }
+        }
+        Ok(())
+    }
 }
 // ANCHOR_END: operation
 

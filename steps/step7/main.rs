@@ -1,0 +1,273 @@
+//! Step 7: acknowledge and resend.
+//!
+//! A client gives each operation an identity, so that to ask again is harmless:
+//! the server keeps a ledger of what it has done, if you like in a journal on
+//! disk.
+//!
+//! Both ends in one process, to see what happens and in which order:
+//!
+//!     cargo run --bin step7
+//!
+//! The same in two terminals:
+//!
+//!     cargo run --bin step7 -- server --journal journal.bin
+//!     cargo run --bin step7 -- client --add 5 --add 7
+
+mod client;
+mod connection;
+mod frame;
+mod heartbeat;
+mod journal;
+mod ledger;
+mod limits;
+mod listener;
+mod messages;
+mod retry;
+mod server;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use tokio::io::{AsyncReadExt, BufReader, stdin};
+use tokio::net::TcpListener;
+use tokio::select;
+use tokio::sync::{mpsc, oneshot};
+
+use client::{Client, Request};
+use frame::MAX_PAYLOAD;
+use journal::Journal;
+use ledger::{Ledger, Operation};
+use limits::{ClientLimits, PeerLimits};
+use messages::Messages;
+use retry::Outcome;
+use server::Requests;
+
+// ANCHOR: args
+/// Step 7: a server and a client that do nothing twice
+///
+/// Without a command it plays a demo: both ends in one process, on a free port.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Wait for clients, echo their messages; stop with Ctrl-C
+    Server {
+        #[command(flatten)]
+        address: Address,
+        #[command(flatten)]
+        limits: PeerLimits,
+        /// Keep all operations in this file, and survive a crash
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
+    },
+    /// Send messages or operations to the server and print the replies
+    Client {
+        #[command(flatten)]
+        address: Address,
+        /// What to send, a message each; without any, each line of stdin
+        #[arg(value_name = "TEXT")]
+        texts: Vec<OsString>,
+        /// Add this to your total, instead; you may repeat the option
+        #[arg(long, value_name = "AMOUNT", conflicts_with = "texts")]
+        #[arg(allow_hyphen_values = true)]
+        add: Vec<i64>,
+        #[command(flatten)]
+        identity: Identity,
+        #[command(flatten)]
+        limits: ClientLimits,
+        #[command(flatten)]
+        peer: PeerLimits,
+    },
+}
+
+#[derive(clap::Args)]
+struct Address {
+    /// The server's address (to listen: 0.0.0.0 is all, port 0 a free one)
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
+    addr: SocketAddr,
+}
+
+/// What makes an operation the same one when it is sent again.
+#[derive(clap::Args)]
+struct Identity {
+    /// Whose total it is; without it, a random one
+    #[arg(long, value_name = "ID", env = "TCP_CLIENT_ID")]
+    client_id: Option<u64>,
+    /// The number of the first operation; the next one has the next number
+    #[arg(long, value_name = "N", env = "TCP_SEQ", default_value = "1")]
+    seq: u64,
+}
+// ANCHOR_END: args
+
+/// How many operations may wait for the ledger.
+const WAITING: usize = 1024;
+
+// ANCHOR: main
+#[tokio::main]
+async fn main() {
+    let outcome = match Args::parse().command {
+        None => demo().await,
+        Some(Command::Server { address, limits, journal }) => {
+            run_server(address.addr, limits, journal).await
+        }
+        Some(Command::Client {
+            address,
+            texts,
+            add,
+            identity,
+            limits,
+            peer,
+        }) => {
+            let client = Client::new(address.addr, limits, peer);
+            match add.is_empty() {
+                true => run_client(client, texts).await,
+                false => run_adds(client, identity, add).await,
+            }
+        }
+    };
+    if let Err(error) = outcome {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        // Exit instead of returning: dropping the runtime would wait for a
+        // pending read of stdin.
+        std::process::exit(Outcome::of(&error).map_or(1, |o| o as i32));
+    }
+}
+
+async fn run_server(
+    addr: SocketAddr,
+    limits: PeerLimits,
+    path: Option<PathBuf>,
+) -> Result<()> {
+    let mut ledger = Ledger::default();
+    let (mut journal, mut note) =
+        (None, "no --journal: at the end, all totals are forgotten".to_owned());
+    if let Some(path) = path {
+        let opened = Journal::open(&path, &mut ledger);
+        let (file, torn) = opened.with_context(|| {
+            format!("cannot use the journal {}", path.display())
+        })?;
+        note = format!(
+            "the journal is {}; cut off at its end: {torn} bytes of a torn record",
+            path.display()
+        );
+        journal = Some(file);
+    }
+    let listener = listener::bind(addr)?;
+    say(format!("listening on {}", listener.local_addr()?));
+    say(note);
+    let (requests, receiver) = mpsc::channel(WAITING);
+    select! {
+        () = server::run(listener, limits, requests) => Ok(()),
+        end = journal::run(ledger, journal, receiver) => end,
+    }
+}
+
+async fn run_client(mut client: Client, texts: Vec<OsString>) -> Result<()> {
+    let mut messages = if texts.is_empty() {
+        Messages::Lines(BufReader::new(stdin()))
+    } else {
+        Messages::Given(texts.into_iter())
+    };
+    let (mut message, mut n) = (Vec::new(), 0);
+    let report = |line| drop(writeln!(std::io::stderr(), "{line}"));
+    while client.meanwhile(messages.next(&mut message), report).await? {
+        n += 1;
+        let fits = message.len() <= MAX_PAYLOAD;
+        ensure!(fits, "message {n} is larger than {MAX_PAYLOAD} bytes");
+        print(client.ask(Request::Echo(&message), report).await?)?;
+    }
+    Ok(())
+}
+
+async fn run_adds(
+    mut client: Client,
+    identity: Identity,
+    amounts: Vec<i64>,
+) -> Result<()> {
+    let report = |line| drop(writeln!(std::io::stderr(), "{line}"));
+    let id = identity.client_id.unwrap_or_else(rand::random);
+    for (seq, amount) in (identity.seq..).zip(amounts) {
+        let operation = Operation { client: id, seq, amount };
+        print(client.ask(Request::Add(operation), report).await?)?;
+    }
+    Ok(())
+}
+
+fn print(mut line: Vec<u8>) -> Result<()> {
+    line.push(b'\n');
+    let printed = std::io::stdout().write_all(&line);
+    printed.context("cannot print the reply")
+}
+
+/// Prints one line. If its reader is gone (as in `server | head -1`), the line
+/// is lost and the program carries on, where `println!` would panic. If its
+/// reader is there and does not read, printing waits, and the program with it.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+// ANCHOR_END: main
+
+// ANCHOR: demo
+const SECOND: Duration = Duration::from_secs(1);
+
+const LIMITS: ClientLimits = ClientLimits {
+    connect: Duration::from_secs(4),
+    request: Duration::from_millis(300),
+    deadline: Duration::from_secs(30),
+    attempts: 5,
+    base: Duration::from_millis(100),
+    cap: SECOND,
+};
+
+/// The reply to the first attempt is lost, so the client asks again.
+async fn demo() -> Result<()> {
+    let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let addr = listener.local_addr()?;
+    let peer = PeerLimits { heartbeat: SECOND, frame: SECOND, write: SECOND };
+    let (requests, receiver) = mpsc::channel(WAITING);
+    tokio::spawn(journal::run(Ledger::default(), None, receiver));
+    tokio::spawn(lose_a_reply(listener, peer, requests));
+    let mut client = Client::new(addr, LIMITS, peer);
+    let report = |line| say(format!("client: {line}"));
+    for (seq, amount) in [(1, 5), (2, 7)] {
+        report(format!("asks {addr} to add {amount}, as operation {seq}"));
+        let operation = Operation { client: 1, seq, amount };
+        let total = client.ask(Request::Add(operation), report).await?;
+        report(format!("the total is {}", String::from_utf8_lossy(&total)));
+    }
+    say("\nNow you, in two terminals:");
+    say("  cargo run --bin step7 -- server --journal journal.bin");
+    say("  cargo run --bin step7 -- client --add 5 --add 7");
+    Ok(())
+}
+
+/// Serves the first client with a ledger, but does not tell it.
+async fn lose_a_reply(
+    listener: TcpListener,
+    peer: PeerLimits,
+    requests: Requests,
+) -> Result<()> {
+    let (mut stream, _) = listener::accept(&listener).await;
+    let mut request = [0; 5 + 24];
+    stream.read_exact(&mut request).await?;
+    let operation = Operation::from_bytes(&request[5..]).context("no ADD")?;
+    let (reply, answer) = oneshot::channel();
+    requests.send(journal::Request { operation, reply }).await?;
+    answer.await?;
+    say("server: added it, and loses the connection");
+    drop(stream);
+    server::run(listener, peer, requests).await;
+    Ok(())
+}
+// ANCHOR_END: demo
