@@ -34,10 +34,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use tokio::io::{AsyncReadExt, BufReader, stdin};
-use tokio::net::TcpListener;
+use tokio::io::{BufReader, stdin};
 use tokio::select;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use client::{Client, Request};
 use frame::MAX_PAYLOAD;
@@ -46,7 +45,6 @@ use ledger::{Ledger, Operation};
 use limits::{ClientLimits, PeerLimits};
 use messages::Messages;
 use retry::Outcome;
-use server::Requests;
 
 // ANCHOR: args
 /// Step 7: a server and a client that do nothing twice
@@ -78,12 +76,8 @@ enum Command {
         /// What to send, a message each; without any, each line of stdin
         #[arg(value_name = "TEXT")]
         texts: Vec<OsString>,
-        /// Add this to your total, instead; you may repeat the option
-        #[arg(long, value_name = "AMOUNT", conflicts_with = "texts")]
-        #[arg(allow_hyphen_values = true)]
-        add: Vec<i64>,
         #[command(flatten)]
-        identity: Identity,
+        adds: Adds,
         #[command(flatten)]
         limits: ClientLimits,
         #[command(flatten)]
@@ -98,9 +92,14 @@ struct Address {
     addr: SocketAddr,
 }
 
-/// What makes an operation the same one when it is sent again.
+/// Operations: what they add, and the identity that they keep when they are
+/// sent again.
 #[derive(clap::Args)]
-struct Identity {
+struct Adds {
+    /// Add this to your total, instead; you may repeat the option
+    #[arg(long, value_name = "AMOUNT", conflicts_with = "texts")]
+    #[arg(allow_hyphen_values = true)]
+    add: Vec<i64>,
     /// Whose total it is; without it, a random one
     #[arg(long, value_name = "ID", env = "TCP_CLIENT_ID")]
     client_id: Option<u64>,
@@ -121,18 +120,12 @@ async fn main() {
         Some(Command::Server { address, limits, journal }) => {
             run_server(address.addr, limits, journal).await
         }
-        Some(Command::Client {
-            address,
-            texts,
-            add,
-            identity,
-            limits,
-            peer,
-        }) => {
+        Some(Command::Client { address, texts, adds, limits, peer }) => {
             let client = Client::new(address.addr, limits, peer);
-            match add.is_empty() {
-                true => run_client(client, texts).await,
-                false => run_adds(client, identity, add).await,
+            if adds.add.is_empty() {
+                run_client(client, texts).await
+            } else {
+                run_adds(client, adds).await
             }
         }
     };
@@ -150,18 +143,13 @@ async fn run_server(
     path: Option<PathBuf>,
 ) -> Result<()> {
     let mut ledger = Ledger::default();
-    let (mut journal, mut note) =
-        (None, "no --journal: at the end, all totals are forgotten".to_owned());
+    let mut journal = None;
+    let mut note = "no --journal: a restart forgets all totals".to_owned();
     if let Some(path) = path {
-        let opened = Journal::open(&path, &mut ledger);
-        let (file, torn) = opened.with_context(|| {
-            format!("cannot use the journal {}", path.display())
-        })?;
-        note = format!(
-            "the journal is {}; cut off at its end: {torn} bytes of a torn record",
-            path.display()
-        );
-        journal = Some(file);
+        let what = || format!("cannot use the journal {}", path.display());
+        let opened = Journal::open(&path, &mut ledger).with_context(what)?;
+        note = format!("cut {} bytes off the end of the journal", opened.1);
+        journal = Some(opened.0);
     }
     let listener = listener::bind(addr)?;
     say(format!("listening on {}", listener.local_addr()?));
@@ -190,14 +178,10 @@ async fn run_client(mut client: Client, texts: Vec<OsString>) -> Result<()> {
     Ok(())
 }
 
-async fn run_adds(
-    mut client: Client,
-    identity: Identity,
-    amounts: Vec<i64>,
-) -> Result<()> {
+async fn run_adds(mut client: Client, adds: Adds) -> Result<()> {
     let report = |line| drop(writeln!(std::io::stderr(), "{line}"));
-    let id = identity.client_id.unwrap_or_else(rand::random);
-    for (seq, amount) in (identity.seq..).zip(amounts) {
+    let id = adds.client_id.unwrap_or_else(rand::random);
+    for (seq, amount) in (adds.seq..).zip(adds.add) {
         let operation = Operation { client: id, seq, amount };
         print(client.ask(Request::Add(operation), report).await?)?;
     }
@@ -230,44 +214,30 @@ const LIMITS: ClientLimits = ClientLimits {
     cap: SECOND,
 };
 
-/// The reply to the first attempt is lost, so the client asks again.
+/// A client that asks again, as it would if the first reply had been lost.
 async fn demo() -> Result<()> {
     let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let addr = listener.local_addr()?;
     let peer = PeerLimits { heartbeat: SECOND, frame: SECOND, write: SECOND };
     let (requests, receiver) = mpsc::channel(WAITING);
     tokio::spawn(journal::run(Ledger::default(), None, receiver));
-    tokio::spawn(lose_a_reply(listener, peer, requests));
+    let server = tokio::spawn(async move {
+        let (stream, addr) = listener::accept(&listener).await;
+        server::serve(stream, addr, peer, requests).await;
+    });
     let mut client = Client::new(addr, LIMITS, peer);
-    let report = |line| say(format!("client: {line}"));
-    for (seq, amount) in [(1, 5), (2, 7)] {
-        report(format!("asks {addr} to add {amount}, as operation {seq}"));
+    for (seq, amount) in [(1, 5), (1, 5), (2, 7)] {
+        say(format!("client: asks to add {amount}, as operation {seq}"));
         let operation = Operation { client: 1, seq, amount };
-        let total = client.ask(Request::Add(operation), report).await?;
-        report(format!("the total is {}", String::from_utf8_lossy(&total)));
+        let total = client.ask(Request::Add(operation), drop).await?;
+        say(format!("client: the total is {}", String::from_utf8(total)?));
     }
+    drop(client); // which closes its connection
+    server.await?;
+
     say("\nNow you, in two terminals:");
     say("  cargo run --bin step7 -- server --journal journal.bin");
     say("  cargo run --bin step7 -- client --add 5 --add 7");
-    Ok(())
-}
-
-/// Serves the first client with a ledger, but does not tell it.
-async fn lose_a_reply(
-    listener: TcpListener,
-    peer: PeerLimits,
-    requests: Requests,
-) -> Result<()> {
-    let (mut stream, _) = listener::accept(&listener).await;
-    let mut request = [0; 5 + 24];
-    stream.read_exact(&mut request).await?;
-    let operation = Operation::from_bytes(&request[5..]).context("no ADD")?;
-    let (reply, answer) = oneshot::channel();
-    requests.send(journal::Request { operation, reply }).await?;
-    answer.await?;
-    say("server: added it, and loses the connection");
-    drop(stream);
-    server::run(listener, peer, requests).await;
     Ok(())
 }
 // ANCHOR_END: demo
