@@ -307,7 +307,8 @@ mod tests {
     #[test]
     fn a_total_that_does_not_fit_is_refused_for_good() {
         for (most, one) in [(i64::MAX, 1), (i64::MIN, -1)] {
-            let operations = [(1, most), (2, one), (3, -one), (2, one), (2, 0)];
+            let copy = (2, one);
+            let operations = [(1, most), copy, (3, -one), copy, (2, 0)];
             let no = Err(BAD_PAYLOAD);
             let all = [Ok(most), no, Ok(most - one), no, Err(CONFLICT)];
             assert_eq!(answers(&operations), all);
