@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::frame::{self, LengthError, PING, PONG};
 use crate::heartbeat::Heartbeat;
+use crate::ledger::{Answer, Operation};
 use crate::limits::{PeerLimits, TooSlow};
 
 /// Room for received bytes, in bytes; it grows for a frame that is larger.
@@ -30,7 +31,7 @@ const PING_SIZE: usize = 8;
 /// What a reply waits for.
 pub enum Slow {
     Until(Instant),
-    Answer(oneshot::Receiver<Vec<u8>>), // a frame that another task makes
+    Answer(Operation, oneshot::Receiver<Answer>),
 }
 
 pub struct Connection<S> {
@@ -215,8 +216,9 @@ async fn finished(later: &mut VecDeque<(Slow, Vec<u8>)>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match later.front_mut() {
         Some((Slow::Until(ready), _)) => sleep_until(*ready).await,
-        Some((Slow::Answer(answer), _)) => {
-            bytes = answer.await.context("the ledger has stopped")?;
+        Some((Slow::Answer(operation, answer), _)) => {
+            let answer = answer.await.context("the ledger is full")?;
+            answer.encode(*operation, &mut bytes)?;
         }
         None => pending().await,
     }

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::block_in_place;
 
-use crate::ledger::{Ledger, Operation};
+use crate::ledger::{Answer, Ledger, Operation};
 
 /// How a journal starts, so that no other file is taken for one.
 const MAGIC: &[u8; 8] = b"ledger1\n";
@@ -100,8 +100,12 @@ fn replay(bytes: &[u8], ledger: &mut Ledger) -> Result<usize> {
     while at < bytes.len() {
         let rest = &bytes[at..];
         match decode(rest) {
-            Some(operation) if ledger.apply(operation).1 => at += RECORD,
-            Some(_) => bail!("the record at offset {at} is there twice"),
+            Some(operation) => {
+                let is_new =
+                    ledger.apply(operation).is_some_and(|(_, new)| new);
+                ensure!(is_new, "the record at offset {at} is there twice");
+                at += RECORD;
+            }
             None if rest.len() <= RECORD => break, // it is the last
             None => bail!("the record at offset {at} is damaged"),
         }
@@ -138,7 +142,7 @@ const BATCH: usize = 1024;
 /// An operation, and who waits for its answer.
 pub struct Request {
     pub operation: Operation,
-    pub reply: oneshot::Sender<Vec<u8>>,
+    pub reply: oneshot::Sender<Answer>,
 }
 
 /// Answers `requests` until all senders are gone. It alone owns the ledger, so
@@ -157,10 +161,11 @@ pub async fn run(
     while requests.recv_many(&mut batch, BATCH).await > 0 {
         let (mut answers, mut new) = (Vec::new(), Vec::new());
         for Request { operation, reply } in batch.drain(..) {
-            let (answer, is_new) = ledger.apply(operation);
-            let mut frame = Vec::new();
-            answer.encode(operation, &mut frame)?;
-            answers.push((reply, frame));
+            // No answer: the ledger is full. To drop `reply` tells that.
+            let Some((answer, is_new)) = ledger.apply(operation) else {
+                continue;
+            };
+            answers.push((reply, answer));
             new.extend(is_new.then_some(operation));
         }
         if let Some(journal) = &mut journal
@@ -170,8 +175,8 @@ pub async fn run(
             block_in_place(|| journal.append(&new))
                 .context("cannot write the journal")?;
         }
-        for (reply, frame) in answers {
-            let _ = reply.send(frame); // its client may have left
+        for (reply, answer) in answers {
+            let _ = reply.send(answer); // its client may have left
         }
     }
     Ok(())
@@ -223,7 +228,7 @@ mod tests {
 
     /// Is it new for `ledger`, and which total does it lead to?
     fn asked(ledger: &mut Ledger, seq: u64, amount: i64) -> (Answer, bool) {
-        ledger.apply(operation(seq, amount))
+        ledger.apply(operation(seq, amount)).unwrap()
     }
 
     fn assert_refused(path: &Path, why: &str) {
@@ -454,7 +459,7 @@ mod tests {
     async fn a_full_disk() {
         let file = File::options().write(true).open("/dev/full").unwrap();
         let mut ledger = Ledger::default();
-        ledger.apply(operation(1, 5));
+        ledger.apply(operation(1, 5)).unwrap();
         let (sender, task) = start(ledger, Some(Journal { file }));
         let old = ask(&sender, operation(1, 5)).await;
         assert_eq!(within(old).await, Ok(Answer::Total(5)));
@@ -521,13 +526,13 @@ mod tests {
                 prop_assert_eq!(torn, 0);
                 for &operation in &all {
                     let again = Ledger::apply(&mut ledger, operation);
-                    prop_assert_eq!(again, one.apply(operation));
+                    prop_assert_eq!(again, one.apply(operation).unwrap());
                 }
                 let mut new = Vec::new();
                 for (client, seq, amount) in part {
                     let operation = Operation { client, seq, amount };
-                    let (answer, is_new) = ledger.apply(operation);
-                    prop_assert_eq!((answer, is_new), one.apply(operation));
+                    let (answer, is_new) = ledger.apply(operation).unwrap();
+                    prop_assert_eq!((answer, is_new), one.apply(operation).unwrap());
                     new.extend(is_new.then_some(operation));
                     all.push(operation);
                 }

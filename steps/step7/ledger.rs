@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::frame::{self, ADD_REPLY, LengthError};
-use crate::frame::{BAD_PAYLOAD, CONFLICT, OVERLOADED, STALE_SEQ};
+use crate::frame::{BAD_PAYLOAD, CONFLICT, STALE_SEQ};
 
 /// The answers to a client's highest number and to the 63 below it are kept.
 /// A number far ahead is fine: those that are 64 or more below it get stale.
@@ -98,21 +98,22 @@ struct Done {
 
 impl Ledger {
     /// Applies `operation` if it is new. Returns the answer, and whether the
-    /// ledger has changed: only then is there anything to record.
-    pub fn apply(&mut self, operation: Operation) -> (Answer, bool) {
+    /// ledger has changed: only then is there anything to record. Returns
+    /// `None` if there is no room for a new client.
+    pub fn apply(&mut self, operation: Operation) -> Option<(Answer, bool)> {
         let Operation { client, seq, amount } = operation;
         let is_full = self.clients.len() >= CLIENTS;
         if is_full && !self.clients.contains_key(&client) {
-            return (Answer::Error(OVERLOADED, "too many clients"), false);
+            return None;
         }
         let client = self.clients.entry(client).or_default();
         if let Some(done) = client.window.iter().find(|done| done.seq == seq) {
-            return (done.answer_to(amount), false);
+            return Some((done.answer_to(amount), false));
         }
         // Not `seq <= highest - WINDOW`, which would be below 0 at the start.
         if client.highest.saturating_sub(seq) >= WINDOW {
             let text = "so old that its answer is forgotten";
-            return (Answer::Error(STALE_SEQ, text), false);
+            return Some((Answer::Error(STALE_SEQ, text), false));
         }
         // A first answer stands, even if it is no. Otherwise a late copy could
         // be applied after its client was told that it never will be.
@@ -123,7 +124,7 @@ impl Ledger {
         let done = Done { seq, amount, total };
         let answer = done.answer_to(amount);
         client.window.push(done);
-        (answer, true)
+        Some((answer, true))
     }
 }
 
@@ -166,8 +167,9 @@ mod tests {
     fn answers(operations: &[(u64, i64)]) -> Vec<Result<i64, u8>> {
         let mut ledger = Ledger::default();
         let operations = operations.iter();
-        let answers = operations
-            .map(|&(seq, amount)| ledger.apply(operation(1, seq, amount)).0);
+        let answers = operations.map(|&(seq, amount)| {
+            ledger.apply(operation(1, seq, amount)).unwrap().0
+        });
         answers.map(code).collect()
     }
 
@@ -237,7 +239,7 @@ mod tests {
     fn compare(operations: Vec<Operation>) -> Result<(), TestCaseError> {
         let (mut ledger, mut model) = (Ledger::default(), Model::default());
         for operation in operations {
-            let (answer, is_new) = ledger.apply(operation);
+            let (answer, is_new) = ledger.apply(operation).unwrap();
             prop_assert_eq!((code(answer), is_new), model.apply(operation));
             for client in ledger.clients.values() {
                 prop_assert!(client.window.capacity() <= 64);
@@ -319,13 +321,13 @@ mod tests {
     fn beyond_the_limit_only_known_clients_are_served() {
         let mut ledger = Ledger::default();
         for client in 0..CLIENTS as u64 {
-            assert!(ledger.apply(operation(client, 1, 5)).1);
+            assert!(ledger.apply(operation(client, 1, 5)).unwrap().1);
         }
         let new = ledger.apply(operation(u64::MAX, 1, 5));
-        assert_eq!((code(new.0), new.1), (Err(OVERLOADED), false));
+        assert_eq!(new, None);
         assert_eq!(ledger.clients.len(), CLIENTS);
         let known = [operation(7, 1, 5), operation(7, 2, 5)];
-        let known = known.map(|operation| ledger.apply(operation));
+        let known = known.map(|operation| ledger.apply(operation).unwrap());
         let known = known.map(|(answer, is_new)| (code(answer), is_new));
         assert_eq!(known, [(Ok(5), false), (Ok(10), true)]);
         // 64 of these are the 2 KiB of the comment on CLIENTS.

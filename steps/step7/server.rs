@@ -8,14 +8,17 @@ use anyhow::{Context, Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::io::{copy, sink};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::time::{Instant, timeout};
 
 use crate::connection::{Connection, Slow};
 use crate::frame::{
     ADD, ECHO, ECHO_REPLY, LengthError, PING, WORK, WORK_REPLY,
 };
-use crate::frame::{BAD_PAYLOAD, TIMEOUT, UNKNOWN_KIND, encode, encode_error};
+use crate::frame::{
+    BAD_PAYLOAD, OVERLOADED, TIMEOUT, UNKNOWN_KIND, encode, encode_error,
+};
 use crate::journal::Request;
 use crate::ledger::Operation;
 use crate::limits::{PeerLimits, TooSlow};
@@ -84,7 +87,7 @@ pub async fn answer(
                     let (reply, answer) = oneshot::channel();
                     let sent = ledger.send(Request { operation, reply }).await;
                     sent.context("the ledger has stopped")?;
-                    client.queue_after(Slow::Answer(answer));
+                    client.queue_after(Slow::Answer(operation, answer));
                 }
                 None => encode_error(BAD_PAYLOAD, "bad ADD", client.queue()),
             },
@@ -115,6 +118,9 @@ async fn give_up(client: &mut Client, error: &Error) {
     let text = error.root_cause().to_string();
     if let Some(wrong) = error.downcast_ref::<LengthError>() {
         refuse(client, wrong.code(), &text).await;
+    }
+    if error.is::<RecvError>() {
+        refuse(client, OVERLOADED, "too many clients").await;
     }
     match error.downcast_ref() {
         // It does not read, so an ERROR would not reach it either.
