@@ -31,7 +31,7 @@ struct Conversation {
     play: fn(&Namespace),
 }
 
-const CONVERSATIONS: [Conversation; 8] = [
+const CONVERSATIONS: [Conversation; 9] = [
     Conversation {
         name: "step1",
         title: "Step 1: a greeting, packet by packet",
@@ -113,6 +113,14 @@ const CONVERSATIONS: [Conversation; 8] = [
         ends: ["close", "close"],
         play: |net| {
             Program::spawn(&mut net.command(bin("step5")), false).wait_end();
+        },
+    },
+    Conversation {
+        name: "step6",
+        title: "Step 6: one question that is answered, and one that is not",
+        ends: ["close", "close"],
+        play: |net| {
+            Program::spawn(&mut net.command(bin("step6")), false).wait_end();
         },
     },
     Conversation {
@@ -249,11 +257,17 @@ fn is_unread(name: &str, all: &[Packet], i: usize) -> bool {
     }
 }
 
+/// Is this the demo of its step? It listens on any port, and its client has
+/// any port.
+fn is_demo(name: &str) -> bool {
+    ["step5-retry", "step6"].contains(&name)
+}
+
 /// The packets of a capture. Several connections of one client are drawn
 /// between the same two lifelines.
 fn packets_of(name: &str, file: &[u8]) -> Vec<Packet> {
     let packets = read(file);
-    if name != "step5-retry" {
+    if !is_demo(name) {
         return packets;
     }
     let one = |port| if port == SERVER { SERVER } else { 50001 };
@@ -329,10 +343,10 @@ fn capture(conversation: &Conversation) -> (NamedTempFile, Namespace) {
     let file = NamedTempFile::new().unwrap();
     let net = Namespace::new(conversation.name);
     let path = file.path().to_str().unwrap();
-    // A demo listens on any port.
-    let is_demo = conversation.name == "step5-retry";
-    let port =
-        if is_demo { "tcp".into() } else { format!("tcp port {SERVER}") };
+    let port = match is_demo(conversation.name) {
+        true => "tcp".into(),
+        false => format!("tcp port {SERVER}"),
+    };
     let tcpdump = net.tcpdump("lo", path, &port);
     (conversation.play)(&net);
     // What is on its way to the file is written before tcpdump ends.

@@ -4,6 +4,7 @@
 //! Each test makes a network of its own and removes it. Where it can not (not
 //! Linux, not root, a tool is missing), the tests are skipped by name.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::packets::{Packet, SERVER, html_table, side};
 use crate::support::net::{Namespace, missing, ports};
 use crate::support::scene::Scene;
 use crate::support::{
-    Program, ROOT, is_installed, signal, snapshot, trial, wait_until,
+    Program, ROOT, bin, is_installed, signal, snapshot, trial, wait_until,
 };
 use libtest_mimic::Trial;
 use regex::Regex;
@@ -205,6 +206,7 @@ fn questions(packets: &[Packet]) -> Vec<Vec<String>> {
 // ---- Who notices, and when
 
 const ADDR: &str = "10.0.0.2:8888";
+const ADDR6: &str = "10.0.0.2:8889"; // of step 6
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -240,41 +242,65 @@ impl Fault {
 
 /// A client that watches the silence of its server: what the table calls it,
 /// its options, whether it sends, and when it must notice each fault, in
-/// seconds.
+/// seconds. Without options it is the client of step 6.
 struct Watcher {
     title: &'static str,
-    options: &'static [&'static str],
+    options: Option<&'static [&'static str]>,
     is_writing: bool,
     notices: [Option<u64>; 3],
+}
+
+impl Watcher {
+    /// Starts it with a port of its own, and waits for its first answer.
+    fn start(&self, net: &Namespace, port: u16) -> Program {
+        net.shell(&ports(port, port));
+        let mut client = match self.options {
+            Some(options) => patient(net, ADDR, options),
+            None => {
+                let mut step6 = net.command(bin("step6"));
+                step6.args(["client", "--addr", ADDR6]);
+                Program::spawn(step6.env("TCP_HEARTBEAT_MS", "1000"), true)
+            }
+        };
+        client.write(b"one\n");
+        client.wait_for("one\n");
+        client
+    }
 }
 
 const AT_ONCE: Option<u64> = Some(0);
 const NEVER: Option<u64> = None;
 
-const WATCHERS: [Watcher; 4] = [
+const WATCHERS: [Watcher; 5] = [
     Watcher {
         title: "reads",
-        options: &[],
+        options: Some(&[]),
         is_writing: false,
         notices: [AT_ONCE, NEVER, NEVER],
     },
     Watcher {
         title: "writes a line, then reads (`tcp_retries2` = 2)",
-        options: &[],
+        options: Some(&[]),
         is_writing: true,
         notices: [AT_ONCE, NEVER, Some(3)],
     },
     Watcher {
         title: "the same with `TCP_USER_TIMEOUT` of 2 s",
-        options: &["user-timeout=2"],
+        options: Some(&["user-timeout=2"]),
         is_writing: true,
         notices: [AT_ONCE, NEVER, Some(2)],
     },
     Watcher {
         title: "reads, with `SO_KEEPALIVE` after 1 s, and 3 times",
-        options: &["keepalive=1"],
+        options: Some(&["keepalive=1"]),
         is_writing: false,
         notices: [AT_ONCE, NEVER, Some(4)],
+    },
+    Watcher {
+        title: "reads, with a heartbeat of 1 s: step 6",
+        options: None,
+        is_writing: false,
+        notices: [AT_ONCE, Some(3), Some(3)],
     },
 ];
 
@@ -302,28 +328,24 @@ fn noticed() {
 /// What the table says of each watcher, when this happens to its server.
 fn watched(fault: Fault) -> Vec<String> {
     let road = switch(&format!("noticed-{fault:?}"));
-    road.a.shell(&ports(50001, 50020));
     set(&road.a, "tcp_retries2", "2");
-    let server = start(&road.b, "step3", &["server", "--addr", ADDR]);
-    server.addr();
-    let watch = |watcher: &Watcher| {
-        let mut client = patient(&road.a, ADDR, watcher.options);
-        client.write(b"one\n");
-        client.wait_for("one\n");
-        client
-    };
-    let mut clients: Vec<Program> = WATCHERS.iter().map(watch).collect();
+    let servers = [("step3", ADDR), ("step6", ADDR6)]
+        .map(|(step, addr)| start(&road.b, step, &["server", "--addr", addr]));
+    servers.iter().for_each(|server| drop(server.wait_for("listening on ")));
+    let clients = WATCHERS.iter().zip(50001..);
+    let mut clients: Vec<(Program, u16)> =
+        clients.map(|(w, port)| (w.start(&road.a, port), port)).collect();
     let started = Instant::now();
-    fault.happens(&road, &[&server]);
-    for (client, watcher) in clients.iter_mut().zip(&WATCHERS) {
+    fault.happens(&road, &servers.each_ref());
+    for ((client, _), watcher) in clients.iter_mut().zip(&WATCHERS) {
         if watcher.is_writing {
             client.write(b"two\n");
         }
     }
     let mut ends = vec![None; clients.len()];
     while started.elapsed() < LONG && ends.contains(&None) {
-        for (client, end) in clients.iter_mut().zip(&mut ends) {
-            if end.is_none() && !client.is_running() {
+        for ((client, port), end) in clients.iter_mut().zip(&mut ends) {
+            if end.is_none() && has_noticed(client, *port) {
                 *end = Some(started.elapsed());
             }
         }
@@ -332,6 +354,24 @@ fn watched(fault: Fault) -> Vec<String> {
     let cells = WATCHERS.iter().zip(ends);
     cells.map(|(watcher, end)| cell(fault, watcher, end)).collect()
 }
+
+/// Has the client ended, or closed its connection? The client of step 6 waits
+/// for its user, and makes a new one then.
+fn has_noticed(client: &mut Program, port: u16) -> bool {
+    let path = format!("/proc/{}/net/tcp", client.id());
+    let table = fs::read_to_string(path).unwrap_or_default();
+    let local = format!(":{port:04X}");
+    let is_open = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let is_open = [ESTABLISHED, CLOSE_WAIT].contains(&columns[3]);
+        columns[1].ends_with(&local) && is_open
+    };
+    !client.is_running() || !table.lines().any(is_open)
+}
+
+/// How the kernel writes two of its states.
+const ESTABLISHED: &str = "01";
+const CLOSE_WAIT: &str = "08";
 
 /// Asserts that the watcher noticed when it must.
 fn cell(fault: Fault, watcher: &Watcher, end: Option<Duration>) -> String {
