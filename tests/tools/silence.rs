@@ -28,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         trial("silence::a killed peer", missing, killed),
         trial("silence::a frozen peer", missing, frozen),
         trial("silence::an unplugged peer", missing, unplugged),
+        trial("silence::a frozen peer and a heartbeat", missing, heartbeat),
         trial("silence::who asks, and who answers", missing, asked),
         trial("silence::who notices, and when", missing, noticed),
     ]
@@ -93,6 +94,32 @@ fn frozen() {
     look(&mut scene, "beside them", &text);
     scene.stays_silent(1);
     snapshot("silence-frozen", scene.text().trim_end());
+}
+
+/// The same, and the client of step 6 asks the program itself.
+fn heartbeat() {
+    let net = Namespace::new("heartbeat");
+    let mut scene = Scene::new();
+    let server = net.server("step6");
+    scene.terminal("the server", "cargo run --bin step6 -- server", server);
+    net.shell(&ports(50001, 50001));
+    let arguments = "client --heartbeat-ms 1000";
+    let mut sh = net.command("sh"); // its two outputs, as in a terminal
+    let script = format!("exec {} {arguments} 2>&1", bin("step6"));
+    let client = Program::spawn(sh.args(["-c", &script]), true);
+    let shown = format!("cargo run --bin step6 -- {arguments}");
+    scene.terminal("the client", &shown, client);
+    scene.type_line(1, "one", "one\n");
+    freeze(&mut scene);
+    scene.program(1).wait_for("no sign of life in time\n");
+    scene.note(0, "$ fg\n");
+    signal(scene.program(0).id(), "-CONT");
+    scene.program(0).wait_for("ended");
+    net.shell(&ports(50002, 50002));
+    scene.type_line(1, "two", "two\n");
+    scene.wait_for(0, "connected", 2);
+    scene.stays_silent(1);
+    snapshot("silence-heartbeat", scene.text().trim_end());
 }
 
 /// Nobody says anything: one client waits without a timer, and another one
