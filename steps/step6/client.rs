@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::select;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::Connection;
-use crate::frame::{ECHO, ECHO_REPLY, ERROR, LengthError, MAX_TEXT};
+use crate::frame::{self, ECHO, ECHO_REPLY, ERROR, LengthError, MAX_TEXT};
 use crate::limits::{ClientLimits, PeerLimits};
 use crate::retry::Outcome::{self, NotExecuted, Protocol, Unknown};
 use crate::retry::{ceiling, full_jitter};
 
-type Server = Connection<OwnedReadHalf, OwnedWriteHalf>;
+type Server = Connection<TcpStream>;
 
 /// A client of the server at `addr`, with one request in flight.
 pub struct Client {
@@ -127,8 +126,7 @@ impl Client {
         let is_ours = stream.local_addr()? == stream.peer_addr()?;
         ensure!(!is_ours, "connected to itself (is the server running?)");
         let _ = stream.set_nodelay(true); // as in the server
-        let (reader, writer) = stream.into_split();
-        Ok(Connection::new(reader, writer, self.peer))
+        Ok(Connection::new(stream, self.peer))
     }
     // ANCHOR_END: attempt
 
@@ -160,7 +158,7 @@ impl Client {
 // ANCHOR: exchange
 /// Sends `message` in a frame and returns the reply to it.
 async fn exchange(server: &mut Server, message: &[u8]) -> Result<Vec<u8>> {
-    server.send(ECHO, message)?;
+    frame::encode(ECHO, message, server.queue())?;
     match server.receive().await {
         Ok(Some((kind, payload))) => answer(kind, payload, message),
         Ok(None) => {

@@ -5,53 +5,49 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::select;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::frame::{self, Frame, LengthError, PING, PONG};
-use crate::heartbeat::{Beat, Heartbeat};
+use crate::frame::{self, LengthError, PING, PONG};
+use crate::heartbeat::Heartbeat;
 use crate::limits::{PeerLimits, TooSlow};
 
 /// Room for received bytes, in bytes; it grows for a frame that is larger.
 const BUFFER: usize = 4 * 1024;
 
-/// We stop reading while this many bytes wait to leave, or this many replies
-/// wait to be ready.
-const MAX_BYTES: usize = 256 * 1024;
-const MAX_REPLIES: usize = 1000;
+/// We stop reading while more than this waits to leave, in bytes. A reply that
+/// is not ready counts as a few more bytes than it has.
+const MAX_WAITING: usize = 256 * 1024;
+const COST: usize = 256;
 
 /// How many bytes a PING carries, and the PONG that answers it.
 const PING_SIZE: usize = 8;
 
-pub struct Connection<R, W> {
-    pub reader: R,
-    pub writer: W,
+pub struct Connection<S> {
+    pub stream: S,
     limits: PeerLimits,
     input: Vec<u8>,
     used: usize,     // how much of `input` has become frames
     output: Vec<u8>, // what the kernel has not taken yet
     later: VecDeque<(Instant, Vec<u8>)>, // replies, and when they are ready
     heartbeat: Heartbeat,
-    pings: u64,
     frame_end: Option<Instant>,
     write_end: Option<Instant>,
-    write_error: Option<io::Error>,
+    write_error: Option<io::ErrorKind>,
     has_ended: bool, // nothing more is read
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
-    pub fn new(reader: R, writer: W, limits: PeerLimits) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub fn new(stream: S, limits: PeerLimits) -> Self {
         Connection {
-            reader,
-            writer,
+            stream,
             input: Vec::with_capacity(BUFFER),
             used: 0,
             output: Vec::new(),
             later: VecDeque::new(),
             heartbeat: Heartbeat::new(limits.heartbeat),
-            pings: 0,
             limits,
             frame_end: None,
             write_end: None,
@@ -91,23 +87,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
 
     /// Takes the first frame off what has arrived, if we have room for a reply.
     fn take(&mut self) -> Result<Option<(u8, Vec<u8>)>, LengthError> {
-        let mut rest = &self.input[self.used..];
         if self.is_full() {
             return Ok(None);
         }
-        let Some(Frame { kind, payload }) = frame::decode(&mut rest)? else {
-            return Ok(None);
-        };
-        let payload = payload.to_vec();
+        let mut rest = &self.input[self.used..];
+        let frame = frame::decode(&mut rest)?;
+        let frame = frame.map(|frame| (frame.kind, frame.payload.to_vec()));
         self.used = self.input.len() - rest.len();
-        self.frame_end = None; // the next frame has its own time
-        Ok(Some((kind, payload)))
+        if frame.is_some() {
+            self.frame_end = None; // the next frame has its own time
+        }
+        Ok(frame)
     }
 
     fn is_full(&self) -> bool {
-        let waiting = self.later.iter().map(|(_, bytes)| bytes.len());
-        self.output.len() + waiting.sum::<usize>() > MAX_BYTES
-            || self.later.len() > MAX_REPLIES
+        let later = self.later.iter().map(|(_, bytes)| COST + bytes.len());
+        self.output.len() + later.sum::<usize>() > MAX_WAITING
     }
 
     /// Is there a piece of a frame?
@@ -116,41 +111,21 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
     // ANCHOR_END: receive
 
-    // ANCHOR: send
-    /// Queues a frame. It leaves in [`receive`](Connection::receive) or
-    /// [`flush`](Connection::flush), behind all earlier replies.
-    ///
-    /// # Errors
-    /// The payload is too large for a frame.
-    pub fn send(&mut self, kind: u8, payload: &[u8]) -> Result<()> {
-        Ok(frame::encode(kind, payload, self.queue(None))?)
+    // ANCHOR: queue
+    /// Returns where to append a reply: behind all others. It leaves in
+    /// [`receive`](Connection::receive) or [`flush`](Connection::flush).
+    pub fn queue(&mut self) -> &mut Vec<u8> {
+        let last = self.later.back_mut().map(|(_, bytes)| bytes);
+        last.unwrap_or(&mut self.output)
     }
 
-    /// The same, but not before the moment `ready`.
-    pub fn send_at(
-        &mut self,
-        ready: Instant,
-        kind: u8,
-        payload: &[u8],
-    ) -> Result<()> {
-        Ok(frame::encode(kind, payload, self.queue(Some(ready)))?)
-    }
-
-    pub fn send_error(&mut self, code: u8, text: &str) {
-        frame::encode_error(code, text, self.queue(None));
-    }
-
-    /// Replies leave in the order of their requests: one that is ready sooner
-    /// than the one before it is appended to that.
-    fn queue(&mut self, ready: Option<Instant>) -> &mut Vec<u8> {
-        let last = self.later.back().map(|(ready, _)| *ready);
-        if let Some(ready) = ready.filter(|ready| Some(*ready) > last) {
+    /// The same for a reply that is ready later, if it is not ready before the
+    /// one in front of it.
+    pub fn queue_at(&mut self, ready: Instant) -> &mut Vec<u8> {
+        if self.later.back().is_none_or(|(last, _)| *last < ready) {
             self.later.push_back((ready, Vec::new()));
         }
-        match self.later.back_mut() {
-            Some((_, bytes)) => bytes,
-            None => &mut self.output,
-        }
+        self.queue()
     }
 
     /// Waits until all replies are ready and the kernel has taken them.
@@ -159,12 +134,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         while !self.output.is_empty() || !self.later.is_empty() {
             self.step().await?;
         }
-        match self.write_error.take() {
-            Some(error) => Err(error).context("cannot write"),
-            None => Ok(()),
-        }
+        self.write_error
+            .map_or(Ok(()), |e| Err(io::Error::from(e)))
+            .context("cannot write")
     }
-    // ANCHOR_END: send
+    // ANCHOR_END: queue
 
     // ANCHOR: step
     /// Waits for one of three: the kernel takes bytes, bytes arrive, or a timer
@@ -181,14 +155,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let reads = !self.has_ended && !self.is_full();
         let writes = !self.output.is_empty();
         let end = self.next_end(now, reads);
+        let (mut reader, mut writer) = split(&mut self.stream);
         select! {
             // In this order: a peer that sends without a pause must not keep
             // us from writing, and what has arrived counts before a timer.
             biased;
-            n = self.writer.write(&self.output), if writes => {
-                self.wrote(n);
+            n = writer.write(&self.output), if writes => {
+                // After an error no byte will leave, but read on: the peer may
+                // have said why before it closed.
+                self.write_error = n.as_ref().err().map(|e| e.kind());
+                self.output.drain(..n.unwrap_or(self.output.len()));
+                self.write_end = None; // what the kernel takes buys new time
             }
-            n = self.reader.read_buf(&mut self.input), if reads => {
+            n = reader.read_buf(&mut self.input), if reads => {
                 self.has_ended = n.context("cannot read")? == 0;
                 self.heartbeat.heard();
             }
@@ -197,34 +176,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         Ok(())
     }
 
-    fn wrote(&mut self, n: io::Result<usize>) {
-        match n {
-            Ok(n) => drop(self.output.drain(..n)),
-            // The peer may have said why before it closed, so read on.
-            Err(error) => {
-                self.output.clear();
-                self.write_error = Some(error);
-            }
-        }
-        self.write_end = None; // each part that the kernel takes buys new time
-    }
-
     /// Returns when the first timer fires. A peer cannot help it if we do not
     /// read, so its clocks stand still then.
     fn next_end(&mut self, now: Instant, reads: bool) -> Instant {
-        let mut beat = None;
-        if reads {
-            beat = Some(self.heartbeat.next(now));
-        } else {
+        if !reads {
             self.heartbeat.heard();
             self.frame_end = None;
-        }
-        if reads && self.has_input() {
+        } else if self.has_input() {
             self.frame_end.get_or_insert(now + self.limits.frame);
         }
         if !self.output.is_empty() {
             self.write_end.get_or_insert(now + self.limits.write);
         }
+        let beat = reads.then(|| self.heartbeat.next(now));
         let ready = self.later.front().map(|(ready, _)| *ready);
         let ends = [self.frame_end, self.write_end, ready, beat];
         ends.into_iter().flatten().min().unwrap_or(now)
@@ -235,17 +199,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let has_passed = |end: Option<Instant>| end.is_some_and(|e| e <= now);
         ensure!(!has_passed(self.write_end), TooSlow::Write);
         ensure!(!has_passed(self.frame_end), TooSlow::Frame);
-        match self.heartbeat.beat(now) {
-            None => {}
-            Some(Beat::Ask) => {
-                self.pings += 1;
-                let payload = self.pings.to_be_bytes();
-                frame::encode(PING, &payload, &mut self.output)?;
-                // The room of large frames, for as long as a peer is silent.
-                self.input.shrink_to(BUFFER);
-                self.output.shrink_to(BUFFER);
-            }
-            Some(Beat::GiveUp) => bail!(TooSlow::Silent),
+        if self.heartbeat.beat(now)? {
+            frame::encode(PING, &[0; PING_SIZE], &mut self.output)?;
+            // A silent peer does not need the room of its largest frame.
+            self.input.shrink_to(BUFFER);
         }
         Ok(())
     }

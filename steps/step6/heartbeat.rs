@@ -5,14 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What to do about a peer that has been silent.
-#[derive(Debug, PartialEq)]
-pub enum Beat {
-    /// Send it a PING.
-    Ask,
-    /// Stop waiting for it.
-    GiveUp,
-}
+use crate::limits::TooSlow;
 
 /// The silence of a peer. It only counts; the connection reads and writes.
 pub struct Heartbeat {
@@ -38,19 +31,21 @@ impl Heartbeat {
         *self.next.get_or_insert(now + self.interval)
     }
 
-    /// Returns what to do at the moment `now`: to ask after one interval of
-    /// silence, and to give up after two more. One question is enough, because
-    /// TCP repeats it until the peer's kernel has it.
-    pub fn beat(&mut self, now: Instant) -> Option<Beat> {
+    /// Returns whether it is time to send a PING: after one interval of silence.
+    /// One is enough, because TCP repeats it until the peer's kernel has it.
+    ///
+    /// # Errors
+    /// The PING has got no answer for two more intervals. Stop waiting.
+    pub fn beat(&mut self, now: Instant) -> Result<bool, TooSlow> {
         if self.next.is_none_or(|next| now < next) {
-            return None;
+            return Ok(false);
         }
         if self.has_asked {
-            return Some(Beat::GiveUp);
+            return Err(TooSlow::Silent);
         }
         self.has_asked = true;
         self.next = Some(now + 2 * self.interval);
-        Some(Beat::Ask)
+        Ok(true)
     }
 }
 // ANCHOR_END: heartbeat
@@ -67,11 +62,11 @@ mod tests {
         let mut heartbeat = Heartbeat::new(H);
         let almost = Duration::from_millis(1);
         assert_eq!(heartbeat.next(start), start + H);
-        assert_eq!(heartbeat.beat(start + H - almost), None);
-        assert_eq!(heartbeat.beat(start + H), Some(Beat::Ask));
-        assert_eq!(heartbeat.beat(start + 2 * H), None);
-        assert_eq!(heartbeat.beat(start + 3 * H - almost), None);
-        assert_eq!(heartbeat.beat(start + 3 * H), Some(Beat::GiveUp));
+        assert_eq!(heartbeat.beat(start + H - almost), Ok(false));
+        assert_eq!(heartbeat.beat(start + H), Ok(true));
+        assert_eq!(heartbeat.beat(start + 2 * H), Ok(false));
+        assert_eq!(heartbeat.beat(start + 3 * H - almost), Ok(false));
+        assert_eq!(heartbeat.beat(start + 3 * H), Err(TooSlow::Silent));
     }
 
     /// At any moment of the silence, and as often as you like.
@@ -82,9 +77,9 @@ mod tests {
         for seconds in [1, 4, 5, 9, 14] {
             assert_eq!(heartbeat.next(now), now + H);
             now += Duration::from_secs(seconds);
-            assert_eq!(heartbeat.beat(now).is_some(), seconds >= 5);
+            assert_eq!(heartbeat.beat(now), Ok(seconds >= 5));
             heartbeat.heard();
-            assert_eq!(heartbeat.beat(now), None);
+            assert_eq!(heartbeat.beat(now), Ok(false));
         }
     }
 
@@ -96,8 +91,8 @@ mod tests {
         let mut heartbeat = Heartbeat::new(H);
         heartbeat.next(start);
         let later = start + Duration::from_secs(3600);
-        assert_eq!(heartbeat.beat(later), Some(Beat::Ask));
-        assert_eq!(heartbeat.beat(later + H), None);
-        assert_eq!(heartbeat.beat(later + 2 * H), Some(Beat::GiveUp));
+        assert_eq!(heartbeat.beat(later), Ok(true));
+        assert_eq!(heartbeat.beat(later + H), Ok(false));
+        assert_eq!(heartbeat.beat(later + 2 * H), Err(TooSlow::Silent));
     }
 }

@@ -30,11 +30,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, stdin};
-use tokio::net::TcpStream;
+use tokio::io::{BufReader, stdin};
+use tokio::join;
+use tokio::time::sleep;
 
 use client::Client;
-use frame::{MAX_PAYLOAD, PING, PONG, WORK, WORK_REPLY};
+use frame::MAX_PAYLOAD;
 use limits::{ClientLimits, PeerLimits};
 use messages::Messages;
 use retry::Outcome;
@@ -137,54 +138,44 @@ fn say(line: impl Display) {
 // ANCHOR_END: main
 
 // ANCHOR: demo
-const LIMITS: PeerLimits = PeerLimits {
-    heartbeat: Duration::from_millis(600),
-    frame: Duration::from_secs(10),
-    write: Duration::from_secs(10),
+const SECOND: Duration = Duration::from_secs(1);
+
+const LIMITS: ClientLimits = ClientLimits {
+    connect: Duration::from_secs(4),
+    request: Duration::from_millis(300),
+    deadline: Duration::from_secs(30),
+    attempts: 5,
+    base: Duration::from_millis(100),
+    cap: SECOND,
 };
 
-/// A client that answers the server's PING while it waits for a slow reply, and
-/// then one that does not, because nothing runs there any more.
+/// A client that says nothing for a second, but answers PINGs, and then one
+/// that does not even answer those, because it hangs.
 async fn demo() -> Result<()> {
     let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let addr = listener.local_addr()?;
-    let server = tokio::spawn(async move {
-        let (stream, peer) = listener::accept(&listener).await;
-        server::serve(stream, peer, LIMITS).await;
-    });
-    say(format!("client: asks {addr} for work that takes a second"));
-    let mut stream = TcpStream::connect(addr).await?;
-    let mut request = Vec::new();
-    let second = 1000u32.to_be_bytes();
-    frame::encode(WORK, &[&second[..], b"done"].concat(), &mut request)?;
-    stream.write_all(&request).await?;
+    let heartbeat = Duration::from_millis(300);
+    let peer = PeerLimits { heartbeat, frame: SECOND, write: SECOND };
+    let accept = async || {
+        let (stream, addr) = listener::accept(&listener).await;
+        tokio::spawn(server::serve(stream, addr, peer))
+    };
+    let mut client = Client::new(addr, LIMITS, peer);
+    let report = |line| say(format!("client: {line}"));
 
-    let ping = read_frame(&mut stream, PING).await?;
-    say("client: received a PING, and answers with PONG");
-    let mut pong = Vec::new();
-    frame::encode(PONG, &ping, &mut pong)?;
-    stream.write_all(&pong).await?;
-    let reply = read_frame(&mut stream, WORK_REPLY).await?;
-    say(format!("client: received {:?}", String::from_utf8_lossy(&reply)));
-
-    read_frame(&mut stream, PING).await?;
-    say("client: received a PING, and hangs");
-    ensure!(stream.read(&mut [0]).await? == 0, "the server spoke again");
-    say("client: the server has closed the connection");
+    report(format!("asks {addr}"));
+    let (reply, server) = join!(client.ask(b"hello", report), accept());
+    report(format!("received {:?}", String::from_utf8_lossy(&reply?)));
+    report("asks nothing for a second, and answers PINGs".to_owned());
+    client.meanwhile(sleep(SECOND), report).await;
+    let reply = client.ask(b"still here", report).await?;
+    report(format!("received {:?}", String::from_utf8_lossy(&reply)));
+    report("hangs, and does not answer PINGs any more".to_owned());
     server.await?;
 
     say("\nNow you, in two terminals:");
     say("  cargo run --bin step6 -- server --heartbeat-ms 2000");
     say("  cargo run --bin step6 -- client --heartbeat-ms 2000");
     Ok(())
-}
-
-/// Reads a frame of this kind and returns its payload.
-async fn read_frame(stream: &mut TcpStream, kind: u8) -> Result<Vec<u8>> {
-    let length = stream.read_u32().await?;
-    let mut frame = vec![0; length as usize];
-    stream.read_exact(&mut frame).await?;
-    ensure!(frame[0] == kind, "not a frame of kind {kind:02x}");
-    Ok(frame[1..].to_vec())
 }
 // ANCHOR_END: demo

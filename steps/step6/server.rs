@@ -7,12 +7,11 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::io::{copy, sink};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
 use crate::connection::Connection;
-use crate::frame::{BAD_PAYLOAD, TIMEOUT, UNKNOWN_KIND};
+use crate::frame::{BAD_PAYLOAD, TIMEOUT, UNKNOWN_KIND, encode, encode_error};
 use crate::frame::{ECHO, ECHO_REPLY, LengthError, PING, WORK, WORK_REPLY};
 use crate::limits::{PeerLimits, TooSlow};
 use crate::{listener, say};
@@ -39,13 +38,12 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, limits: PeerLimits) {
     // answer until the client has acknowledged the one before. If the option
     // cannot be set, the connection is already broken; `read` will say how.
     let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
-    let mut connection = Connection::new(reader, writer, limits);
-    match answer(&mut connection).await {
+    let mut client = Connection::new(stream, limits);
+    match answer(&mut client).await {
         Ok(total) => say(format!("server: {peer} ended after {total} frames")),
         Err(error) => {
             say(format!("server: {peer}: {error:#}"));
-            give_up(connection, &error).await;
+            give_up(&mut client, &error).await;
         }
     }
 }
@@ -54,80 +52,75 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, limits: PeerLimits) {
 // ANCHOR: answer
 /// Answers each frame, until the client's stream ends. Returns how many.
 pub async fn answer(
-    connection: &mut Connection<
-        impl AsyncRead + Unpin,
-        impl AsyncWrite + Unpin,
-    >,
+    client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
 ) -> Result<usize> {
     let mut total = 0;
-    while let Some((kind, payload)) = connection.receive().await? {
+    while let Some((kind, payload)) = client.receive().await? {
         match kind {
-            ECHO => connection.send(ECHO_REPLY, &payload)?,
+            ECHO => encode(ECHO_REPLY, &payload, client.queue())?,
             WORK => match work(&payload) {
-                Some((delay, rest)) => {
-                    let ready = Instant::now() + delay;
-                    connection.send_at(ready, WORK_REPLY, rest)?;
+                Some((ready, rest)) => {
+                    encode(WORK_REPLY, rest, client.queue_at(ready))?;
                 }
-                None => connection.send_error(BAD_PAYLOAD, "no such work"),
+                None => encode_error(BAD_PAYLOAD, "bad WORK", client.queue()),
             },
-            PING => connection.send_error(BAD_PAYLOAD, "not 8 bytes"),
-            _ => connection.send_error(UNKNOWN_KIND, "unknown kind"),
+            PING => encode_error(BAD_PAYLOAD, "bad PING", client.queue()),
+            _ => encode_error(UNKNOWN_KIND, "unknown kind", client.queue()),
         }
         total += 1;
     }
     Ok(total)
 }
 
-/// Takes a WORK's payload apart: how long it takes, and what to return. This
+/// Takes a WORK's payload apart: when it is done, and what to return. This
 /// server only waits; think of a slow query.
-fn work(payload: &[u8]) -> Option<(Duration, &[u8])> {
+fn work(payload: &[u8]) -> Option<(Instant, &[u8])> {
     let (delay, rest) = payload.split_first_chunk::<4>()?;
     let delay = u32::from_be_bytes(*delay);
-    (delay <= MAX_WORK).then(|| (Duration::from_millis(delay.into()), rest))
+    let ready = Instant::now() + Duration::from_millis(delay.into());
+    (delay <= MAX_WORK).then_some((ready, rest))
 }
 // ANCHOR_END: answer
 
 // ANCHOR: give-up
-type Client = Connection<OwnedReadHalf, OwnedWriteHalf>;
+type Client = Connection<TcpStream>;
 
 /// Ends a connection after `error`, and tells a client that broke a rule or
 /// sent too slowly. One that does not read gets a reset.
-async fn give_up(connection: Client, error: &Error) {
+async fn give_up(client: &mut Client, error: &Error) {
     let text = error.root_cause().to_string();
     if let Some(wrong) = error.downcast_ref::<LengthError>() {
-        refuse(connection, wrong.code(), &text).await;
-    } else if let Some(TooSlow::Frame) = error.downcast_ref() {
-        refuse(connection, TIMEOUT, &text).await;
-    } else if let Some(TooSlow::Write) = error.downcast_ref() {
-        reset(connection);
+        refuse(client, wrong.code(), &text).await;
+    }
+    match error.downcast_ref() {
+        // It does not read, so an ERROR would not reach it either.
+        Some(TooSlow::Write) => drop(client.stream.set_zero_linger()),
+        Some(TooSlow::Frame) => refuse(client, TIMEOUT, &text).await,
+        // No one is there, or `refuse` has told it, or the stream is broken.
+        Some(TooSlow::Silent) | None => {}
     }
 }
 // ANCHOR_END: give-up
+
 // ANCHOR: refuse
 /// Tells the client what it did wrong, behind all replies that it is owed, and
 /// closes. If the client has not closed in time, too, the close becomes a reset
 /// (RST), so that the kernel does not keep bytes that the client may never read.
-async fn refuse(mut connection: Client, code: u8, text: &str) {
-    connection.send_error(code, text);
-    let told = connection.flush().await.is_ok()
-        && matches!(timeout(LINGER, end(&mut connection)).await, Ok(Ok(())));
+async fn refuse(client: &mut Client, code: u8, text: &str) {
+    encode_error(code, text, client.queue());
+    let told = client.flush().await.is_ok()
+        && matches!(timeout(LINGER, end(&mut client.stream)).await, Ok(Ok(())));
     if !told {
-        reset(connection);
+        let _ = client.stream.set_zero_linger();
     }
 }
 
 /// Sends FIN, then reads on until the client closes. To close with bytes unread
 /// would send RST at once, and the client might lose the ERROR.
-async fn end(connection: &mut Client) -> io::Result<()> {
-    connection.writer.shutdown().await?;
-    copy(&mut connection.reader, &mut sink()).await?; // no frames any more
+async fn end(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    copy(stream, &mut sink()).await?; // these bytes are no frames any more
     Ok(())
-}
-
-/// Closes with RST, and without FIN.
-fn reset(connection: Client) {
-    let _ = connection.writer.as_ref().set_zero_linger();
-    connection.writer.forget();
 }
 // ANCHOR_END: refuse
 
@@ -147,8 +140,8 @@ mod tests {
     };
     const HI: &[u8] = b"\0\0\0\x03\x01hi";
     const REPLY: &[u8] = b"\0\0\0\x03\x81hi";
-    const PING_1: &[u8] = b"\0\0\0\x09\x02\0\0\0\0\0\0\0\x01";
-    const PONG_1: &[u8] = b"\0\0\0\x09\x82\0\0\0\0\0\0\0\x01";
+    const PING_0: &[u8] = b"\0\0\0\x09\x02\0\0\0\0\0\0\0\0";
+    const PONG_0: &[u8] = b"\0\0\0\x09\x82\0\0\0\0\0\0\0\0";
 
     /// How a conversation ended, and when. In these tests time stands still,
     /// and jumps when every task waits for it.
@@ -159,8 +152,7 @@ mod tests {
         let (client, end) = duplex(size);
         let start = Instant::now();
         let server = tokio::spawn(async move {
-            let (reader, writer) = split(end);
-            let mut connection = Connection::new(reader, writer, LIMITS);
+            let mut connection = Connection::new(end, LIMITS);
             let outcome = answer(&mut connection).await;
             (outcome, start.elapsed())
         });
@@ -198,7 +190,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_asked_once_and_dead_after_three_intervals() {
         let (mut client, server) = server(1000);
-        hear(&mut client, PING_1).await;
+        hear(&mut client, PING_0).await;
         assert_too_slow(server, TooSlow::Silent, 15_000).await;
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
@@ -207,13 +199,9 @@ mod tests {
     async fn a_client_that_answers_may_stay_silent_for_a_day() {
         let (mut client, server) = server(1000);
         let start = Instant::now();
-        let mut n = 0u64;
         while start.elapsed() < Duration::from_secs(86_400) {
-            n += 1;
-            let ping = [&PING_1[..5], &n.to_be_bytes()].concat();
-            hear(&mut client, &ping).await;
-            let pong = [&PONG_1[..5], &n.to_be_bytes()].concat();
-            client.write_all(&pong).await.unwrap();
+            hear(&mut client, PING_0).await;
+            client.write_all(PONG_0).await.unwrap();
         }
         drop(client);
         assert_eq!(server.await.unwrap().0.unwrap(), 0);
@@ -239,7 +227,7 @@ mod tests {
         for cut in 1..HI.len() {
             let (mut client, server) = server(1000);
             client.write_all(&HI[..cut]).await.unwrap();
-            hear(&mut client, PING_1).await;
+            hear(&mut client, PING_0).await;
             client.write_all(&[&HI[cut..], HI].concat()).await.unwrap();
             hear(&mut client, REPLY).await;
             hear(&mut client, REPLY).await;
@@ -262,9 +250,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pong_overtakes_the_work_and_no_reply_does() {
         let (mut client, server) = server(1000);
-        let requests = [&work(4_000, "a"), HI, &work(1_000, "b"), PING_1];
+        let requests = [&work(4_000, "a"), HI, &work(1_000, "b"), PING_0];
         client.write_all(&requests.concat()).await.unwrap();
-        hear(&mut client, PONG_1).await;
+        hear(&mut client, PONG_0).await;
         let replies = [b"\0\0\0\x02\x85a", REPLY, b"\0\0\0\x02\x85b"];
         hear(&mut client, &replies.concat()).await;
         drop(client);
@@ -289,8 +277,8 @@ mod tests {
         let long = work(10_001, "");
         let requests = [&long[..], b"\0\0\0\x04\x02abc", HI].concat();
         client.write_all(&requests).await.unwrap();
-        hear(&mut client, b"\0\0\0\x0e\x7f\x04no such work").await;
-        hear(&mut client, b"\0\0\0\x0d\x7f\x04not 8 bytes").await;
+        hear(&mut client, b"\0\0\0\x0a\x7f\x04bad WORK").await;
+        hear(&mut client, b"\0\0\0\x0a\x7f\x04bad PING").await;
         hear(&mut client, REPLY).await;
         drop(client);
         assert_eq!(server.await.unwrap().0.unwrap(), 3);
@@ -331,16 +319,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_is_not_read_is_not_asked() {
         let (mut client, server) = server(100_000);
-        for _ in 0..1001 {
+        for _ in 0..1005 {
             client.write_all(&work(9_000, "")).await.unwrap();
             ms(1).await;
         }
         client.write_all(HI).await.unwrap();
-        for _ in 0..1001 {
+        for _ in 0..1005 {
             hear(&mut client, b"\0\0\0\x01\x85").await;
         }
         hear(&mut client, REPLY).await;
         drop(client);
-        assert_eq!(server.await.unwrap().0.unwrap(), 1002);
+        assert_eq!(server.await.unwrap().0.unwrap(), 1006);
     }
 }
