@@ -117,10 +117,21 @@ const CONVERSATIONS: [Conversation; 9] = [
     },
     Conversation {
         name: "step6",
-        title: "Step 6: one question that is answered, and one that is not",
+        title: "Step 6: a PING that is answered, and one that is not",
         ends: ["close", "close"],
         play: |net| {
-            Program::spawn(&mut net.command(bin("step6")), false).wait_end();
+            let mut command = net.command(bin("step6"));
+            command.arg("server").env("TCP_HEARTBEAT_MS", "600");
+            let server = Program::spawn(&mut command, false);
+            assert_eq!(server.addr().port(), SERVER);
+            let mut client = net.typing_client("step3");
+            client.write(b"\0\0\0\x09\x05\0\0\x03\xe8done"); // a WORK of 1 s
+            client.wait_for("\0\0\0\x09\x02"); // PING
+            client.write(b"\0\0\0\x09\x82\0\0\0\0\0\0\0\0"); // PONG
+            client.wait_for("done");
+            server.wait_for("no sign of life");
+            client.end_input();
+            client.wait_end();
         },
     },
     Conversation {
@@ -257,17 +268,11 @@ fn is_unread(name: &str, all: &[Packet], i: usize) -> bool {
     }
 }
 
-/// Is this the demo of its step? It listens on any port, and its client has
-/// any port.
-fn is_demo(name: &str) -> bool {
-    ["step5-retry", "step6"].contains(&name)
-}
-
 /// The packets of a capture. Several connections of one client are drawn
 /// between the same two lifelines.
 fn packets_of(name: &str, file: &[u8]) -> Vec<Packet> {
     let packets = read(file);
-    if !is_demo(name) {
+    if name != "step5-retry" {
         return packets;
     }
     let one = |port| if port == SERVER { SERVER } else { 50001 };
@@ -343,10 +348,10 @@ fn capture(conversation: &Conversation) -> (NamedTempFile, Namespace) {
     let file = NamedTempFile::new().unwrap();
     let net = Namespace::new(conversation.name);
     let path = file.path().to_str().unwrap();
-    let port = match is_demo(conversation.name) {
-        true => "tcp".into(),
-        false => format!("tcp port {SERVER}"),
-    };
+    // A demo listens on any port.
+    let is_demo = conversation.name == "step5-retry";
+    let port =
+        if is_demo { "tcp".into() } else { format!("tcp port {SERVER}") };
     let tcpdump = net.tcpdump("lo", path, &port);
     (conversation.play)(&net);
     // What is on its way to the file is written before tcpdump ends.
