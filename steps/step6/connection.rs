@@ -2,6 +2,7 @@
 //! One end of a connection: frames in and out, within limits, and a heartbeat.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::io;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub struct Connection<S> {
     input: Vec<u8>,
     used: usize,     // how much of `input` has become frames
     output: Vec<u8>, // what the kernel has not taken yet
-    later: VecDeque<(Instant, Vec<u8>)>, // replies, and when they are ready
+    later: VecDeque<(Instant, Vec<u8>)>, // a reply that is not ready, and others
     heartbeat: Heartbeat,
     frame_end: Option<Instant>,
     write_end: Option<Instant>,
@@ -119,12 +120,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         last.unwrap_or(&mut self.output)
     }
 
-    /// The same for a reply that is ready later, if it is not ready before the
-    /// one in front of it.
+    /// The same for a reply that is not ready before the moment `ready`.
     pub fn queue_at(&mut self, ready: Instant) -> &mut Vec<u8> {
-        if self.later.back().is_none_or(|(last, _)| *last < ready) {
-            self.later.push_back((ready, Vec::new()));
-        }
+        self.later.push_back((ready, Vec::new()));
         self.queue()
     }
 
@@ -141,25 +139,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     // ANCHOR_END: queue
 
     // ANCHOR: step
-    /// Waits for one of three: the kernel takes bytes, bytes arrive, or a timer
-    /// fires. What loses is dropped halfway, so each of them must lose nothing
-    /// then: `write` and `read_buf`, not `write_all` and `read_exact`.
+    /// Waits for one of four: a reply is ready, the kernel takes bytes, bytes
+    /// arrive, or a timer fires. The other three are dropped halfway, and must
+    /// lose nothing then: `write` and `read_buf`, not `write_all` and
+    /// `read_exact`.
     async fn step(&mut self) -> Result<()> {
-        let now = Instant::now();
-        while self.later.front().is_some_and(|(ready, _)| *ready <= now) {
-            let bytes = self.later.pop_front().map(|(_, bytes)| bytes);
-            self.output.extend(bytes.unwrap_or_default());
-        }
         self.input.drain(..self.used);
         self.used = 0;
         let reads = !self.has_ended && !self.is_full();
         let writes = !self.output.is_empty();
-        let end = self.next_end(now, reads);
+        let end = self.next_end(Instant::now(), reads);
         let (mut reader, mut writer) = split(&mut self.stream);
         select! {
             // In this order: a peer that sends without a pause must not keep
-            // us from writing, and what has arrived counts before a timer.
+            // us from answering, and what has arrived counts before a timer.
             biased;
+            bytes = finished(&mut self.later) => self.output.extend(bytes),
             n = writer.write(&self.output), if writes => {
                 // After an error no byte will leave, but read on: the peer may
                 // have said why before it closed.
@@ -176,9 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Returns when the first timer fires. A peer cannot help it if we do not
+    /// Returns when the first timer fires, if there is one. A peer cannot help it if we do not
     /// read, so its clocks stand still then.
-    fn next_end(&mut self, now: Instant, reads: bool) -> Instant {
+    fn next_end(&mut self, now: Instant, reads: bool) -> Option<Instant> {
         if !reads {
             self.heartbeat.heard();
             self.frame_end = None;
@@ -189,9 +184,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.write_end.get_or_insert(now + self.limits.write);
         }
         let beat = reads.then(|| self.heartbeat.next(now));
-        let ready = self.later.front().map(|(ready, _)| *ready);
-        let ends = [self.frame_end, self.write_end, ready, beat];
-        ends.into_iter().flatten().min().unwrap_or(now)
+        let ends = [self.frame_end, self.write_end, beat];
+        ends.into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -208,11 +202,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// Waits until the first of the replies is ready. Returns it, with those that
+/// were ready before and had to wait for it.
+async fn finished(later: &mut VecDeque<(Instant, Vec<u8>)>) -> Vec<u8> {
+    match later.front() {
+        Some((ready, _)) => sleep_until(*ready).await,
+        None => pending().await,
+    }
+    later.pop_front().map(|(_, bytes)| bytes).unwrap_or_default()
+}
+
 const SECOND_LOOK: Duration = Duration::from_millis(1);
 
 /// Waits until `end`, and a moment longer.
-async fn clock(end: Instant) {
-    sleep_until(end).await;
+async fn clock(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
+    }
     // If this process was stopped for a while (Ctrl-Z), its epoll_wait(2) ended
     // without events (signal(7)), and the timer fired before the runtime had
     // seen what arrived meanwhile. When a second timer fires, it has looked.
