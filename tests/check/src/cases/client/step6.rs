@@ -122,8 +122,8 @@ const C6_02: Case = Case {
     proof: Proof::Defects(&[
         "no-ping",
         "never-gives-up",
-        "gives-up-after-one",
-        "dead-is-final",
+        "gives-up-too-early",
+        "dead-is-broken",
     ]),
     script: c6_02,
 };
