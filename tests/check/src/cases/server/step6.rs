@@ -111,8 +111,8 @@ fn s6_02(lab: &Lab) -> Check {
         talker.exchange(lab.word(5).as_bytes())?;
         thread::sleep(ms(100));
     }
-    talker.say(b"last")?;
     let spoke = Instant::now();
+    talker.say(b"last")?;
     talker.hear(b"last")?;
     lab.note("B: silent since its answer");
     expect_ping(&mut talker, spoke)
