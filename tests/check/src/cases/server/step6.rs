@@ -8,6 +8,7 @@ use crate::case::{Case, Proof};
 use crate::cases::server::step5::{
     closes_unread, cut_while_it_drips, reads_late,
 };
+use crate::diagnosis::cause_framed::error_text;
 use crate::diagnosis::evidence::{End, Got};
 use crate::diagnosis::show;
 use crate::harness::lab::{AT_ONCE, Lab, PATIENCE, SLACK};
@@ -34,6 +35,12 @@ fn done(payload: &[u8]) -> Vec<u8> {
     frame(WORK_REPLY, payload)
 }
 
+const PONGS: Hint = Hint {
+    meaning: "Your server answered a PING, but a PONG has kind 82 and carries \
+              the 8 bytes of its PING.",
+    look: "which bytes your server puts into a PONG",
+};
+
 const S6_01: Case = Case {
     id: "S6-01",
     title: "answers a PING with a PONG",
@@ -57,6 +64,7 @@ const S6_01: Case = Case {
 };
 
 fn s6_01(lab: &Lab) -> Check {
+    lab.other_means(PONGS.meaning, PONGS.look);
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
     let [a, b, c, d] = std::array::from_fn(|_| lab.bytes(8));
@@ -257,7 +265,10 @@ fn s6_04(lab: &Lab) -> Check {
     stays(&mut client, ms(8 * H), "it stays, and sends nothing but PINGs")?;
     lab.note("answered its PINGs for 1.6 s");
     if client.pings() < 3 {
-        let actual = format!("{} in 1.6 s", client.pings());
+        let actual = match client.pings() {
+            1 => "1 PING in 1.6 s".to_owned(),
+            n => format!("{n} PINGs in 1.6 s"),
+        };
         let mut failure = client.fail("a PING every 200 ms", &actual);
         failure.meaning = "Your server does not ask again when the client has \
                            been silent once more for TCP_HEARTBEAT_MS."
@@ -278,12 +289,13 @@ fn stays(client: &mut Peer, time: Duration, expected: &str) -> Check {
 
 /// Something else came, or the end.
 fn other(client: &Peer, expected: &str, got: &Got) -> Failure {
-    match got.bytes.is_empty() {
-        true => client.fail(expected, got.end.text()),
-        false => {
-            client.fail(expected, &show::bytes(&got.bytes, got.bytes.len()))
-        }
+    if got.bytes.is_empty() {
+        return client.fail(expected, got.end.text());
     }
+    let shown = show::bytes(&got.bytes, got.bytes.len());
+    let mut failure = client.fail(expected, &shown);
+    failure.actual.extend(error_text(&got.bytes, b""));
+    failure
 }
 
 const S6_05: Case = Case {
@@ -448,6 +460,7 @@ const S6_08: Case = Case {
 };
 
 fn s6_08(lab: &Lab) -> Check {
+    lab.other_means(S6_08.hint.meaning, S6_08.hint.look);
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
     let (a, b) = (lab.word(5), lab.word(6));
@@ -467,7 +480,7 @@ fn s6_08(lab: &Lab) -> Check {
 
 const S6_09: Case = Case {
     id: "S6-09",
-    title: "keeps its limit for a frame, whatever the heartbeat says",
+    title: "keeps its limit for a frame beside the heartbeat",
     does: "With TCP_HEARTBEAT_MS=200 and TCP_FRAME_MS=1200, the checker sends \
            the bytes of an ECHO, one every 150 ms, for at most 3 s. It expects \
            ERROR 5 between 1080 and 1200 ms after the first of these bytes, \
@@ -544,7 +557,13 @@ fn s6_10(lab: &Lab) -> Check {
     if a.stirs_before(start + ms(810)) {
         let got = a.read(64, lab.until(ms(50)));
         let expected = "nothing before the delay of 900 ms has passed";
-        return Err(self::other(&a, expected, &got).into());
+        let mut failure = self::other(&a, expected, &got);
+        if got.bytes.get(5..11) == Some(third) {
+            failure.meaning = "Your server sent the reply to a later request \
+                               while the WORK before it still ran."
+                .into();
+        }
+        return Err(failure.into());
     }
     let want = [done(first), done(second), reply(third)].concat();
     let left =
@@ -653,7 +672,7 @@ fn s6_12(lab: &Lab) -> Check {
 
 const S6_13: Case = Case {
     id: "S6-13",
-    title: "finishes a WORK for a client that has ended its direction",
+    title: "finishes a WORK for a client that has sent FIN",
     does: "With TCP_HEARTBEAT_MS=200, the checker sends an ECHO, a WORK of 900 \
            ms, and FIN. It expects both replies, then FIN, within 3 s. A PING \
            after the client's FIN is a warning.",
