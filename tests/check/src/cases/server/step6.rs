@@ -13,7 +13,7 @@ use crate::diagnosis::evidence::{End, Got};
 use crate::diagnosis::show;
 use crate::harness::lab::{AT_ONCE, Lab, PATIENCE, SLACK};
 use crate::harness::peer::Peer;
-use crate::harness::visit::{LITTLE, narrow, served};
+use crate::harness::visit::{LITTLE, narrow, served, write_until_stalled};
 use crate::program::proc;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
@@ -752,24 +752,32 @@ fn s6_14(lab: &Lab) -> Check {
 
 const S6_15: Case = Case {
     id: "S6-15",
-    title: "keeps few PONGs for a client that never reads",
+    title: "keeps few PONGs, and few WORKs, for one client",
     does: "With TCP_WRITE_MS=600, the checker sends PINGs without end and \
            never reads. It expects that the server stops taking them before 64 \
            MiB, with less than 32 MiB more memory (on Linux), and closes \
-           within 600 ms (plus 2 s) after the last byte has moved.",
+           within 600 ms (plus 2 s) after the last byte has moved. Then it \
+           sends WORKs of 10 s until nothing moves, on one connection with 60 \
+           000 bytes each, on another one without any: it expects the same of \
+           the memory, and an answer for a new client.",
     steps: from(6),
     rule: (6, 3),
     tags: FAULT,
     why: "A PONG goes out at once and ahead of all replies, so it is easy to \
           give it a queue of its own, and to forget that this queue needs a \
           limit, too. A client that asks and asks, and never takes an answer, \
-          then fills the server's memory.",
+          then fills the server's memory. So does one that asks for work \
+          faster than the work is done.",
     hint: Hint {
         meaning: "Your server waits without a limit for a client that takes no \
-                  PONG.",
+                  PONG, or keeps each PONG in memory until then.",
         look: "the limit of a `write`, and of the PONGs that wait for one",
     },
-    proof: Proof::Defects(&["pongs-without-limit", "no-write-limit"]),
+    proof: Proof::Defects(&[
+        "pongs-without-limit",
+        "works-without-limit",
+        "no-write-limit",
+    ]),
     script: s6_15,
 };
 
@@ -781,30 +789,57 @@ fn s6_15(lab: &Lab) -> Check {
     let message = frame(PING, &lab.bytes(8)).repeat(5000);
     client.sends(&message);
     lab.note("sends PINGs and never reads");
-    let memory = || -> u64 {
-        lab.pids().iter().filter_map(|&pid| proc::resident(pid)).sum()
-    };
-    let before = memory();
-    closes_unread(&mut client, &message, || {
-        if memory() < before + MEMORY {
-            return Ok(());
-        }
-        let expected = "it stops reading when nobody takes its PONGs";
-        let actual = "its memory has grown by 32 MiB";
-        let mut failure = lab.fail(expected, actual);
-        failure.meaning =
-            "Your server keeps in memory each PONG that the client does not \
-             read."
-                .into();
-        failure.look = "what limits the PONGs that wait until your server can \
-                        write them"
-            .into();
-        Err(failure.into())
-    })
+    let memory = Memory::of(lab);
+    closes_unread(&mut client, &message, || memory.is_small())?;
+    lab.hint(
+        "Your server reads on and on while a WORK runs, and keeps what it must \
+         answer later.",
+        "what limits the replies that wait behind a WORK",
+    );
+    for size in [60_000, 0] {
+        let mut client = lab.connect(addr)?;
+        let all = work(10_000, &lab.bytes(size)).repeat(MANY / (9 + size));
+        client.sends(&all);
+        let memory = Memory::of(lab);
+        write_until_stalled(&mut client.stream, &all);
+        let size = show::size(size);
+        lab.note_instead(&format!("sends WORKs of {size} and 10 s"));
+        memory.is_small()?;
+    }
+    served(lab, addr)
 }
 
-/// How much more memory a server may use for one client that does not read.
+/// How many bytes of WORKs are sent, if the server takes them all.
+const MANY: usize = 64 << 20;
+
+/// How much memory the server used before.
+struct Memory<'a> {
+    lab: &'a Lab<'a>,
+    before: u64,
+}
+
+/// How much more it may use for one client.
 const MEMORY: u64 = 32 << 20;
+
+impl<'a> Memory<'a> {
+    fn of(lab: &'a Lab<'a>) -> Memory<'a> {
+        Memory { lab, before: used(lab) }
+    }
+
+    fn is_small(&self) -> Check {
+        if used(self.lab) < self.before + MEMORY {
+            return Ok(());
+        }
+        let expected = "it stops reading when it has enough to answer";
+        let actual = "its memory has grown by 32 MiB";
+        let failure = self.lab.fail(expected, actual);
+        Err(Failure { is_sure: true, ..failure }.into()) // no clock
+    }
+}
+
+fn used(lab: &Lab) -> u64 {
+    lab.pids().iter().filter_map(|&pid| proc::resident(pid)).sum()
+}
 
 const S6_16: Case = Case {
     id: "S6-16",
