@@ -28,6 +28,10 @@ const COST: usize = 256;
 /// How many bytes a PING carries, and the PONG that answers it.
 const PING_SIZE: usize = 8;
 
+/// How long a request may still be on its way after our GOAWAY has left: more
+/// than the longest way there and back.
+const GRACE: Duration = Duration::from_millis(300);
+
 /// What a reply waits for.
 pub enum Slow {
     Until(Instant),
@@ -45,8 +49,8 @@ pub struct Connection<S> {
     frame_end: Option<Instant>,
     write_end: Option<Instant>,
     write_error: Option<io::ErrorKind>,
-    has_ended: bool, // nothing more is read
-    is_leaving: bool,
+    has_ended: bool,            // nothing more is read
+    leave_end: Option<Instant>, // after GOAWAY
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -63,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             write_end: None,
             write_error: None,
             has_ended: false,
-            is_leaving: false,
+            leave_end: None,
         }
     }
     // ANCHOR_END: connection
@@ -92,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.flush().await?;
-        let is_whole = !self.has_input() || self.is_leaving;
+        let is_whole = !self.has_input() || self.leave_end.is_some();
         ensure!(is_whole, "ended in the middle of a frame");
         Ok(None)
     }
@@ -137,10 +141,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.queue()
     }
 
-    /// Says goodbye. What has arrived is still answered, and then
-    /// [`receive`](Connection::receive) returns `None`.
+    /// Says goodbye. [`receive`](Connection::receive) goes on until the peer
+    /// ends, or until nothing is owed and no request can be on its way.
     pub fn leave(&mut self) -> Result<()> {
-        self.is_leaving = true;
+        self.leave_end = Some(Instant::now() + GRACE);
         Ok(frame::encode(GOAWAY, &[SHUTDOWN], &mut self.output)?)
     }
 
@@ -166,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.used = 0;
         let reads = !self.has_ended && !self.is_full();
         let writes = !self.output.is_empty();
+        let owes = writes || !self.later.is_empty();
         let end = self.next_end(Instant::now(), reads);
         let (mut reader, mut writer) = split(&mut self.stream);
         select! {
@@ -184,8 +189,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.has_ended = n.context("cannot read")? == 0;
                 self.heartbeat.heard();
             }
-            () = sleep(SECOND_LOOK), if reads && self.is_leaving => {
-                self.has_ended = true; // all that had arrived is read
+            // Until then we read, and answer PINGs.
+            () = until(self.leave_end), if reads && !owes => {
+                self.has_ended = true;
             }
             () = clock(end) => self.tick(Instant::now())?,
         }
@@ -243,13 +249,17 @@ const SECOND_LOOK: Duration = Duration::from_millis(1);
 
 /// Waits until `end`, and a moment longer.
 async fn clock(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => pending().await,
-    }
+    until(end).await;
     // If this process was stopped for a while (Ctrl-Z), its epoll_wait(2) ended
     // without events (signal(7)), and the timer fired before the runtime had
     // seen what arrived meanwhile. When a second timer fires, it has looked.
     sleep(SECOND_LOOK).await;
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
+    }
 }
 // ANCHOR_END: step

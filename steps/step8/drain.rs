@@ -9,9 +9,14 @@ use tokio::time::timeout;
 
 use crate::limits::ServerLimits;
 
-/// A fixed number of slots, and a sign for those who hold one.
+/// How many clients at once may hear that they are one too many. That takes up
+/// to a second and a descriptor each, so it needs a limit of its own.
+const REFUSALS: usize = 256;
+
+/// A fixed number of slots, and a sign for the connections that have one.
 pub struct Drain {
     slots: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
     connections: u32,
     sign: watch::Sender<bool>,
 }
@@ -26,14 +31,23 @@ pub struct Slot {
 impl Drain {
     pub fn new(limits: ServerLimits) -> Drain {
         let connections = limits.connections;
-        let slots = Arc::new(Semaphore::new(connections as usize));
-        Drain { slots, connections, sign: watch::Sender::new(false) }
+        Drain {
+            slots: Arc::new(Semaphore::new(connections as usize)),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+            connections,
+            sign: watch::Sender::new(false),
+        }
     }
 
     /// Takes a slot, if one is free.
     pub fn slot(&self) -> Option<Slot> {
         let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
         Some(Slot { _permit: permit, sign: self.sign.subscribe() })
+    }
+
+    /// Takes a place to refuse a client, if one is free.
+    pub fn refusal(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.refusals).try_acquire_owned().ok()
     }
 
     /// Gives the sign to leave, and waits until all slots are back, for at most
@@ -53,3 +67,60 @@ impl Slot {
     }
 }
 // ANCHOR_END: drain
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::future::pending;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn two_slots() -> Drain {
+        Drain::new(ServerLimits { connections: 2, drain: SECOND })
+    }
+
+    #[tokio::test]
+    async fn a_slot_comes_back_on_every_way_out() {
+        let drain = two_slots();
+        let _stays = drain.slot().unwrap();
+        let slot = drain.slot().unwrap();
+        assert!(drain.slot().is_none());
+        tokio::spawn(async move { drop(slot) }).await.unwrap();
+        let slot = drain.slot().unwrap();
+        let panics = tokio::spawn(async move {
+            let _slot = slot;
+            panic!("as a bug would");
+        });
+        assert!(panics.await.unwrap_err().is_panic());
+        let slot = drain.slot().unwrap();
+        let task = tokio::spawn(async move {
+            let _slot = slot;
+            pending::<()>().await;
+        });
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert!(drain.slot().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_slots_and_not_longer_than_its_limit() {
+        let drain = two_slots();
+        assert_eq!(drain.drain(SECOND).await, 0);
+        let mut leaves = drain.slot().unwrap();
+        tokio::spawn(async move { leaves.sign().await });
+        assert_eq!(drain.drain(SECOND).await, 0);
+        let _stays = drain.slot().unwrap();
+        assert_eq!(drain.drain(SECOND).await, 1);
+    }
+
+    /// The sign may have been given before anybody waits for it.
+    #[tokio::test]
+    async fn a_sign_is_not_missed() {
+        let drain = two_slots();
+        let mut slot = drain.slot().unwrap();
+        drain.drain(Duration::ZERO).await;
+        slot.sign().await;
+        drain.slot().unwrap().sign().await;
+    }
+}

@@ -174,6 +174,7 @@ async fn run_server(
     }
     say("server: stops; again to stop at once");
     select! {
+        biased; // with its last client, the ledger ends, too
         left = drain.drain(own.drain) => say(format!("server: {left} left")),
         end = &mut ledger => return end?,
         _ = stops.recv() => bail!("stopped at once"),
@@ -281,6 +282,7 @@ async fn demo() -> Result<()> {
     say("server: stops, and says so to client 1");
     let end = first.meanwhile(pending(), drop);
     select! {
+        biased; // with its last client, the ledger ends, too
         left = drain.drain(own.drain) => say(format!("server: {left} left")),
         () = end => {}
     }

@@ -30,7 +30,7 @@ use crate::{listener, say};
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may take to close when all is said.
-const GOODBYE: Duration = Duration::from_millis(500);
+const GOODBYE: Duration = Duration::from_millis(300);
 
 /// The longest that a client may have us work, in ms.
 const MAX_WORK: u32 = 10_000;
@@ -48,20 +48,18 @@ pub async fn run(
 ) {
     loop {
         let (stream, peer) = listener::accept(&listener).await;
-        match drain.slot() {
-            Some(slot) => {
-                let ledger = ledger.clone();
-                tokio::spawn(serve(stream, peer, limits, ledger, slot));
-            }
-            None => drop(tokio::spawn(turn_away(stream, peer, limits))),
-        }
+        if let Some(slot) = drain.slot() {
+            let ledger = ledger.clone();
+            tokio::spawn(serve(stream, peer, limits, ledger, slot));
+        } else if let Some(place) = drain.refusal() {
+            say(format!("server: {peer} is one too many"));
+            let mut client = Connection::new(stream, limits);
+            tokio::spawn(async move {
+                let _place = place;
+                refuse(&mut client, OVERLOADED, "too many connections").await;
+            });
+        } // otherwise there is no time even for that: the stream is dropped
     }
-}
-
-async fn turn_away(stream: TcpStream, peer: SocketAddr, limits: PeerLimits) {
-    say(format!("server: {peer} is one too many"));
-    let mut client = Connection::new(stream, limits);
-    refuse(&mut client, OVERLOADED, "too many connections").await;
 }
 
 /// Serves one client. An error of its connection is reported and ends here.
@@ -196,6 +194,7 @@ mod tests {
 
     use crate::frame;
     use crate::limits::ServerLimits;
+    use std::future::pending;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex, split};
     use tokio::task::JoinHandle;
     use tokio::time::sleep;
@@ -216,16 +215,33 @@ mod tests {
 
     /// A server at the other end of a pipe that holds `size` bytes.
     fn server(size: usize) -> (DuplexStream, Server) {
+        server_until(size, pending())
+    }
+
+    /// The same, and it is told to stop when `stop` is done.
+    fn server_until(
+        size: usize,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> (DuplexStream, Server) {
         let (client, end) = duplex(size);
         let start = Instant::now();
         let server = tokio::spawn(async move {
             let mut connection = Connection::new(end, LIMITS);
             let (requests, _) = mpsc::channel(1);
-            let limits = ServerLimits { connections: 1, drain: LIMITS.write };
-            let drain = Drain::new(limits);
+            let one = ServerLimits { connections: 1, drain: LIMITS.write };
+            let drain = Drain::new(one);
             let mut slot = drain.slot().unwrap();
-            let outcome = answer(&mut connection, &requests, &mut slot).await;
-            (outcome, start.elapsed())
+            let stops = async {
+                stop.await;
+                drain.drain(LIMITS.write).await;
+                pending().await
+            };
+            select! {
+                end = answer(&mut connection, &requests, &mut slot) => {
+                    (end, start.elapsed())
+                }
+                () = stops => unreachable!(),
+            }
         });
         (client, server)
     }
@@ -405,5 +421,45 @@ mod tests {
         hear(&mut client, REPLY).await;
         drop(client);
         assert_eq!(server.await.unwrap().0.unwrap(), 1006);
+    }
+
+    const GOAWAY: &[u8] = b"\0\0\0\x02\x04\x01";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_hears_goodbye_and_has_a_moment() {
+        let (mut client, server) = server_until(1000, ms(100));
+        hear(&mut client, GOAWAY).await;
+        let (outcome, time) = server.await.unwrap();
+        assert_eq!(outcome.unwrap(), 0);
+        assert_eq!(time.as_millis(), 400);
+    }
+
+    /// It is answered, and so is a PING while it waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_crossed_the_goodbye() {
+        let (mut client, server) = server_until(1000, ms(100));
+        hear(&mut client, GOAWAY).await;
+        ms(200).await;
+        client.write_all(&work(3_000, "a")).await.unwrap();
+        ms(1_000).await;
+        client.write_all(PING_0).await.unwrap();
+        hear(&mut client, PONG_0).await;
+        hear(&mut client, b"\0\0\0\x02\x85a").await;
+        let (outcome, time) = server.await.unwrap();
+        assert_eq!(outcome.unwrap(), 1);
+        assert_eq!(time.as_millis(), 3_300);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_arrived_is_answered_after_a_goodbye() {
+        let (mut client, server) = server_until(1000, ms(1_000));
+        let requests = [&work(4_000, "a"), HI, &HI[..3]].concat();
+        client.write_all(&requests).await.unwrap();
+        hear(&mut client, GOAWAY).await;
+        hear(&mut client, b"\0\0\0\x02\x85a").await;
+        hear(&mut client, REPLY).await;
+        let (outcome, time) = server.await.unwrap();
+        assert_eq!(outcome.unwrap(), 2); // and half a frame that is let go
+        assert_eq!(time.as_secs(), 4);
     }
 }
