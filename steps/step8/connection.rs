@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.flush().await?;
-        let is_whole = !self.has_input() || self.leave_end.is_some();
+        let is_whole = !self.has_input() || self.is_leaving();
         ensure!(is_whole, "ended in the middle of a frame");
         Ok(None)
     }
@@ -146,6 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub fn leave(&mut self) -> Result<()> {
         self.leave_end = Some(Instant::now() + GRACE);
         Ok(frame::encode(GOAWAY, &[SHUTDOWN], &mut self.output)?)
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leave_end.is_some()
     }
 
     /// Waits until all replies are ready and the kernel has taken them.

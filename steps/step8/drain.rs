@@ -2,9 +2,12 @@
 //! Slots for connections, and how the server takes leave of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use anyhow::Result;
+use tokio::signal::ctrl_c;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::limits::ServerLimits;
@@ -15,9 +18,9 @@ const REFUSALS: usize = 256;
 
 /// A fixed number of slots, and a sign for the connections that have one.
 pub struct Drain {
+    limits: ServerLimits,
     slots: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
-    connections: u32,
     sign: watch::Sender<bool>,
 }
 
@@ -30,11 +33,10 @@ pub struct Slot {
 
 impl Drain {
     pub fn new(limits: ServerLimits) -> Drain {
-        let connections = limits.connections;
         Drain {
-            slots: Arc::new(Semaphore::new(connections as usize)),
+            limits,
+            slots: Arc::new(Semaphore::new(limits.connections as usize)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
-            connections,
             sign: watch::Sender::new(false),
         }
     }
@@ -50,13 +52,13 @@ impl Drain {
         Arc::clone(&self.refusals).try_acquire_owned().ok()
     }
 
-    /// Gives the sign to leave, and waits until all slots are back, for at most
-    /// `limit`. Returns how many are missing then.
-    pub async fn drain(&self, limit: Duration) -> usize {
+    /// Gives the sign to leave, and waits until all slots are back, or until
+    /// the limit has passed. Returns how many are missing then.
+    pub async fn drain(&self) -> usize {
         self.sign.send_replace(true);
-        let all = self.slots.acquire_many(self.connections);
-        let _ = timeout(limit, all).await;
-        self.connections as usize - self.slots.available_permits()
+        let all = self.slots.acquire_many(self.limits.connections);
+        let _ = timeout(self.limits.drain, all).await;
+        self.limits.connections as usize - self.slots.available_permits()
     }
 }
 
@@ -68,11 +70,34 @@ impl Slot {
 }
 // ANCHOR_END: drain
 
+// ANCHOR: stops
+/// Returns a channel that gets each request to stop: Ctrl-C, and on Unix
+/// SIGTERM, which `kill` sends.
+pub fn stops() -> Result<mpsc::Receiver<()>> {
+    let (sender, receiver) = mpsc::channel(2);
+    #[cfg(unix)]
+    {
+        let mut term = signal(SignalKind::terminate())?;
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            while term.recv().await.is_some() && sender.send(()).await.is_ok() {
+            }
+        });
+    }
+    tokio::spawn(async move {
+        while ctrl_c().await.is_ok() && sender.send(()).await.is_ok() {}
+    });
+    Ok(receiver)
+}
+// ANCHOR_END: stops
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     use std::future::pending;
+    use std::time::Duration;
+    use tokio::time::Instant;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -106,20 +131,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_drain_waits_for_slots_and_not_longer_than_its_limit() {
         let drain = two_slots();
-        assert_eq!(drain.drain(SECOND).await, 0);
+        assert_eq!(drain.drain().await, 0);
         let mut leaves = drain.slot().unwrap();
         tokio::spawn(async move { leaves.sign().await });
-        assert_eq!(drain.drain(SECOND).await, 0);
+        assert_eq!(drain.drain().await, 0);
         let _stays = drain.slot().unwrap();
-        assert_eq!(drain.drain(SECOND).await, 1);
+        let start = Instant::now();
+        assert_eq!(drain.drain().await, 1);
+        assert_eq!(start.elapsed(), SECOND);
     }
 
     /// The sign may have been given before anybody waits for it.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_sign_is_not_missed() {
         let drain = two_slots();
         let mut slot = drain.slot().unwrap();
-        drain.drain(Duration::ZERO).await;
+        drain.drain().await;
         slot.sign().await;
         drain.slot().unwrap().sign().await;
     }

@@ -96,18 +96,8 @@ pub async fn answer(
     ledger: &Requests,
     slot: &mut Slot,
 ) -> Result<usize> {
-    let (mut total, mut stays) = (0, true);
-    loop {
-        let frame = select! {
-            biased;
-            () = slot.sign(), if stays => {
-                stays = false;
-                client.leave()?;
-                continue;
-            }
-            frame = client.receive() => frame?,
-        };
-        let Some((kind, payload)) = frame else { return Ok(total) };
+    let mut total = 0;
+    while let Some((kind, payload)) = next(client, slot).await? {
         match kind {
             ECHO => encode(ECHO_REPLY, &payload, client.queue())?,
             WORK => match work(&payload) {
@@ -131,6 +121,22 @@ pub async fn answer(
         }
         total += 1;
     }
+    Ok(total)
+}
+
+/// Returns the next frame. If the sign to leave comes first, says goodbye.
+async fn next(
+    client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
+    slot: &mut Slot,
+) -> Result<Option<(u8, Vec<u8>)>> {
+    if !client.is_leaving() {
+        select! {
+            biased;
+            () = slot.sign() => client.leave()?,
+            frame = client.receive() => return frame,
+        }
+    }
+    client.receive().await
 }
 
 /// Takes a WORK's payload apart: when it is done, and what to return. This
@@ -233,7 +239,7 @@ mod tests {
             let mut slot = drain.slot().unwrap();
             let stops = async {
                 stop.await;
-                drain.drain(LIMITS.write).await;
+                drain.drain().await;
                 pending().await
             };
             select! {
