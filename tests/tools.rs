@@ -20,6 +20,8 @@ mod asynchronous;
 mod calls;
 #[path = "tools/capture.rs"]
 mod capture;
+#[path = "tools/drain.rs"]
+mod drain;
 #[path = "tools/flow.rs"]
 mod flow;
 #[path = "tools/panels.rs"]
@@ -42,6 +44,7 @@ fn main() {
     let mut trials = asynchronous::trials();
     trials.extend(calls::trials());
     trials.extend(capture::trials());
+    trials.extend(drain::trials());
     trials.extend(flow::trials());
     trials.extend(panels::trials());
     trials.extend(pictures::trials());

@@ -75,6 +75,50 @@ fn demo_step6() {
 }
 
 #[test]
+fn demo_step8() {
+    demo("step8");
+}
+
+/// The server has a request in its kernel, and is told to stop: by a signal
+/// that it can hear, and by one that it can't.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc/net/tcp")]
+fn stopped_in_the_middle() {
+    for (by, shown) in [("-TERM", "kill"), ("-KILL", "kill -9")] {
+        let mut scene = Scene::new();
+        let addr = scene.server("step8");
+        let server = scene.program(0).id();
+        let script = format!(
+            "TCP_ATTEMPTS=1 {} client --addr {addr} 2>&1; \
+             echo \"exit code $?\"",
+            bin("step8")
+        );
+        let mut sh = Command::new("sh");
+        let client = Program::spawn(sh.arg("-c").arg(script), true);
+        let typed = "TCP_ATTEMPTS=1 cargo run --bin step8 -- client; \
+                     echo \"exit code $?\"";
+        scene.terminal("the client", typed, client);
+        scene.type_line(1, "hello", "hello\n");
+        scene.wait_for(0, "connected", 1);
+        signal(server, "-STOP");
+        scene.note(0, "^Z\n");
+        scene.type_line(1, "pay 5 euros", "");
+        wait_until("the request", || unread(addr) > 0);
+        scene.note(0, &format!("$ {shown} %1\n"));
+        signal(server, by);
+        if by == "-TERM" {
+            signal(server, "-CONT"); // as the shell does
+            scene.program(1).wait_for("pay 5 euros\n");
+            scene.program(1).end_input();
+        }
+        scene.wait_end(0);
+        scene.wait_end(1);
+        let name = if by == "-TERM" { "term" } else { "kill" };
+        scene.snapshot(&format!("drain-{name}"));
+    }
+}
+
+#[test]
 fn step4_answers_messages() {
     let mut scene = Scene::new();
     let addr = scene.server("step4");

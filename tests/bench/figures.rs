@@ -10,7 +10,7 @@
 
 /// What the journal needs. Their own tests are compiled here, and not run.
 #[allow(unused)]
-#[path = "../../steps/step5/frame.rs"]
+#[path = "../../steps/step7/frame.rs"]
 mod frame;
 #[allow(unused)]
 #[path = "../../steps/step7/journal.rs"]
@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use journal::{Journal, Request};
 use ledger::{Answer, Ledger, Operation};
 use socket2::{Domain, Socket, Type};
+use support::load::{Seen, herd as herd_at_the_limit, restarts, stuck};
 use support::{Program, ROOT};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
@@ -46,7 +47,7 @@ fn main() {
         return;
     }
     rlimit::increase_nofile_limit(8192).expect("more descriptors");
-    let figures: [Figure; 10] = [
+    let figures: [Figure; 13] = [
         ("backlog", backlog),
         ("nagle", nagle),
         ("requests", requests),
@@ -57,6 +58,9 @@ fn main() {
         ("connect", connect),
         ("costs", costs),
         ("journal", journal),
+        ("restart", restart),
+        ("full", full),
+        ("unread", unread),
     ];
     let named: Vec<String> =
         env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -758,7 +762,7 @@ fn one_by_one(clients: u64) -> f64 {
             seq += 1;
             let (ledger, journal) = &mut *owned.lock().unwrap();
             let operation = operation(client, seq);
-            let (answer, _) = ledger.apply(operation);
+            let (answer, _) = ledger.apply(operation).unwrap();
             assert_eq!(answer, Answer::Total(seq as i64));
             journal.append(&[operation]).unwrap();
         }
@@ -799,6 +803,77 @@ fn together(clients: u64) -> f64 {
     let total: u64 =
         all.into_iter().map(|it| runtime.block_on(it).unwrap()).sum();
     total as f64 / start.elapsed().as_secs_f64()
+}
+
+// ---- How many requests does a restart cost?
+
+/// Eight clients send all the time, while their server is replaced.
+fn restart() -> String {
+    let rows = [
+        ("-KILL", "1", "`kill -9`, one attempt"),
+        ("-KILL", "5", "`kill -9`, up to five attempts"),
+        ("-TERM", "1", "`kill`, one attempt"),
+        ("-TERM", "5", "`kill`, up to five attempts"),
+    ];
+    let mut table = "| ten restarts, 8 clients | answered | attempts \
+                     refused | attempts with an unknown outcome | requests \
+                     failed |\n| --- | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for (by, attempts, what) in rows {
+        let mut sum = Seen::default();
+        for _ in 0..10 {
+            let seen = restarts(1, by, 8, attempts);
+            sum.answered += seen.answered;
+            sum.refused += seen.refused;
+            sum.unknown += seen.unknown;
+            sum.failed += seen.failed;
+        }
+        let Seen { answered, refused, unknown, failed, .. } = sum;
+        table += &format!(
+            "| {what} | {answered} | {refused} | {unknown} | {failed} |\n"
+        );
+    }
+    table
+}
+
+// ---- What becomes of 20 clients that find a server with five slots?
+
+fn full() -> String {
+    let mut table = "| 20 clients, five slots | attempt 1 | 2 | 3 | 4 | 5 | \
+                     gave up |\n| --- | ---: | ---: | ---: | ---: | ---: | \
+                     ---: |\n"
+        .to_owned();
+    for (base, what) in
+        [("1", "wait at most 1 ms at first"), ("100", "at most 100 ms")]
+    {
+        let all: Vec<_> =
+            (0..5).flat_map(|_| herd_at_the_limit(base)).collect();
+        let count = |n| all.iter().filter(|&&other| other == n).count();
+        let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(|n| count(Some(n)));
+        let none = count(None);
+        table +=
+            &format!("| {what} | {a} | {b} | {c} | {d} | {e} | {none} |\n");
+    }
+    table
+}
+
+// ---- Where are the bytes of a client that never reads?
+
+fn unread() -> String {
+    let (server, _) = Program::server("step8");
+    let (_client, stuck) = stuck(&server);
+    let mb = |bytes: u64| bytes as f64 / 1e6;
+    format!(
+        "| a client sends and never reads | |\n| --- | ---: |\n\
+         | it could send | {:.1} MB |\n\
+         | its own kernel holds | {:.1} MB |\n\
+         | the server's kernel holds | {:.1} MB |\n\
+         | the server's memory has grown by | {:.1} MB |\n",
+        mb(stuck.taken),
+        mb(stuck.at_client),
+        mb(stuck.at_server),
+        mb(stuck.grown)
+    )
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -31,7 +31,7 @@ struct Conversation {
     play: fn(&Namespace),
 }
 
-const CONVERSATIONS: [Conversation; 9] = [
+const CONVERSATIONS: [Conversation; 10] = [
     Conversation {
         name: "step1",
         title: "Step 1: a greeting, packet by packet",
@@ -132,6 +132,25 @@ const CONVERSATIONS: [Conversation; 9] = [
             server.wait_for("no sign of life");
             client.end_input();
             client.wait_end();
+        },
+    },
+    Conversation {
+        name: "step8",
+        title: "Step 8: a server is told to stop while it works",
+        ends: ["close", "shutdown"],
+        play: |net| {
+            let server = net.server("step8");
+            let mut client = net.typing_client("step3");
+            client.write(b"\0\0\0\x09\x05\0\0\x07\xd0done"); // a WORK of 2 s
+            server.wait_for("connected");
+            signal(server.id(), "-TERM");
+            client.wait_for("\0\0\0\x02\x04\x01"); // GOAWAY
+            net.client("step3", "hi").wait_end();
+            client.wait_for("done");
+            server.wait_for("ended");
+            client.end_input();
+            client.wait_end();
+            server.wait_end();
         },
     },
     Conversation {
