@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::io::{copy, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::sync::oneshot::{self, error::RecvError};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::connection::{Connection, Slow};
@@ -20,7 +20,7 @@ use crate::frame::{
     BAD_PAYLOAD, OVERLOADED, TIMEOUT, UNKNOWN_KIND, encode, encode_error,
 };
 use crate::journal::Request;
-use crate::ledger::Operation;
+use crate::ledger::{Full, Operation};
 use crate::limits::{PeerLimits, TooSlow};
 use crate::{listener, say};
 
@@ -119,8 +119,8 @@ async fn give_up(client: &mut Client, error: &Error) {
     if let Some(wrong) = error.downcast_ref::<LengthError>() {
         refuse(client, wrong.code(), &text).await;
     }
-    if error.is::<RecvError>() {
-        refuse(client, OVERLOADED, "too many clients").await;
+    if error.is::<Full>() {
+        refuse(client, OVERLOADED, &text).await;
     }
     match error.downcast_ref() {
         // It does not read, so an ERROR would not reach it either.
