@@ -151,7 +151,7 @@ async fn run_server(
         journal = Some(opened.0);
         note = match opened.1 {
             0 => "the journal is whole".to_owned(),
-            n => format!("cut {n} bytes off the end of the journal: torn"),
+            n => format!("cut a torn record of {n} bytes off the journal"),
         };
     }
     let listener = listener::bind(addr)?;
