@@ -38,6 +38,8 @@ fn main() {
         trial("a_full_disk_is_not_acknowledged", tmpfs, full_disk),
         trial("a_torn_journal_is_cut_and_reported", None, torn),
         trial("a_damaged_journal_is_left_as_it_is", None, damaged),
+        trial("a_client_without_room_is_refused", None, no_room),
+        trial("the_last_number_of_all_can_be_used", None, last_number),
         trial("the_second_server_of_a_journal_does_not_start", None, second),
     ];
     libtest_mimic::run(&arguments(), trials).exit();
@@ -190,11 +192,10 @@ async fn run(soak: Arc<Soak>, all: u64, server: &mut Program) -> [u64; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let relay = listener.local_addr().unwrap();
     tokio::spawn(accept(listener, Arc::clone(&soak)));
-    let clients = (1..=CLIENTS).map(|client| {
-        let soak = Arc::clone(&soak);
-        tokio::spawn(drive(soak, relay, client, all / CLIENTS))
-    });
-    let clients: Vec<_> = clients.collect();
+    let start_one = |client| {
+        tokio::spawn(drive(Arc::clone(&soak), relay, client, all / CLIENTS))
+    };
+    let clients: Vec<_> = (1..=CLIENTS).map(start_one).collect();
     let real = REAL.map(|client| {
         let soak = Arc::clone(&soak);
         spawn_blocking(move || drive_real(&soak, relay, client))
@@ -213,8 +214,8 @@ async fn run(soak: Arc<Soak>, all: u64, server: &mut Program) -> [u64; 2] {
     for client in clients {
         client.await.unwrap();
     }
-    for client in real {
-        killed += client.await.unwrap();
+    for program in real {
+        killed += program.await.unwrap();
     }
     [kills, killed]
 }
@@ -482,4 +483,40 @@ fn second() {
     assert_known(server.addr(), 1, 2);
     drop(server);
     assert_known(start(&journal).addr(), 1, 2);
+}
+
+// ---- The ends of what there is
+
+/// The ERROR is the last frame, even if an operation behind it was applied.
+fn no_room() {
+    let (_folder, journal) = folder();
+    let server = start(&journal);
+    let mut stream = StdStream::connect(server.addr()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let all: Vec<_> = (1..=20_000).collect(); // the limit of step 7
+    for some in all.chunks(500) {
+        let requests = some.iter().map(|&client| add(client, 1));
+        stream.write_all(&requests.collect::<Vec<_>>().concat()).unwrap();
+        stream.read_exact(&mut vec![0; REPLY * some.len()]).unwrap();
+    }
+    let mut stream = StdStream::connect(server.addr()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let requests = [add(7, 1), add(20_001, 1), add(7, 2)].concat();
+    stream.write_all(&requests).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let refused = b"\0\0\0\x12\x7f\x06too many clients";
+    assert_eq!(bytes, [&reply(7, 1, total(7, 1)), &refused[..]].concat());
+    assert_known(server.addr(), 7, 2);
+}
+
+fn last_number() {
+    let (_folder, journal) = folder();
+    let server = start(&journal);
+    let addr = server.addr().to_string();
+    let seq = u64::MAX.to_string();
+    let args = ["client", "--addr", &addr, "--seq", &seq, "--add=5", "--add=1"];
+    let ended = Program::start("step7", &args).finish();
+    assert_eq!((ended.code, &ended.stdout[..]), (Some(1), &b"5\n"[..]));
+    assert_eq!(ended.stderr, "error: the numbers are used up\n");
 }

@@ -324,6 +324,27 @@ mod tests {
         assert_too_slow(server, TooSlow::Write, 11_000).await;
     }
 
+    /// It sends without a pause, too, so bytes are always there before a timer.
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_and_never_stops_sending() {
+        let (mut client, end) = duplex(10);
+        let write = Duration::from_millis(100);
+        let limits = PeerLimits { write, ..LIMITS };
+        let (requests, _) = mpsc::channel(1);
+        let flood = async {
+            client.write_all(HI).await.unwrap();
+            client.write_all(HI).await.unwrap();
+            while client.write_all(PONG_0).await.is_ok() {}
+        };
+        let server = async {
+            let mut end = Connection::new(end, limits);
+            answer(&mut end, &requests).await.unwrap_err()
+        };
+        let both = async { tokio::join!(flood, server).1 };
+        let error = timeout(Duration::from_secs(20), both).await.unwrap();
+        assert_eq!(error.downcast_ref(), Some(&TooSlow::Write), "{error:#}");
+    }
+
     /// A byte now and then is progress: ten bytes in 40 s, with 7 s for each.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_a_byte_now_and_then() {
