@@ -524,9 +524,9 @@ const S6_10: Case = Case {
     does: "With TCP_HEARTBEAT_MS=200, A sends a WORK of 900 ms, one of 100 ms, \
            and an ECHO in one write, and answers PINGs. Meanwhile B, which was \
            there before, exchanges ECHOs for 300 ms, and then a new client C \
-           one. The checker expects their replies within 700 ms of the WORK; the reply to A's \
-           first WORK not before 810 ms; and all three of A's replies, in \
-           order, within 1 s.",
+           one. The checker expects their replies within 700 ms of the WORK; \
+           the reply to A's first WORK not before 810 ms; and all three of A's \
+           replies, in order, within 1 s.",
     steps: from(6),
     rule: (6, 4),
     tags: TIMED,
@@ -645,8 +645,9 @@ const S6_12: Case = Case {
     rule: (6, 4),
     tags: &[Tag::Hostile],
     why: "The first 4 bytes of a WORK are a number that a stranger chose. \
-          Without a limit he keeps a task, a timer and a reply in your server \
-          for 49 days. And a payload of 3 bytes has no such number at all.",
+          Without a limit, that number keeps a task, a timer and a reply in \
+          your server for 49 days. And a payload of 3 bytes has no such number \
+          at all.",
     hint: Hint {
         meaning: "Your server did not check the delay of a WORK, or its size, \
                   before it used it.",
