@@ -104,7 +104,8 @@ impl<'a> Talk<'a> {
     fn wait_for_a_reply(&mut self) -> io::Result<()> {
         let Some((due, _)) = self.replies.front() else { return Ok(()) };
         let (start, mut due) = (Instant::now(), *due);
-        if on("pings-after-fin") && self.asked.is_none() {
+        let has_ended = matches!(self.over, Some(Over::End));
+        if has_ended && on("pings-after-fin") && self.asked.is_none() {
             thread::sleep(heartbeat());
             self.ask()?;
         }
