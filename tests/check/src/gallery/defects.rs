@@ -196,6 +196,7 @@ pub const DEFECTS: &[Defect] = &[
     defect(6, "S6-13", "pings-after-fin", "asks a client that has ended"),
     defect(6, "S6-14", "heartbeat-while-writing", "counts the time in which it does not read"),
     defect(6, "S6-15", "pongs-without-limit", "keeps all PONGs in memory"),
+    defect(6, "S6-15", "works-without-limit", "reads on, however much waits for a WORK"),
     defect(6, "S6-15", "no-write-limit", "waits forever for a reader"),
     defect(6, "S6-16", "refusal-drops-work", "forgets a WORK at a bad length"),
     defect(1, "C1-01", "reads-once", "prints the first read"),

@@ -178,3 +178,42 @@ impl Peer<'_> {
         (!is_quiet).then_some(got)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{echo, reply};
+
+    /// However the bytes are sliced, all PINGs are found, and nothing else.
+    #[test]
+    fn pings_are_taken_out_of_a_sliced_stream() {
+        let ping = frame(PING, b"12345678");
+        let other = [frame(PING, b"123"), echo(&ping), reply(b"")].concat();
+        let all = [&ping[..], &other, &ping, &ping, &other].concat();
+        for size in 1..all.len() {
+            let mut inbox = Inbox::new(true);
+            let mut taken = Vec::new();
+            for slice in all.chunks(size) {
+                inbox.bytes.extend_from_slice(slice);
+                inbox.sift();
+                taken.extend(inbox.take(7, End::Open));
+            }
+            taken.extend(inbox.take(usize::MAX, End::Fin));
+            assert_eq!(taken, other.repeat(2), "{size}");
+            assert_eq!((inbox.pings, &inbox.last_ping[..]), (3, &ping[5..]));
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_comes_through() {
+        let ping = frame(PING, b"12345678");
+        let mut inbox = Inbox::new(true);
+        inbox.bytes = [b"HTTP/1.1", &ping[..]].concat();
+        inbox.sift();
+        assert_eq!((inbox.ready(), inbox.pings), (8 + ping.len(), 0));
+        let mut inbox = Inbox::new(false);
+        inbox.bytes.clone_from(&ping);
+        inbox.sift();
+        assert_eq!(inbox.take(usize::MAX, End::Open), ping);
+    }
+}

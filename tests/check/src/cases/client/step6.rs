@@ -8,7 +8,7 @@ use crate::case::{Case, Proof};
 use crate::diagnosis::evidence::End;
 use crate::harness::lab::{AT_ONCE, Lab, PATIENCE, SLACK};
 use crate::harness::peer::Peer;
-use crate::harness::stage::{Stage, quick, words};
+use crate::harness::stage::{START, Stage, quick, words};
 use crate::program::running::Input;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
@@ -42,7 +42,8 @@ const C6_01: Case = Case {
           reply is taken for dead, or it takes the PING for the reply.",
     hint: Hint {
         meaning: "Your client did not answer a PING that came before the \
-                  reply.",
+                  reply; if it ended, it took the PING for its reply, or for \
+                  a mistake of the server.",
         look: "what your client does with a frame of kind 02 while it waits \
                for a reply",
     },
@@ -56,6 +57,11 @@ const C6_01: Case = Case {
 };
 
 fn c6_01(lab: &Lab) -> Check {
+    lab.other_means(
+        "Your client answered a PING, but a PONG has kind 82 and carries the 8 \
+         bytes of its PING.",
+        "which bytes your client puts into a PONG",
+    );
     quick(lab, 2);
     let stage = Stage::open(lab)?;
     let [text] = words(lab);
@@ -114,10 +120,10 @@ const C6_02: Case = Case {
           that does not answer a PING may have done the work before it died, \
           so the outcome is unknown.",
     hint: Hint {
-        meaning: "Your client did not ask a silent server with a PING, or did \
-                  not give up on it after three times TCP_HEARTBEAT_MS.",
-        look: "what your client does while it waits for a reply and nothing \
-               comes",
+        meaning: "Your client gave up on a dead server, but its attempt may \
+                  have been executed: the outcome is unknown, and an ECHO may \
+                  be sent again.",
+        look: "where a connection leads that the heartbeat has given up",
     },
     proof: Proof::Defects(&[
         "no-ping",
@@ -136,8 +142,10 @@ fn c6_02(lab: &Lab) -> Check {
         let stage = Stage::open(lab)?;
         let [text] = words(lab);
         stage.start(&[&text])?;
-        let mut client = stage.first(&text)?;
-        let start = Instant::now();
+        let mut client = stage.accept(START)?;
+        let start = Instant::now(); // what follows takes a while
+        lab.open_window();
+        client.request(&text)?;
         lab.note_instead("read the request, and is silent");
         expect_ping(&mut client, start)?;
         expect_closed(&mut client, start)?;
@@ -160,6 +168,11 @@ fn c6_02(lab: &Lab) -> Check {
 
 /// A PING must come after H of silence, and not before.
 fn expect_ping(client: &mut Peer, since: Instant) -> Check {
+    client.lab.hint(
+        "Your client did not send a PING when the server had been silent for \
+         TCP_HEARTBEAT_MS.",
+        "what your client does while it waits for a reply and nothing comes",
+    );
     let ping = client.next_ping(since + ms(H) + SLACK);
     let expected = format!("a PING with 8 bytes after {H} ms of silence");
     if ping.is_none() {
@@ -182,6 +195,11 @@ fn expect_ping(client: &mut Peer, since: Instant) -> Check {
 
 /// It must close after 3 H of silence, and not before.
 fn expect_closed(client: &mut Peer, since: Instant) -> Check {
+    client.lab.hint(
+        "Your client still waits for a server that has not sent a byte for \
+         three times TCP_HEARTBEAT_MS.",
+        "what happens after a PING that gets no answer",
+    );
     client.answers_pings = false;
     let end = client.how_it_ended(since + ms(3 * H) + SLACK)?;
     let expected = format!("it closes after {} ms of silence", 3 * H);
@@ -199,6 +217,7 @@ fn expect_closed(client: &mut Peer, since: Instant) -> Check {
         return Err(failure.into());
     }
     client.note("it closed");
+    client.lab.own_hint();
     Ok(())
 }
 
@@ -265,7 +284,11 @@ fn no_more_than_pongs(lab: &Lab) -> Check {
     stage.start(&[&text])?;
     let mut client = stage.first(&text)?;
     lab.note_instead("answers PINGs and nothing else, TCP_REQUEST_MS=900");
-    client.how_it_ended(Instant::now() + ms(900) + SLACK)?;
+    let end = client.how_it_ended(Instant::now() + ms(900) + SLACK)?;
+    if end == End::Open {
+        let failure = client.fail("it closes after 900 ms", end.text());
+        return Err(Failure { by_time: true, ..failure }.into());
+    }
     let ended = stage.finish_alone(AT_ONCE)?;
     ended.code(lab, 4)?;
     ended.silent(lab)

@@ -343,11 +343,16 @@ fn s5_06(lab: &Lab) -> Check {
     let message = echo(&lab.bytes(60_000));
     client.sends(&message);
     lab.note("sends 60 KB frames and never reads");
-    closes_unread(&mut client, &message)
+    closes_unread(&mut client, &message, || Ok(()))
 }
 
 /// The server must stop taking this, and close at its limit for a write.
-pub fn closes_unread(client: &mut Peer, message: &[u8]) -> Check {
+/// Meanwhile we look after it.
+pub fn closes_unread(
+    client: &mut Peer,
+    message: &[u8],
+    look: impl Fn() -> Check,
+) -> Check {
     let lab = client.lab;
     let _ = client.stream.set_write_timeout(Some(ms(50)));
     let (mut taken, mut moved) = (0, Instant::now());
@@ -360,6 +365,7 @@ pub fn closes_unread(client: &mut Peer, message: &[u8]) -> Check {
             Ok(n) => {
                 (taken, moved) = (taken + n, Instant::now());
                 part = (part + n) % message.len();
+                look()?;
             }
             Err(error) if is_wait(&error) => {
                 // More, for a `write` that took a part before it waited, and is

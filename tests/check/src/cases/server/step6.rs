@@ -8,11 +8,13 @@ use crate::case::{Case, Proof};
 use crate::cases::server::step5::{
     closes_unread, cut_while_it_drips, reads_late,
 };
+use crate::diagnosis::cause_framed::error_text;
 use crate::diagnosis::evidence::{End, Got};
 use crate::diagnosis::show;
 use crate::harness::lab::{AT_ONCE, Lab, PATIENCE, SLACK};
 use crate::harness::peer::Peer;
-use crate::harness::visit::{LITTLE, narrow, served};
+use crate::harness::visit::{LITTLE, narrow, served, write_until_stalled};
+use crate::program::proc;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Failure};
@@ -33,6 +35,12 @@ fn ms(n: u64) -> Duration {
 fn done(payload: &[u8]) -> Vec<u8> {
     frame(WORK_REPLY, payload)
 }
+
+const PONGS: Hint = Hint {
+    meaning: "Your server answered a PING, but a PONG has kind 82 and carries \
+              the 8 bytes of its PING.",
+    look: "which bytes your server puts into a PONG",
+};
 
 const S6_01: Case = Case {
     id: "S6-01",
@@ -57,6 +65,7 @@ const S6_01: Case = Case {
 };
 
 fn s6_01(lab: &Lab) -> Check {
+    lab.other_means(PONGS.meaning, PONGS.look);
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
     let [a, b, c, d] = std::array::from_fn(|_| lab.bytes(8));
@@ -111,8 +120,8 @@ fn s6_02(lab: &Lab) -> Check {
         talker.exchange(lab.word(5).as_bytes())?;
         thread::sleep(ms(100));
     }
-    talker.say(b"last")?;
     let spoke = Instant::now();
+    talker.say(b"last")?;
     talker.hear(b"last")?;
     lab.note("B: silent since its answer");
     expect_ping(&mut talker, spoke)
@@ -257,7 +266,10 @@ fn s6_04(lab: &Lab) -> Check {
     stays(&mut client, ms(8 * H), "it stays, and sends nothing but PINGs")?;
     lab.note("answered its PINGs for 1.6 s");
     if client.pings() < 3 {
-        let actual = format!("{} in 1.6 s", client.pings());
+        let actual = match client.pings() {
+            1 => "1 PING in 1.6 s".to_owned(),
+            n => format!("{n} PINGs in 1.6 s"),
+        };
         let mut failure = client.fail("a PING every 200 ms", &actual);
         failure.meaning = "Your server does not ask again when the client has \
                            been silent once more for TCP_HEARTBEAT_MS."
@@ -278,12 +290,13 @@ fn stays(client: &mut Peer, time: Duration, expected: &str) -> Check {
 
 /// Something else came, or the end.
 fn other(client: &Peer, expected: &str, got: &Got) -> Failure {
-    match got.bytes.is_empty() {
-        true => client.fail(expected, got.end.text()),
-        false => {
-            client.fail(expected, &show::bytes(&got.bytes, got.bytes.len()))
-        }
+    if got.bytes.is_empty() {
+        return client.fail(expected, got.end.text());
     }
+    let shown = show::bytes(&got.bytes, got.bytes.len());
+    let mut failure = client.fail(expected, &shown);
+    failure.actual.extend(error_text(&got.bytes, b""));
+    failure
 }
 
 const S6_05: Case = Case {
@@ -448,6 +461,7 @@ const S6_08: Case = Case {
 };
 
 fn s6_08(lab: &Lab) -> Check {
+    lab.other_means(S6_08.hint.meaning, S6_08.hint.look);
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
     let (a, b) = (lab.word(5), lab.word(6));
@@ -467,7 +481,7 @@ fn s6_08(lab: &Lab) -> Check {
 
 const S6_09: Case = Case {
     id: "S6-09",
-    title: "keeps its limit for a frame, whatever the heartbeat says",
+    title: "keeps its limit for a frame beside the heartbeat",
     does: "With TCP_HEARTBEAT_MS=200 and TCP_FRAME_MS=1200, the checker sends \
            the bytes of an ECHO, one every 150 ms, for at most 3 s. It expects \
            ERROR 5 between 1080 and 1200 ms after the first of these bytes, \
@@ -544,7 +558,13 @@ fn s6_10(lab: &Lab) -> Check {
     if a.stirs_before(start + ms(810)) {
         let got = a.read(64, lab.until(ms(50)));
         let expected = "nothing before the delay of 900 ms has passed";
-        return Err(self::other(&a, expected, &got).into());
+        let mut failure = self::other(&a, expected, &got);
+        if got.bytes.get(5..11) == Some(third) {
+            failure.meaning = "Your server sent the reply to a later request \
+                               while the WORK before it still ran."
+                .into();
+        }
+        return Err(failure.into());
     }
     let want = [done(first), done(second), reply(third)].concat();
     let left =
@@ -653,7 +673,7 @@ fn s6_12(lab: &Lab) -> Check {
 
 const S6_13: Case = Case {
     id: "S6-13",
-    title: "finishes a WORK for a client that has ended its direction",
+    title: "finishes a WORK for a client that has sent FIN",
     does: "With TCP_HEARTBEAT_MS=200, the checker sends an ECHO, a WORK of 900 \
            ms, and FIN. It expects both replies, then FIN, within 3 s. A PING \
            after the client's FIN is a warning.",
@@ -732,24 +752,32 @@ fn s6_14(lab: &Lab) -> Check {
 
 const S6_15: Case = Case {
     id: "S6-15",
-    title: "keeps few PONGs for a client that never reads",
+    title: "keeps few PONGs, and few WORKs, for one client",
     does: "With TCP_WRITE_MS=600, the checker sends PINGs without end and \
            never reads. It expects that the server stops taking them before 64 \
-           MiB, and closes within 600 ms (plus 2 s) after the last byte has \
-           moved.",
+           MiB, with less than 32 MiB more memory (on Linux), and closes \
+           within 600 ms (plus 2 s) after the last byte has moved. Then it \
+           sends WORKs of 10 s until nothing moves, on one connection with 60 \
+           000 bytes each, on another one without any: it expects the same of \
+           the memory, and an answer for a new client.",
     steps: from(6),
     rule: (6, 3),
     tags: FAULT,
     why: "A PONG goes out at once and ahead of all replies, so it is easy to \
           give it a queue of its own, and to forget that this queue needs a \
           limit, too. A client that asks and asks, and never takes an answer, \
-          then fills the server's memory.",
+          then fills the server's memory. So does one that asks for work \
+          faster than the work is done.",
     hint: Hint {
         meaning: "Your server waits without a limit for a client that takes no \
-                  PONG.",
+                  PONG, or keeps each PONG in memory until then.",
         look: "the limit of a `write`, and of the PONGs that wait for one",
     },
-    proof: Proof::Defects(&["pongs-without-limit", "no-write-limit"]),
+    proof: Proof::Defects(&[
+        "pongs-without-limit",
+        "works-without-limit",
+        "no-write-limit",
+    ]),
     script: s6_15,
 };
 
@@ -761,7 +789,56 @@ fn s6_15(lab: &Lab) -> Check {
     let message = frame(PING, &lab.bytes(8)).repeat(5000);
     client.sends(&message);
     lab.note("sends PINGs and never reads");
-    closes_unread(&mut client, &message)
+    let memory = Memory::of(lab);
+    closes_unread(&mut client, &message, || memory.is_small())?;
+    lab.hint(
+        "Your server reads on and on while a WORK runs, and keeps what it must \
+         answer later.",
+        "what limits the replies that wait behind a WORK",
+    );
+    for size in [60_000, 0] {
+        let mut client = lab.connect(addr)?;
+        let all = work(10_000, &lab.bytes(size)).repeat(MANY / (9 + size));
+        client.sends(&all);
+        let memory = Memory::of(lab);
+        write_until_stalled(&mut client.stream, &all);
+        let size = show::size(size);
+        lab.note_instead(&format!("sends WORKs of {size} and 10 s"));
+        memory.is_small()?;
+    }
+    served(lab, addr)
+}
+
+/// How many bytes of WORKs are sent, if the server takes them all.
+const MANY: usize = 64 << 20;
+
+/// How much memory the server used before.
+struct Memory<'a> {
+    lab: &'a Lab<'a>,
+    before: u64,
+}
+
+/// How much more it may use for one client.
+const MEMORY: u64 = 32 << 20;
+
+impl<'a> Memory<'a> {
+    fn of(lab: &'a Lab<'a>) -> Memory<'a> {
+        Memory { lab, before: used(lab) }
+    }
+
+    fn is_small(&self) -> Check {
+        if used(self.lab) < self.before + MEMORY {
+            return Ok(());
+        }
+        let expected = "it stops reading when it has enough to answer";
+        let actual = "its memory has grown by 32 MiB";
+        let failure = self.lab.fail(expected, actual);
+        Err(Failure { is_sure: true, ..failure }.into()) // no clock
+    }
+}
+
+fn used(lab: &Lab) -> u64 {
+    lab.pids().iter().filter_map(|&pid| proc::resident(pid)).sum()
 }
 
 const S6_16: Case = Case {
