@@ -28,6 +28,8 @@ mod panels;
 mod pictures;
 #[path = "tools/pipes.rs"]
 mod pipes;
+#[path = "tools/silence.rs"]
+mod silence;
 #[path = "tools/symptoms.rs"]
 mod symptoms;
 #[path = "tools/timeline.rs"]
@@ -44,6 +46,7 @@ fn main() {
     trials.extend(panels::trials());
     trials.extend(pictures::trials());
     trials.extend(pipes::trials());
+    trials.extend(silence::trials());
     trials.extend(states::trials());
     trials.extend(symptoms::trials());
     trials.extend(timeline::trials());

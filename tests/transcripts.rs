@@ -70,6 +70,11 @@ fn demo_step5() {
 }
 
 #[test]
+fn demo_step6() {
+    demo("step6");
+}
+
+#[test]
 fn step4_answers_messages() {
     let mut scene = Scene::new();
     let addr = scene.server("step4");
