@@ -32,6 +32,7 @@ mod steps {
         env!("CARGO_BIN_EXE_step3"),
         env!("CARGO_BIN_EXE_step4"),
         env!("CARGO_BIN_EXE_step5"),
+        env!("CARGO_BIN_EXE_step6"),
     ];
 
     pub fn trials() -> Vec<Trial> {

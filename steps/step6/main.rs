@@ -31,7 +31,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tokio::io::{BufReader, stdin};
-use tokio::join;
 use tokio::time::sleep;
 
 use client::Client;
@@ -156,16 +155,16 @@ async fn demo() -> Result<()> {
     let addr = listener.local_addr()?;
     let heartbeat = Duration::from_millis(300);
     let peer = PeerLimits { heartbeat, frame: SECOND, write: SECOND };
-    let accept = async || {
+    let server = tokio::spawn(async move {
         let (stream, addr) = listener::accept(&listener).await;
-        tokio::spawn(server::serve(stream, addr, peer))
-    };
+        server::serve(stream, addr, peer).await;
+    });
     let mut client = Client::new(addr, LIMITS, peer);
     let report = |line| say(format!("client: {line}"));
 
     report(format!("asks {addr}"));
-    let (reply, server) = join!(client.ask(b"hello", report), accept());
-    report(format!("received {:?}", String::from_utf8_lossy(&reply?)));
+    let reply = client.ask(b"hello", report).await?;
+    report(format!("received {:?}", String::from_utf8_lossy(&reply)));
     report("asks nothing for a second, and answers PINGs".to_owned());
     client.meanwhile(sleep(SECOND), report).await;
     let reply = client.ask(b"still here", report).await?;

@@ -314,19 +314,23 @@ mod tests {
         assert_eq!(server.await.unwrap().0.unwrap(), 1);
     }
 
-    /// A thousand replies wait, so the server does not read. It is the one that
-    /// is silent, so it must not ask.
+    /// A thousand replies wait for 9 s, so the server does not read. It is the
+    /// one that is silent: it must neither ask nor count that time for a frame
+    /// that has started.
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_is_not_read_is_not_asked() {
+    async fn a_client_that_is_not_read_is_neither_asked_nor_too_slow() {
         let (mut client, server) = server(100_000);
-        for _ in 0..1005 {
+        for _ in 0..1004 {
             client.write_all(&work(9_000, "")).await.unwrap();
             ms(1).await;
         }
-        client.write_all(HI).await.unwrap();
+        let last = [&work(9_000, ""), &HI[..3]].concat();
+        client.write_all(&last).await.unwrap();
         for _ in 0..1005 {
             hear(&mut client, b"\0\0\0\x01\x85").await;
         }
+        ms(3_000).await;
+        client.write_all(&HI[3..]).await.unwrap();
         hear(&mut client, REPLY).await;
         drop(client);
         assert_eq!(server.await.unwrap().0.unwrap(), 1006);

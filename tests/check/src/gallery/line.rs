@@ -1,13 +1,14 @@
-//! One connection of the client of step 5.
+//! One connection of the client of steps 5 and 6.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::client::print;
+use crate::limits::heartbeat;
 use crate::retry::{Outcome, left};
-use crate::wire::{ERROR, Parsed, REPLY, parse};
-use crate::{limit, on};
+use crate::wire::{ERROR, PING, PONG, Parsed, REPLY, frame, parse};
+use crate::{has_heartbeat, limit, on};
 
 /// A connection, and what has come on it and was not looked at.
 pub struct Line {
@@ -15,12 +16,16 @@ pub struct Line {
     input: Vec<u8>,
     /// How many requests a defect has sent too early.
     pub ahead: usize,
+    /// When the server was last heard, and asked since then.
+    heard: Instant,
+    asked: Option<Instant>,
 }
 
 impl Line {
     pub fn new(stream: TcpStream) -> io::Result<Line> {
         stream.set_nodelay(true)?;
-        Ok(Line { stream, input: Vec::new(), ahead: 0 })
+        let (heard, input) = (Instant::now(), Vec::new());
+        Ok(Line { stream, input, ahead: 0, heard, asked: None })
     }
 
     /// Has the client looked at all that came?
@@ -29,7 +34,10 @@ impl Line {
     }
 
     /// Has the server neither spoken unasked nor ended the connection?
-    pub fn is_fit(&self) -> bool {
+    pub fn is_fit(&mut self) -> bool {
+        if has_heartbeat() {
+            return self.tend().is_ok() && self.is_read();
+        }
         let _ = self.stream.set_nonblocking(true);
         let seen = self.stream.peek(&mut [0]);
         let _ = self.stream.set_nonblocking(false);
@@ -55,28 +63,125 @@ impl Line {
     /// Reads the reply to this request.
     pub fn receive(
         &mut self,
-        until: Instant,
+        mut until: Instant,
         payload: &[u8],
     ) -> io::Result<Outcome> {
         let mut buffer = [0; 65_536];
         loop {
+            if self.sift()? && on("pong-is-progress") {
+                until = Instant::now() + request_limit();
+            }
             if let Some(outcome) = self.outcome(payload) {
                 return Ok(outcome);
             }
             let rest = match on("per-read-limit") {
-                true => Duration::from_millis(limit("TCP_REQUEST_MS", 5000)),
+                true => request_limit(),
                 false if Instant::now() >= until => {
                     return Err(ErrorKind::TimedOut.into());
                 }
                 false => left(until),
             };
+            let rest = self.beat().map_or(rest, |at| rest.min(left(at)));
             self.stream.set_read_timeout(Some(rest))?;
-            let n = self.stream.read(&mut buffer)?;
-            if n == 0 {
-                return Ok(at_end(&self.input, payload));
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(at_end(&self.input, payload)),
+                Ok(n) => self.take(&buffer[..n]),
+                Err(error) if has_heartbeat() && is_wait(&error) => {
+                    if self.look_at_the_clock().is_err() {
+                        return Ok(dead());
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            self.input.extend_from_slice(&buffer[..n]);
         }
+    }
+
+    /// From step 6 on, while no request is under way: answers PINGs, and asks
+    /// a silent server.
+    ///
+    /// # Errors
+    /// The server has ended, or is dead.
+    pub fn tend(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        self.stream.set_nonblocking(true)?;
+        let read = self.stream.read(&mut buffer);
+        self.stream.set_nonblocking(false)?;
+        match read {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(n) => self.take(&buffer[..n]),
+            Err(error) if is_wait(&error) => {}
+            Err(error) => return Err(error),
+        }
+        self.sift()?;
+        match on("no-heartbeat-while-idle") {
+            true => Ok(()),
+            false => self.look_at_the_clock(),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        if !on("frames-are-life") && !on("only-reply-is-life") {
+            (self.heard, self.asked) = (Instant::now(), None);
+        }
+    }
+
+    /// When the next PING is due, or the server is dead.
+    fn beat(&self) -> Option<Instant> {
+        let h = heartbeat();
+        match self.asked {
+            _ if !has_heartbeat() || on("no-ping") => None,
+            None => Some(self.heard + h),
+            Some(_) if on("never-gives-up") => None,
+            Some(at) if on("gives-up-too-early") => Some(at + h / 2),
+            Some(at) => Some(at + 2 * h),
+        }
+    }
+
+    fn look_at_the_clock(&mut self) -> io::Result<()> {
+        if self.beat().is_none_or(|at| Instant::now() < at) {
+            return Ok(());
+        }
+        if self.asked.is_some() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        if on("tick-loses-bytes") {
+            self.input.clear();
+        }
+        self.asked = Some(Instant::now());
+        self.write_soon(&frame(PING, &[b'?'; 8]))
+    }
+
+    /// Takes PINGs and PONGs out of what came. Was there a PONG?
+    fn sift(&mut self) -> io::Result<bool> {
+        let mut has_pong = false;
+        while has_heartbeat()
+            && let Parsed::Frame(kind, payload, size) = parse(&self.input)
+            && match kind {
+                PING => !on("ping-is-broken") && !on("prints-ping"),
+                PONG => !on("pong-is-broken"),
+                _ => false,
+            }
+        {
+            self.input.drain(..size);
+            if on("frames-are-life") {
+                (self.heard, self.asked) = (Instant::now(), None);
+            }
+            if kind == PONG {
+                has_pong = true;
+            } else if on("pong-of-zeros") {
+                self.write_soon(&frame(PONG, &[0; 8]))?;
+            } else if !on("ignores-ping") {
+                self.write_soon(&frame(PONG, &payload))?;
+            }
+        }
+        Ok(has_pong)
+    }
+
+    /// A PING or a PONG is short, so there is room for it, or nobody reads.
+    fn write_soon(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(heartbeat()))?;
+        self.stream.write_all(bytes)
     }
 
     /// What has come: the end of the attempt, or not yet enough.
@@ -93,10 +198,31 @@ impl Line {
                 self.input.drain(..size);
                 Some(Outcome::Answered(reply))
             }
+            Parsed::Frame(PING, ping, size) if on("prints-ping") => {
+                self.input.drain(..size);
+                Some(Outcome::Answered(ping))
+            }
             Parsed::Frame(ERROR, error, _) => Some(refused(&error)),
             Parsed::Frame(..) => Some(Outcome::Broken),
         }
     }
+}
+
+fn request_limit() -> Duration {
+    Duration::from_millis(limit("TCP_REQUEST_MS", 5000))
+}
+
+/// The server is dead.
+fn dead() -> Outcome {
+    match on("dead-is-broken") {
+        true => Outcome::Broken,
+        false => Outcome::Unknown,
+    }
+}
+
+fn is_wait(error: &io::Error) -> bool {
+    use ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    [WouldBlock, TimedOut, Interrupted].contains(&error.kind())
 }
 
 /// The server answered with an ERROR.

@@ -7,6 +7,7 @@
 //! It is written for this alone, with threads, and shares no code with the
 //! steps: what the checker learned from it, it knows of other programs, too.
 
+mod alive;
 mod client;
 mod defects;
 mod echo;
@@ -72,6 +73,12 @@ fn known(name: &str) -> Result<String, String> {
 }
 
 static DEFECT: OnceLock<String> = OnceLock::new();
+static STEP: OnceLock<u8> = OnceLock::new();
+
+/// Does this program have a heartbeat?
+fn has_heartbeat() -> bool {
+    STEP.get().is_some_and(|&step| step >= 6)
+}
 
 /// Is this mistake to be made?
 fn on(name: &str) -> bool {
@@ -105,6 +112,7 @@ fn main() -> ExitCode {
 }
 
 fn switch_on(run: &Run) {
+    let _ = STEP.set(run.step);
     if let Some(defect) = &run.defect {
         let _ = DEFECT.set(defect.clone());
     }

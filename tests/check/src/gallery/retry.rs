@@ -1,16 +1,17 @@
-//! The client of step 5: one request at a time, with attempts, waits between
+//! The client of steps 5 and 6: one request at a time, with attempts, waits between
 //! them, and a deadline for each request.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::print;
 use crate::line::Line;
 use crate::wire::{ECHO, MAX, frame};
-use crate::{fail, limit, on};
+use crate::{fail, has_heartbeat, limit, on};
 
 /// How one attempt ended.
 pub enum Outcome {
@@ -38,12 +39,29 @@ pub fn run(addr: SocketAddr, texts: &[String]) -> ExitCode {
             let lines: Vec<_> = io::stdin().lines().collect();
             client.ask_all(lines.into_iter())
         }
+        true if has_heartbeat() => {
+            let lines = lines_later();
+            client.ask_all_with(|client| client.wait_for(&lines))
+        }
         true => client.ask_all(io::stdin().lines()),
     };
     match asked {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, why)) => fail(code, &why),
     }
+}
+
+type Lines = mpsc::Receiver<io::Result<String>>;
+
+/// The lines of stdin, read by a thread of their own.
+fn lines_later() -> Lines {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in io::stdin().lines() {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
 }
 
 fn ms(name: &str, default: u64) -> Duration {
@@ -70,10 +88,17 @@ struct Client<'a> {
 impl Client<'_> {
     fn ask_all(
         &mut self,
-        texts: impl Iterator<Item = io::Result<String>>,
+        mut texts: impl Iterator<Item = io::Result<String>>,
+    ) -> Result<(), Failed> {
+        self.ask_all_with(|_| texts.next())
+    }
+
+    fn ask_all_with(
+        &mut self,
+        mut next: impl FnMut(&mut Self) -> Option<io::Result<String>>,
     ) -> Result<(), Failed> {
         let mut end = new_deadline();
-        for text in texts {
+        while let Some(text) = next(self) {
             let Ok(text) = text else {
                 return match on("input-error-is-end") {
                     true => Ok(()),
@@ -99,6 +124,27 @@ impl Client<'_> {
                 Err((5, "the server said more than it was asked".into()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The next line of stdin. Meanwhile the connection must not be forgotten.
+    fn wait_for(&mut self, lines: &Lines) -> Option<io::Result<String>> {
+        loop {
+            match lines.recv_timeout(Duration::from_millis(5)) {
+                Ok(line) => return Some(line),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let is_deaf = on("deaf-while-idle");
+            if let Some(line) = &mut self.kept
+                && !is_deaf
+                && line.tend().is_err()
+            {
+                if on("dead-idle-ends") {
+                    std::process::exit(4);
+                }
+                self.kept = None;
+            }
         }
     }
 
@@ -137,7 +183,7 @@ impl Client<'_> {
             true => far_away(),
             false => end,
         };
-        let is_lost = self.kept.as_ref().is_some_and(|line| !line.is_fit());
+        let is_lost = self.kept.as_mut().is_some_and(|line| !line.is_fit());
         if is_lost && on("end-is-broken") {
             return Outcome::Broken;
         }
@@ -164,8 +210,9 @@ impl Client<'_> {
             || on("keeps-connection")
             || on("sends-ahead")
             || on("takes-old-reply");
-        let kept = self.kept.take();
-        if let Some(line) = kept.filter(|line| is_blind || line.is_fit()) {
+        if let Some(mut line) = self.kept.take()
+            && (is_blind || line.is_fit())
+        {
             return Ok(line);
         }
         let limit = ms("TCP_CONNECT_MS", 4000).min(left(end));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::{echo, fail, framed, on};
+use crate::{alive, echo, fail, framed, on};
 
 pub fn run(step: u8, addr: SocketAddr) -> ExitCode {
     let listener = match listen(addr) {
@@ -148,7 +148,8 @@ fn serve_one(step: u8, mut stream: TcpStream) {
     let served = match step {
         1 => greet(&mut stream),
         2 | 3 => echo::serve(&mut stream),
-        _ => framed::serve(step, &mut stream),
+        4 | 5 => framed::serve(step, &mut stream),
+        _ => alive::serve(&mut stream),
     };
     let is_reset = served.is_err();
     if let Err(error) = &served

@@ -7,6 +7,7 @@ pub mod lab;
 pub mod late;
 pub mod machine;
 pub mod peer;
+pub mod pings;
 pub mod programs;
 pub mod random;
 pub mod resources;

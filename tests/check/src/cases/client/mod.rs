@@ -6,6 +6,7 @@ mod step4;
 mod step5;
 mod step5_again;
 mod step5_requests;
+mod step6;
 
 use crate::case::Case;
 
@@ -17,4 +18,5 @@ pub const CASES: &[&[Case]] = &[
     step5::CASES,
     step5_again::CASES,
     step5_requests::CASES,
+    step6::CASES,
 ];

@@ -5,7 +5,8 @@ mod step2;
 mod step3;
 mod step4;
 mod step4_hostile;
-mod step5;
+pub mod step5;
+mod step6;
 
 use crate::case::Case;
 
@@ -17,4 +18,5 @@ pub const CASES: &[&[Case]] = &[
     step4::CASES,
     step4_hostile::CASES,
     step5::CASES,
+    step6::CASES,
 ];
