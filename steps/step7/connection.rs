@@ -217,8 +217,12 @@ async fn finished(later: &mut VecDeque<(Slow, Vec<u8>)>) -> Result<Vec<u8>> {
     match later.front_mut() {
         Some((Slow::Until(ready), _)) => sleep_until(*ready).await,
         Some((Slow::Answer(operation, answer), _)) => {
-            let answer = answer.await.context("the ledger is full")?;
-            answer.encode(*operation, &mut bytes)?;
+            let (operation, answer) = (*operation, answer.await);
+            if answer.is_err() {
+                later.clear(); // nothing may wait for it again
+            }
+            let answer = answer.context("the ledger is full")?;
+            answer.encode(operation, &mut bytes)?;
         }
         None => pending().await,
     }
