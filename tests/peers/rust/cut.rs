@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
         "reply" => {
             let mut server = connect(&server).await?;
             server.write_all(&buffer[..n]).await?;
-            server.read(&mut buffer).await?;
+            server.read_exact(&mut [0; 29]).await?; // that to an ADD
         }
         _ => bail!("say what to lose: request or reply"),
     }
