@@ -218,6 +218,18 @@ mod tests {
         sleep(Duration::from_millis(n)).await;
     }
 
+    /// After the error, what is left to say must still leave.
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_not_awaited_twice() {
+        let (_client, end) = duplex(1000);
+        let mut connection = Connection::new(end, LIMITS);
+        let operation = Operation { client: 1, seq: 1, amount: 5 };
+        let (_, never) = oneshot::channel();
+        connection.queue_after(Slow::Answer(operation, never));
+        assert!(connection.flush().await.unwrap_err().is::<RecvError>());
+        connection.flush().await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_asked_once_and_dead_after_three_intervals() {
         let (mut client, server) = server(1000);
