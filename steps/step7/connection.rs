@@ -241,13 +241,12 @@ async fn finished(later: &mut VecDeque<(Slow, Vec<u8>)>) -> Result<Vec<u8>> {
     match later.front_mut() {
         Some((Slow::Until(ready), _)) => sleep_until(*ready).await,
         Some((Slow::Answer(operation, answer), _)) => {
-            match answer.await.context("the ledger has stopped")? {
-                Ok(answer) => answer.encode(*operation, &mut bytes)?,
-                Err(full) => {
-                    later.clear(); // nothing comes behind its ERROR
-                    return Err(full.into());
-                }
+            let operation = *operation;
+            let done = answer.await.context("the ledger has stopped");
+            if !matches!(done, Ok(Ok(_))) {
+                later.clear(); // nothing comes behind its ERROR
             }
+            done??.encode(operation, &mut bytes)?;
         }
         None => pending().await,
     }

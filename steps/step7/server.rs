@@ -226,7 +226,13 @@ mod tests {
         let operation = Operation { client: 1, seq: 1, amount: 5 };
         let (_, never) = oneshot::channel();
         connection.queue_after(Slow::Answer(operation, never));
-        assert!(connection.flush().await.unwrap_err().is::<RecvError>());
+        assert!(
+            connection
+                .flush()
+                .await
+                .unwrap_err()
+                .is::<tokio::sync::oneshot::error::RecvError>()
+        );
         connection.flush().await.unwrap();
     }
 
