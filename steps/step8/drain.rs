@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use tokio::signal::ctrl_c;
 #[cfg(unix)]
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::select;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+#[cfg(windows)]
+use tokio::signal::windows::{CtrlC, ctrl_c};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::limits::ServerLimits;
@@ -63,6 +66,11 @@ impl Drain {
 }
 
 impl Slot {
+    /// Has the sign to leave been given?
+    pub fn has_sign(&self) -> bool {
+        *self.sign.borrow()
+    }
+
     /// Waits for the sign to leave.
     pub async fn sign(&mut self) {
         let _ = self.sign.wait_for(|sign| *sign).await;
@@ -71,23 +79,39 @@ impl Slot {
 // ANCHOR_END: drain
 
 // ANCHOR: stops
-/// Returns a channel that gets each request to stop: Ctrl-C, and on Unix
-/// SIGTERM, which `kill` sends.
-pub fn stops() -> Result<mpsc::Receiver<()>> {
-    let (sender, receiver) = mpsc::channel(2);
-    #[cfg(unix)]
-    {
-        let mut term = signal(SignalKind::terminate())?;
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            while term.recv().await.is_some() && sender.send(()).await.is_ok() {
-            }
-        });
+/// The requests to stop: Ctrl-C, and on Unix SIGTERM, too, which `kill` sends.
+/// From now on neither ends the process by itself.
+#[cfg(unix)]
+pub struct Stops(Signal, Signal);
+
+#[cfg(unix)]
+impl Stops {
+    pub fn new() -> Result<Stops> {
+        let ctrl_c = signal(SignalKind::interrupt())?;
+        Ok(Stops(ctrl_c, signal(SignalKind::terminate())?))
     }
-    tokio::spawn(async move {
-        while ctrl_c().await.is_ok() && sender.send(()).await.is_ok() {}
-    });
-    Ok(receiver)
+
+    /// Waits for the next request.
+    pub async fn next(&mut self) {
+        select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+#[cfg(windows)]
+pub struct Stops(CtrlC);
+
+#[cfg(windows)]
+impl Stops {
+    pub fn new() -> Result<Stops> {
+        Ok(Stops(ctrl_c()?))
+    }
+
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }
 // ANCHOR_END: stops
 

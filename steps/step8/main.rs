@@ -39,7 +39,7 @@ use tokio::select;
 use tokio::sync::mpsc;
 
 use client::{Client, Request};
-use drain::Drain;
+use drain::{Drain, Stops};
 use frame::MAX_PAYLOAD;
 use journal::Journal;
 use ledger::{Ledger, Operation};
@@ -112,8 +112,9 @@ struct Adds {
 }
 // ANCHOR_END: args
 
-/// How many operations may wait for the ledger.
-const WAITING: usize = 1024;
+/// How many operations may wait for the ledger. When there are more, their
+/// connections wait, too, and answer no PING meanwhile.
+const WAITING: usize = 64 * 1024;
 
 // ANCHOR: main
 #[tokio::main]
@@ -152,10 +153,13 @@ async fn run_server(
     if let Some(path) = path {
         let what = || format!("cannot use the journal {}", path.display());
         let opened = Journal::open(&path, &mut ledger).with_context(what)?;
-        note = format!("cut {} bytes off the end of the journal", opened.1);
         journal = Some(opened.0);
+        note = match opened.1 {
+            0 => "the journal is whole".to_owned(),
+            n => format!("cut a torn record of {n} bytes off the journal"),
+        };
     }
-    let mut stops = drain::stops()?; // before we say that we listen
+    let mut stops = Stops::new()?; // before we say that we listen
     let listener = listener::bind(addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     say(note);
@@ -168,7 +172,7 @@ async fn run_server(
         // on the kernel refuses new clients.
         select! {
             () = server::run(listener, limits, requests, &drain) => {}
-            _ = stops.recv() => {}
+            _ = stops.next() => {}
         }
         stop(&drain, &mut stops).await
     };
@@ -180,11 +184,11 @@ async fn run_server(
 }
 
 /// Lets the clients leave. A second request to stop does not wait for them.
-async fn stop(drain: &Drain, stops: &mut mpsc::Receiver<()>) -> Result<()> {
+async fn stop(drain: &Drain, stops: &mut Stops) -> Result<()> {
     say("server: stopping; a second signal stops it at once");
     select! {
         left = drain.drain() => say_stopped(left),
-        _ = stops.recv() => bail!("stopped at once"),
+        _ = stops.next() => bail!("stopped at once"),
     }
     Ok(())
 }
@@ -213,9 +217,12 @@ async fn run_client(mut client: Client, texts: Vec<OsString>) -> Result<()> {
 async fn run_adds(mut client: Client, adds: Adds) -> Result<()> {
     let report = |line| drop(writeln!(std::io::stderr(), "{line}"));
     let id = adds.client_id.unwrap_or_else(rand::random);
-    for (seq, amount) in (adds.seq..).zip(adds.add) {
+    for (n, amount) in (0..).zip(adds.add) {
+        let seq = adds.seq.checked_add(n).context("the numbers are used up")?;
         let operation = Operation { client: id, seq, amount };
-        print(client.ask(Request::Add(operation), report).await?)?;
+        let total = client.ask(Request::Add(operation), report).await;
+        let name = || format!("operation {seq} of client {id}");
+        print(total.with_context(name)?)?;
     }
     Ok(())
 }
