@@ -75,7 +75,11 @@ fn demo_step6() {
 }
 
 #[test]
-<<<<<<< HEAD
+fn demo_step7() {
+    demo("step7");
+}
+
+#[test]
 fn demo_step8() {
     demo("step8");
 }
@@ -117,10 +121,6 @@ fn stopped_in_the_middle() {
         let name = if by == "-TERM" { "term" } else { "kill" };
         scene.snapshot(&format!("drain-{name}"));
     }
-=======
-fn demo_step7() {
-    demo("step7");
->>>>>>> step7
 }
 
 #[test]

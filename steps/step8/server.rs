@@ -433,7 +433,9 @@ mod tests {
         };
         let server = async {
             let mut end = Connection::new(end, limits);
-            answer(&mut end, &requests).await.unwrap_err()
+            let one = ServerLimits { connections: 1, drain: write };
+            let mut slot = Drain::new(one).slot().unwrap();
+            answer(&mut end, &requests, &mut slot).await.unwrap_err()
         };
         let both = async { tokio::join!(flood, server).1 };
         let error = timeout(Duration::from_secs(20), both).await.unwrap();
