@@ -85,30 +85,14 @@ fn demo_step8() {
 #[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc/net/tcp")]
 fn stopped_in_the_middle() {
     for (by, shown) in [("-TERM", "kill"), ("-KILL", "kill -9")] {
-        let mut scene = Scene::new();
-        let addr = scene.server("step8");
-        let server = scene.program(0).id();
-        let script = format!(
-            "TCP_ATTEMPTS=1 {} client --addr {addr} 2>&1; \
-             echo \"exit code $?\"",
-            bin("step8")
-        );
-        let mut sh = Command::new("sh");
-        let client = Program::spawn(sh.arg("-c").arg(script), true);
-        let typed = "TCP_ATTEMPTS=1 cargo run --bin step8 -- client; \
-                     echo \"exit code $?\"";
-        scene.terminal("the client", typed, client);
-        scene.type_line(1, "hello", "hello\n");
-        scene.wait_for(0, "connected", 1);
-        signal(server, "-STOP");
-        scene.note(0, "^Z\n");
-        scene.type_line(1, "pay 5 euros", "");
-        wait_until("the request", || unread(addr) > 0);
+        let mut scene = asked_and_frozen();
         scene.note(0, &format!("$ {shown} %1\n"));
+        let server = scene.program(0).id();
         signal(server, by);
         if by == "-TERM" {
             signal(server, "-CONT"); // as the shell does
             scene.program(1).wait_for("pay 5 euros\n");
+            scene.program(0).wait_for("stopping");
             scene.program(1).end_input();
         }
         scene.wait_end(0);
@@ -116,6 +100,28 @@ fn stopped_in_the_middle() {
         let name = if by == "-TERM" { "term" } else { "kill" };
         scene.snapshot(&format!("drain-{name}"));
     }
+}
+
+/// A frozen server, and a client that waits for its second reply.
+fn asked_and_frozen() -> Scene {
+    let mut scene = Scene::new();
+    let addr = scene.server("step8");
+    let script = format!(
+        "TCP_ATTEMPTS=1 {} client --addr {addr} 2>&1; echo \"exit code $?\"",
+        bin("step8")
+    );
+    let mut sh = Command::new("sh");
+    let client = Program::spawn(sh.arg("-c").arg(script), true);
+    let typed = "TCP_ATTEMPTS=1 cargo run --bin step8 -- client; \
+                 echo \"exit code $?\"";
+    scene.terminal("the client", typed, client);
+    scene.type_line(1, "hello", "hello\n");
+    scene.wait_for(0, "connected", 1);
+    signal(scene.program(0).id(), "-STOP");
+    scene.note(0, "^Z\n");
+    scene.type_line(1, "pay 5 euros", "");
+    wait_until("the request", || unread(addr) > 0);
+    scene
 }
 
 #[test]

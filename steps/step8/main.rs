@@ -35,8 +35,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use tokio::io::{BufReader, stdin};
+use tokio::net::TcpListener;
 use tokio::select;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use client::{Client, Request};
 use drain::Drain;
@@ -115,6 +117,9 @@ struct Adds {
 /// How many operations may wait for the ledger.
 const WAITING: usize = 1024;
 
+/// How long a server that stops goes on accepting those that wait already.
+const QUEUE: Duration = Duration::from_millis(10);
+
 // ANCHOR: main
 #[tokio::main]
 async fn main() {
@@ -155,39 +160,48 @@ async fn run_server(
         note = format!("cut {} bytes off the end of the journal", opened.1);
         journal = Some(opened.0);
     }
-    let mut stops = drain::stops()?; // before we say that we listen
+    let stops = drain::stops()?; // before we say that we listen
     let listener = listener::bind(addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     say(note);
     let (requests, receiver) = mpsc::channel(WAITING);
     // In a task of its own: a slow disk delays neither accept nor a signal.
     let ledger = tokio::spawn(journal::run(ledger, journal, receiver));
-    let drain = Drain::new(own);
-    let serve = async {
-        // The stop drops the other future, and the listener with it: from then
-        // on the kernel refuses new clients.
-        select! {
-            () = server::run(listener, limits, requests, &drain) => {}
-            _ = stops.recv() => {}
-        }
-        stop(&drain, &mut stops).await
-    };
     select! {
         biased; // with the last connection, the ledger ends, too
-        end = serve => end,
+        end = serve(listener, limits, requests, own, stops) => end,
         end = ledger => end?,
     }
 }
 
-/// Lets the clients leave. A second request to stop does not wait for them.
-async fn stop(drain: &Drain, stops: &mut mpsc::Receiver<()>) -> Result<()> {
+// ANCHOR: stop
+/// Serves until a request to stop comes, and then lets the clients leave. A
+/// second request does not wait for them.
+async fn serve(
+    listener: TcpListener,
+    limits: PeerLimits,
+    requests: server::Requests,
+    own: ServerLimits,
+    mut stops: mpsc::Receiver<()>,
+) -> Result<()> {
+    let drain = Drain::new(own);
+    select! {
+        () = server::run(&listener, limits, &requests, &drain) => {}
+        _ = stops.recv() => {}
+    }
     say("server: stopping; a second signal stops it at once");
+    // The kernel may have let clients in that we have not accepted yet. When
+    // the listener closes, it resets them; later ones are refused.
+    let queue = server::run(&listener, limits, &requests, &drain);
+    let _ = timeout(QUEUE, queue).await;
+    drop(listener);
     select! {
         left = drain.drain() => say_stopped(left),
         _ = stops.recv() => bail!("stopped at once"),
     }
     Ok(())
 }
+// ANCHOR_END: stop
 
 fn say_stopped(left: usize) {
     say(format!("server: stopped, {left} clients cut off"));
@@ -257,7 +271,7 @@ async fn demo() -> Result<()> {
     let mut first = Client::new(addr, LIMITS, peer);
     let mut second = Client::new(addr, LIMITS, peer);
     select! {
-        () = server::run(listener, peer, requests, &drain) => {}
+        () = server::run(&listener, peer, &requests, &drain) => {}
         end = ask_both(&mut first, &mut second) => end?,
     }
     say("server: stopping, and says so to client 1");

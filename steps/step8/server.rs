@@ -41,13 +41,13 @@ pub type Requests = mpsc::Sender<Request>;
 
 /// Serves the clients of `listener`. It never returns.
 pub async fn run(
-    listener: TcpListener,
+    listener: &TcpListener,
     limits: PeerLimits,
-    ledger: Requests,
+    ledger: &Requests,
     drain: &Drain,
 ) {
     loop {
-        let (stream, peer) = listener::accept(&listener).await;
+        let (stream, peer) = listener::accept(listener).await;
         if let Some(slot) = drain.slot() {
             let ledger = ledger.clone();
             tokio::spawn(serve(stream, peer, limits, ledger, slot));
@@ -124,6 +124,7 @@ pub async fn answer(
     Ok(total)
 }
 
+// ANCHOR: next
 /// Returns the next frame. If the sign to leave comes first, says goodbye.
 async fn next(
     client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
@@ -138,6 +139,7 @@ async fn next(
     }
     client.receive().await
 }
+// ANCHOR_END: next
 
 /// Takes a WORK's payload apart: when it is done, and what to return. This
 /// server only waits; think of a slow query.
