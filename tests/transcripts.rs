@@ -124,6 +124,43 @@ fn asked_and_frozen() -> Scene {
     scene
 }
 
+/// A second client of a server with one slot.
+#[test]
+fn full() {
+    let mut scene = Scene::new();
+    let addr = scene.server_with("step8", &[("TCP_MAX_CONNS", "1")]);
+    scene.client("step8", None, "cargo run --bin step8 -- client");
+    scene.type_line(1, "one", "one\n");
+    scene.stays_silent(1);
+    let mut command = Command::new(bin("step8"));
+    command.args(["client", "--addr", &text(addr), "--attempts", "2", "two"]);
+    let shown = "cargo run --bin step8 -- client --attempts 2 two";
+    let client = Program::spawn(&mut command, false);
+    scene.terminal("another client", shown, client);
+    scene.wait_end(2);
+    scene.wait_for(0, "one too many", 2);
+    scene.snapshot("drain-full");
+}
+
+/// Told to stop, and told again while a client waits for a reply.
+#[test]
+#[cfg_attr(not(unix), ignore = "needs a Unix signal")]
+fn stopped_twice() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step8");
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.write_all(b"\0\0\0\x05\x05\0\0\x27\x10").unwrap(); // 10 s of WORK
+    scene.program(0).wait_for("connected");
+    let server = scene.program(0).id();
+    scene.note(0, "^C\n");
+    signal(server, "-TERM");
+    scene.program(0).wait_for("stopping");
+    scene.note(0, "^C\n");
+    signal(server, "-TERM");
+    scene.wait_end(0);
+    scene.snapshot("drain-twice");
+}
+
 #[test]
 fn step4_answers_messages() {
     let mut scene = Scene::new();

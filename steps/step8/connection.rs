@@ -49,8 +49,8 @@ pub struct Connection<S> {
     frame_end: Option<Instant>,
     write_end: Option<Instant>,
     write_error: Option<io::ErrorKind>,
-    has_ended: bool,            // nothing more is read
-    leave_end: Option<Instant>, // after GOAWAY
+    has_ended: bool, // nothing more is read
+    leave_end: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {

@@ -32,13 +32,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tokio::io::{BufReader, stdin};
-use tokio::net::TcpListener;
 use tokio::select;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use client::{Client, Request};
 use drain::Drain;
@@ -117,9 +115,6 @@ struct Adds {
 /// How many operations may wait for the ledger.
 const WAITING: usize = 1024;
 
-/// How long a server that stops goes on accepting those that wait already.
-const QUEUE: Duration = Duration::from_millis(10);
-
 // ANCHOR: main
 #[tokio::main]
 async fn main() {
@@ -169,42 +164,9 @@ async fn run_server(
     let ledger = tokio::spawn(journal::run(ledger, journal, receiver));
     select! {
         biased; // with the last connection, the ledger ends, too
-        end = serve(listener, limits, requests, own, stops) => end,
+        end = drain::serve(listener, limits, requests, own, stops) => end,
         end = ledger => end?,
     }
-}
-
-// ANCHOR: stop
-/// Serves until a request to stop comes, and then lets the clients leave. A
-/// second request does not wait for them.
-async fn serve(
-    listener: TcpListener,
-    limits: PeerLimits,
-    requests: server::Requests,
-    own: ServerLimits,
-    mut stops: mpsc::Receiver<()>,
-) -> Result<()> {
-    let drain = Drain::new(own);
-    select! {
-        () = server::run(&listener, limits, &requests, &drain) => {}
-        _ = stops.recv() => {}
-    }
-    say("server: stopping; a second signal stops it at once");
-    // The kernel may have let clients in that we have not accepted yet. When
-    // the listener closes, it resets them; later ones are refused.
-    let queue = server::run(&listener, limits, &requests, &drain);
-    let _ = timeout(QUEUE, queue).await;
-    drop(listener);
-    select! {
-        left = drain.drain() => say_stopped(left),
-        _ = stops.recv() => bail!("stopped at once"),
-    }
-    Ok(())
-}
-// ANCHOR_END: stop
-
-fn say_stopped(left: usize) {
-    say(format!("server: stopped, {left} clients cut off"));
 }
 
 async fn run_client(mut client: Client, texts: Vec<OsString>) -> Result<()> {
@@ -279,7 +241,7 @@ async fn demo() -> Result<()> {
         left = drain.drain() => left,
         left = first.meanwhile(pending(), drop) => left,
     };
-    say_stopped(left);
+    say(format!("server: stopped, {left} clients cut off"));
 
     say("\nNow you, in two terminals:");
     say("  cargo run --bin step8 -- server --max-conns 1");
