@@ -55,8 +55,8 @@ pub struct Connection<S> {
     write_end: Option<Instant>,
     second_look: Option<Instant>,
     write_error: Option<io::ErrorKind>,
-    has_ended: bool,            // nothing more is read
-    leave_end: Option<Instant>, // after GOAWAY
+    has_ended: bool, // nothing more is read
+    leave_end: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {

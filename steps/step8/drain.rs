@@ -2,8 +2,16 @@
 //! Slots for connections, and how the server takes leave of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+<<<<<<< HEAD
 use anyhow::Result;
+=======
+use anyhow::{Result, bail};
+use tokio::net::TcpListener;
+use tokio::select;
+use tokio::signal::ctrl_c;
+>>>>>>> chap8
 #[cfg(unix)]
 use tokio::select;
 #[cfg(unix)]
@@ -13,7 +21,9 @@ use tokio::signal::windows::{CtrlC, ctrl_c};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::limits::ServerLimits;
+use crate::limits::{PeerLimits, ServerLimits};
+use crate::say;
+use crate::server::{self, Requests};
 
 /// How many clients at once may hear that they are one too many. That takes up
 /// to a second and a descriptor each, so it needs a limit of its own.
@@ -78,6 +88,40 @@ impl Slot {
 }
 // ANCHOR_END: drain
 
+// ANCHOR: stop
+/// How long a server that stops goes on accepting those that wait already.
+const QUEUE: Duration = Duration::from_millis(10);
+
+/// Serves until a request to stop comes, and then lets the clients leave. A
+/// second request does not wait for them.
+pub async fn serve(
+    listener: TcpListener,
+    limits: PeerLimits,
+    requests: Requests,
+    own: ServerLimits,
+    mut stops: mpsc::Receiver<()>,
+) -> Result<()> {
+    let drain = Drain::new(own);
+    select! {
+        () = server::run(&listener, limits, &requests, &drain) => {}
+        _ = stops.recv() => {}
+    }
+    say("server: stopping; a second signal stops it at once");
+    // The kernel may have let clients in that we have not accepted yet. When
+    // the listener closes, it resets them; later ones are refused.
+    let queue = server::run(&listener, limits, &requests, &drain);
+    let _ = timeout(QUEUE, queue).await;
+    drop(listener);
+    select! {
+        left = drain.drain() => {
+            say(format!("server: stopped, {left} clients cut off"));
+        }
+        _ = stops.recv() => bail!("stopped at once"),
+    }
+    Ok(())
+}
+// ANCHOR_END: stop
+
 // ANCHOR: stops
 /// The requests to stop: Ctrl-C, and on Unix SIGTERM, too, which `kill` sends.
 /// From now on neither ends the process by itself.
@@ -120,7 +164,6 @@ mod tests {
     use super::*;
 
     use std::future::pending;
-    use std::time::Duration;
     use tokio::time::Instant;
 
     const SECOND: Duration = Duration::from_secs(1);

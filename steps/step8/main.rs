@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tokio::io::{BufReader, stdin};
 use tokio::select;
@@ -159,13 +159,18 @@ async fn run_server(
             n => format!("cut a torn record of {n} bytes off the journal"),
         };
     }
+<<<<<<< HEAD
     let mut stops = Stops::new()?; // before we say that we listen
+=======
+    let stops = drain::stops()?; // before we say that we listen
+>>>>>>> chap8
     let listener = listener::bind(addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     say(note);
     let (requests, receiver) = mpsc::channel(WAITING);
     // In a task of its own: a slow disk delays neither accept nor a signal.
     let ledger = tokio::spawn(journal::run(ledger, journal, receiver));
+<<<<<<< HEAD
     let drain = Drain::new(own);
     let serve = async {
         // The stop drops the other future, and the listener with it: from then
@@ -176,13 +181,16 @@ async fn run_server(
         }
         stop(&drain, &mut stops).await
     };
+=======
+>>>>>>> chap8
     select! {
         biased; // with the last connection, the ledger ends, too
-        end = serve => end,
+        end = drain::serve(listener, limits, requests, own, stops) => end,
         end = ledger => end?,
     }
 }
 
+<<<<<<< HEAD
 /// Lets the clients leave. A second request to stop does not wait for them.
 async fn stop(drain: &Drain, stops: &mut Stops) -> Result<()> {
     say("server: stopping; a second signal stops it at once");
@@ -197,6 +205,8 @@ fn say_stopped(left: usize) {
     say(format!("server: stopped, {left} clients cut off"));
 }
 
+=======
+>>>>>>> chap8
 async fn run_client(mut client: Client, texts: Vec<OsString>) -> Result<()> {
     let mut messages = if texts.is_empty() {
         Messages::Lines(BufReader::new(stdin()))
@@ -264,7 +274,7 @@ async fn demo() -> Result<()> {
     let mut first = Client::new(addr, LIMITS, peer);
     let mut second = Client::new(addr, LIMITS, peer);
     select! {
-        () = server::run(listener, peer, requests, &drain) => {}
+        () = server::run(&listener, peer, &requests, &drain) => {}
         end = ask_both(&mut first, &mut second) => end?,
     }
     say("server: stopping, and says so to client 1");
@@ -272,7 +282,7 @@ async fn demo() -> Result<()> {
         left = drain.drain() => left,
         left = first.meanwhile(pending(), drop) => left,
     };
-    say_stopped(left);
+    say(format!("server: stopped, {left} clients cut off"));
 
     say("\nNow you, in two terminals:");
     say("  cargo run --bin step8 -- server --max-conns 1");

@@ -811,9 +811,9 @@ fn together(clients: u64) -> f64 {
 fn restart() -> String {
     let rows = [
         ("-KILL", "1", "`kill -9`, one attempt"),
-        ("-KILL", "5", "`kill -9`, up to five attempts"),
+        ("-KILL", "10", "`kill -9`, up to ten attempts"),
         ("-TERM", "1", "`kill`, one attempt"),
-        ("-TERM", "5", "`kill`, up to five attempts"),
+        ("-TERM", "10", "`kill`, up to ten attempts"),
     ];
     let mut table = "| ten restarts, 8 clients | answered | attempts \
                      refused | attempts with an unknown outcome | requests \

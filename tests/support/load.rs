@@ -41,10 +41,7 @@ pub fn restarts(n: usize, by: &str, clients: usize, attempts: &str) -> Seen {
         for _ in 0..n {
             load.wait_for(clients * BETWEEN);
             signal(server.id(), by);
-            match by {
-                "-KILL" => server.wait_end(),
-                _ => drop(server.wait_for("stopping")),
-            }
+            wait_until("a free port", || !listens(addr));
             let old = server;
             let args = ["server", "--addr", &addr.to_string()];
             server = Program::start("step8", &args);
@@ -58,6 +55,13 @@ pub fn restarts(n: usize, by: &str, clients: usize, attempts: &str) -> Seen {
     let mut seen = load.seen.into_inner().unwrap();
     seen.answered = load.answered.into_inner();
     seen
+}
+
+/// Is there a listener in `/proc/net/tcp`?
+fn listens(addr: SocketAddr) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let listener = format!(": 0100007F:{:04X} 00000000:0000 0A", addr.port());
+    table.lines().any(|line| line.contains(&listener))
 }
 
 #[derive(Default)]

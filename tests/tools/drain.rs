@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::support::load::{herd, restarts, stuck};
-use crate::support::{Program, trial};
+use crate::support::{DEADLINE, Program, signal, trial};
 use libtest_mimic::Trial;
 
 /// The tests of this file.
@@ -15,22 +15,41 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("drain::a restart loses no request", missing, restart),
         trial("drain::a kill loses none that may be repeated", missing, kill),
+        trial("drain::who has not been accepted yet", missing, queue),
         trial("drain::twenty clients and five slots", missing, twenty),
         trial("drain::a client that does not read", missing, unread_replies),
     ]
 }
 
+/// Ten attempts, because the waits before five may be too short by chance.
 fn restart() {
-    let seen = restarts(3, "-TERM", 8, "5");
+    let seen = restarts(3, "-TERM", 8, "10");
     assert_eq!(seen.failed, 0, "{seen:?}");
     assert_eq!(seen.codes, [Some(0); 3]);
 }
 
 fn kill() {
-    let seen = restarts(3, "-KILL", 8, "5");
+    let seen = restarts(3, "-KILL", 8, "10");
     assert_eq!(seen.failed, 0, "{seen:?}");
     assert_eq!(seen.codes, [None; 3]);
     assert!(seen.unknown > 0, "nobody was in the middle: {seen:?}");
+}
+
+/// The kernel let a client in while the server was frozen: when it is told to
+/// stop, it answers that one, too.
+fn queue() {
+    let (server, addr) = Program::server("step8");
+    signal(server.id(), "-STOP");
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.write_all(b"\0\0\0\x03\x01hi").unwrap();
+    signal(server.id(), "-TERM");
+    signal(server.id(), "-CONT");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    let reply = answer.windows(3).any(|bytes| bytes == b"\x81hi");
+    assert!(reply, "{answer:?}");
+    assert_eq!(server.finish().code, Some(0));
 }
 
 /// The server is full for most of them, and then for fewer and fewer.
