@@ -181,15 +181,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.has_ended = n.context("cannot read")? == 0;
                 self.heartbeat.heard();
             }
-            () = clock(wake) => {} // the next step does what is due
+            () = sleep_until(wake) => {} // the next step does what is due
         }
         Ok(())
     }
 
     /// Does what is due, and returns when to call this again.
-    fn wake(&mut self, now: Instant, reads: bool) -> Result<Option<Instant>> {
+    fn wake(&mut self, now: Instant, reads: bool) -> Result<Instant> {
         let end = self.next_end(now, reads);
-        if end.is_none_or(|end| now < end) {
+        if now < end {
             self.second_look = None;
             return Ok(end);
         }
@@ -197,24 +197,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if look <= now {
             self.tick(now)?;
         }
-        Ok(Some(look))
+        Ok(look)
     }
 
-    /// Returns when the first timer fires, if there is one. A peer cannot help
-    /// it if we do not read, so its clocks stand still then.
-    fn next_end(&mut self, now: Instant, reads: bool) -> Option<Instant> {
-        if !reads {
+    /// Returns when the first timer fires. A peer cannot help it if we do not
+    /// read, so its clocks stand still then.
+    fn next_end(&mut self, now: Instant, reads: bool) -> Instant {
+        let mut beat = now + self.limits.heartbeat;
+        if reads {
+            beat = self.heartbeat.next(now);
+        } else {
             self.heartbeat.heard();
             self.frame_end = None;
-        } else if self.has_input() {
+        }
+        if reads && self.has_input() {
             self.frame_end.get_or_insert(now + self.limits.frame);
         }
         if !self.output.is_empty() {
             self.write_end.get_or_insert(now + self.limits.write);
         }
-        let beat = reads.then(|| self.heartbeat.next(now));
-        let ends = [self.frame_end, self.write_end, beat];
-        ends.into_iter().flatten().min()
+        let ends = [self.frame_end, self.write_end].into_iter().flatten();
+        ends.fold(beat, Instant::min)
     }
 
     /// Does what is due.
@@ -238,25 +241,16 @@ async fn finished(later: &mut VecDeque<(Slow, Vec<u8>)>) -> Result<Vec<u8>> {
     match later.front_mut() {
         Some((Slow::Until(ready), _)) => sleep_until(*ready).await,
         Some((Slow::Answer(operation, answer), _)) => {
-            match answer.await.context("the ledger has stopped")? {
-                Ok(answer) => answer.encode(*operation, &mut bytes)?,
-                Err(full) => {
-                    later.clear(); // nothing comes behind its ERROR
-                    return Err(full.into());
-                }
+            let operation = *operation;
+            let done = answer.await.context("the ledger has stopped");
+            if !matches!(done, Ok(Ok(_))) {
+                later.clear(); // nothing comes behind its ERROR
             }
+            done??.encode(operation, &mut bytes)?;
         }
         None => pending().await,
     }
     bytes.extend(later.pop_front().map(|(_, b)| b).unwrap_or_default());
     Ok(bytes)
-}
-
-/// Waits until `end`, if there is one.
-async fn clock(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => pending().await,
-    }
 }
 // ANCHOR_END: step

@@ -219,6 +219,24 @@ mod tests {
         sleep(Duration::from_millis(n)).await;
     }
 
+    /// After the error, what is left to say must still leave.
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_not_awaited_twice() {
+        let (_client, end) = duplex(1000);
+        let mut connection = Connection::new(end, LIMITS);
+        let operation = Operation { client: 1, seq: 1, amount: 5 };
+        let (_, never) = oneshot::channel();
+        connection.queue_after(Slow::Answer(operation, never));
+        assert!(
+            connection
+                .flush()
+                .await
+                .unwrap_err()
+                .is::<tokio::sync::oneshot::error::RecvError>()
+        );
+        connection.flush().await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_asked_once_and_dead_after_three_intervals() {
         let (mut client, server) = server(1000);
@@ -250,6 +268,18 @@ mod tests {
             client.write_all(b"x").await.unwrap();
         }
         assert_too_slow(server, TooSlow::Frame, 13_000).await;
+    }
+
+    /// There is always a byte before the timer has had its second look.
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_each_millisecond_is_too_slow() {
+        let (mut client, server) = server(1000);
+        client.write_all(&[0, 0, 255, 255, 1]).await.unwrap();
+        for _ in 0..10_100 {
+            ms(1).await;
+            let _ = client.write_all(b"x").await; // until it is cut
+        }
+        assert_too_slow(server, TooSlow::Frame, 10_000).await;
     }
 
     /// A frame in two pieces, before and after the moment of a PING: wherever
