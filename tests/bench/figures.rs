@@ -10,7 +10,7 @@
 
 /// What the journal needs. Their own tests are compiled here, and not run.
 #[allow(unused)]
-#[path = "../../steps/step5/frame.rs"]
+#[path = "../../steps/step7/frame.rs"]
 mod frame;
 #[allow(unused)]
 #[path = "../../steps/step7/journal.rs"]
@@ -758,7 +758,7 @@ fn one_by_one(clients: u64) -> f64 {
             seq += 1;
             let (ledger, journal) = &mut *owned.lock().unwrap();
             let operation = operation(client, seq);
-            let (answer, _) = ledger.apply(operation);
+            let (answer, _) = ledger.apply(operation).unwrap();
             assert_eq!(answer, Answer::Total(seq as i64));
             journal.append(&[operation]).unwrap();
         }
@@ -790,7 +790,7 @@ fn together(clients: u64) -> f64 {
                 let operation = operation(client, seq);
                 let request = Request { operation, reply };
                 sender.send(request).await.ok().unwrap();
-                assert_eq!(answer.await, Ok(Answer::Total(seq as i64)));
+                assert_eq!(answer.await, Ok(Ok(Answer::Total(seq as i64))));
             }
             seq
         })
