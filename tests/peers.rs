@@ -4,10 +4,10 @@
 //! raw bytes: a server that only receives, a server that answers once, a
 //! client that only connects, and a client that sends and receives once. In
 //! five languages it has the smallest client that is correct (`hello`), and a
-//! server and a client that send frames; in two, a client that tries again, and
-//! a server and a client with a heartbeat. The checker tries whether they keep
-//! the contract (`tests/check/tests/peers.rs`); here they talk to ours. What is
-//! not installed is skipped by name.
+//! server and a client that send frames; in two of them a client that tries
+//! again, and a server and a client with a heartbeat. Whether they keep the
+//! contract, the checker tries (`tests/check/tests/peers.rs`); here they talk
+//! to ours. What is not installed is skipped by name.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 

@@ -130,6 +130,7 @@ mod tests {
 
     use crate::frame;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex, split};
+    use tokio::net::TcpSocket;
     use tokio::task::JoinHandle;
     use tokio::time::sleep;
 
@@ -303,6 +304,34 @@ mod tests {
         ms(4_000).await; // in the pipe: the reply, and three bytes of room
         client.write_all(HI).await.unwrap();
         assert_too_slow(server, TooSlow::Write, 11_000).await;
+    }
+
+    /// It sends without a pause, too, so bytes are always there before a timer.
+    /// (With real sockets: a pipe in memory leaves pauses.)
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_takes_nothing_and_never_stops_sending() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = listener::bind(local).unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut client = socket.connect(addr).await.unwrap();
+        let flood = tokio::spawn(async move {
+            let mut echo = Vec::new();
+            encode(ECHO, &[0; 60_000], &mut echo).unwrap();
+            client.write_all(&echo.repeat(4)).await?;
+            loop {
+                client.write_all(&PONG_0.repeat(200)).await?;
+            }
+        });
+        let (stream, _) = listener::accept(&listener).await;
+        let write = Duration::from_millis(100);
+        let mut end = Connection::new(stream, PeerLimits { write, ..LIMITS });
+        let end = timeout(LINGER * 5, answer(&mut end));
+        let error = end.await.expect("the limit holds").unwrap_err();
+        flood.abort();
+        let _: Result<io::Result<()>, _> = flood.await;
+        assert_eq!(error.downcast_ref(), Some(&TooSlow::Write), "{error:#}");
     }
 
     /// A byte now and then is progress: ten bytes in 40 s, with 7 s for each.

@@ -794,7 +794,7 @@ fn together(clients: u64) -> f64 {
                 let operation = operation(client, seq);
                 let request = Request { operation, reply };
                 sender.send(request).await.ok().unwrap();
-                assert_eq!(answer.await, Ok(Answer::Total(seq as i64)));
+                assert_eq!(answer.await, Ok(Ok(Answer::Total(seq as i64))));
             }
             seq
         })

@@ -240,7 +240,8 @@ func main() {
 	}
 	// Before Go 1.20 the common source is the same in every process.
 	rand.Seed(time.Now().UnixNano())
-	c, texts, stdin := client{port: os.Args[1]}, os.Args[2:], bufio.NewReader(os.Stdin)
+	c, texts := client{port: os.Args[1]}, os.Args[2:]
+	stdin := bufio.NewReader(os.Stdin)
 	for i := 0; i < len(texts) || len(texts) == 0; i++ {
 		var text string
 		if len(texts) > 0 {

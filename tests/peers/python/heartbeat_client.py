@@ -85,10 +85,10 @@ class Connection:
 
     async def receive(self):
         """Returns some bytes."""
-        for intervals in 1, 2:
+        for limit in HEARTBEAT, 2 * HEARTBEAT:
             try:  # a timer loses no byte: they stay in the reader
                 reading = self.reader.read(65536)
-                received = await asyncio.wait_for(reading, intervals * HEARTBEAT)
+                received = await asyncio.wait_for(reading, limit)
             except asyncio.TimeoutError:
                 self.send(PING, bytes(8))  # once is enough, TCP resends it
             else:

@@ -190,6 +190,6 @@ try:
 except OSError as error:
     sys.exit(f"cannot listen on 127.0.0.1:{port}: {error}")
 # The clients' sockets inherit it. In a larger buffer there may be no room for
-# more until a slow client has read for seconds, although it reads all the time.
+# more until a client has read for seconds, although it reads all the time.
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
 asyncio.run(main(listener))

@@ -309,8 +309,8 @@ const S6_05: Case = Case {
     rule: (6, 1),
     tags: TIMED,
     why: "Whatever comes from the client shows that it is alive, so the clock \
-          of the heartbeat starts again with each byte. A busy connection needs \
-          no PING at all: the traffic is its heartbeat.",
+          of the heartbeat starts again with each byte. A busy connection \
+          needs no PING at all: the traffic is its heartbeat.",
     hint: Hint {
         meaning: "Your server cut a client whose bytes came all the time, \
                   perhaps because the clock of the heartbeat runs from the \
