@@ -4,15 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-<<<<<<< HEAD
-use anyhow::Result;
-=======
 use anyhow::{Result, bail};
 use tokio::net::TcpListener;
-use tokio::select;
-use tokio::signal::ctrl_c;
->>>>>>> chap8
-#[cfg(unix)]
 use tokio::select;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -99,12 +92,12 @@ pub async fn serve(
     limits: PeerLimits,
     requests: Requests,
     own: ServerLimits,
-    mut stops: mpsc::Receiver<()>,
+    mut stops: Stops,
 ) -> Result<()> {
     let drain = Drain::new(own);
     select! {
         () = server::run(&listener, limits, &requests, &drain) => {}
-        _ = stops.recv() => {}
+        _ = stops.next() => {}
     }
     say("server: stopping; a second signal stops it at once");
     // The kernel may have let clients in that we have not accepted yet. When
@@ -116,7 +109,7 @@ pub async fn serve(
         left = drain.drain() => {
             say(format!("server: stopped, {left} clients cut off"));
         }
-        _ = stops.recv() => bail!("stopped at once"),
+        _ = stops.next() => bail!("stopped at once"),
     }
     Ok(())
 }

@@ -159,30 +159,13 @@ async fn run_server(
             n => format!("cut a torn record of {n} bytes off the journal"),
         };
     }
-<<<<<<< HEAD
-    let mut stops = Stops::new()?; // before we say that we listen
-=======
-    let stops = drain::stops()?; // before we say that we listen
->>>>>>> chap8
+    let stops = Stops::new()?; // before we say that we listen
     let listener = listener::bind(addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     say(note);
     let (requests, receiver) = mpsc::channel(WAITING);
     // In a task of its own: a slow disk delays neither accept nor a signal.
     let ledger = tokio::spawn(journal::run(ledger, journal, receiver));
-<<<<<<< HEAD
-    let drain = Drain::new(own);
-    let serve = async {
-        // The stop drops the other future, and the listener with it: from then
-        // on the kernel refuses new clients.
-        select! {
-            () = server::run(listener, limits, requests, &drain) => {}
-            _ = stops.next() => {}
-        }
-        stop(&drain, &mut stops).await
-    };
-=======
->>>>>>> chap8
     select! {
         biased; // with the last connection, the ledger ends, too
         end = drain::serve(listener, limits, requests, own, stops) => end,
@@ -190,23 +173,6 @@ async fn run_server(
     }
 }
 
-<<<<<<< HEAD
-/// Lets the clients leave. A second request to stop does not wait for them.
-async fn stop(drain: &Drain, stops: &mut Stops) -> Result<()> {
-    say("server: stopping; a second signal stops it at once");
-    select! {
-        left = drain.drain() => say_stopped(left),
-        _ = stops.next() => bail!("stopped at once"),
-    }
-    Ok(())
-}
-
-fn say_stopped(left: usize) {
-    say(format!("server: stopped, {left} clients cut off"));
-}
-
-=======
->>>>>>> chap8
 async fn run_client(mut client: Client, texts: Vec<OsString>) -> Result<()> {
     let mut messages = if texts.is_empty() {
         Messages::Lines(BufReader::new(stdin()))

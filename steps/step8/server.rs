@@ -444,26 +444,12 @@ mod tests {
         let write = Duration::from_millis(100);
         let mut end = Connection::new(stream, PeerLimits { write, ..LIMITS });
         let (requests, _) = mpsc::channel(1);
-<<<<<<< steps/step8/server.rs
-        let flood = async {
-            client.write_all(HI).await.unwrap();
-            client.write_all(HI).await.unwrap();
-            while client.write_all(PONG_0).await.is_ok() {}
-        };
-        let server = async {
-            let mut end = Connection::new(end, limits);
-            let one = ServerLimits { connections: 1, drain: write };
-            let mut slot = Drain::new(one).slot().unwrap();
-            answer(&mut end, &requests, &mut slot).await.unwrap_err()
-        };
-        let both = async { tokio::join!(flood, server).1 };
-        let error = timeout(Duration::from_secs(20), both).await.unwrap();
-=======
-        let end = timeout(LINGER * 5, answer(&mut end, &requests));
+        let one = ServerLimits { connections: 1, drain: write };
+        let mut slot = Drain::new(one).slot().unwrap();
+        let end = timeout(LINGER * 5, answer(&mut end, &requests, &mut slot));
         let error = end.await.expect("the limit holds").unwrap_err();
         flood.abort();
         let _: Result<io::Result<()>, _> = flood.await;
->>>>>>> /tmp/new8/server.rs
         assert_eq!(error.downcast_ref(), Some(&TooSlow::Write), "{error:#}");
     }
 
