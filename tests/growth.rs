@@ -24,11 +24,11 @@ const MORE_ADDED: [(usize, usize, &str); 5] = [
     (5, 345, "limits and retry, with both ends of them"),
     (6, 325, "a connection that reads, writes and waits at once"),
     (7, 425, "a ledger, a journal on disk, and a client with an identity"),
-    (8, 230, "a limit, a stop, and a goodbye with both ends of it"),
+    (8, 240, "a limit, a stop, and a goodbye with both ends of it"),
 ];
 
 /// The most lines of a file of a step, its tests not counted.
-const MOST_LINES: usize = 270;
+const MOST_LINES: usize = 290;
 
 /// File name → text, without tests and the lines that mark parts for the book.
 fn step(n: usize) -> BTreeMap<String, String> {
