@@ -33,6 +33,7 @@ mod steps {
         env!("CARGO_BIN_EXE_step4"),
         env!("CARGO_BIN_EXE_step5"),
         env!("CARGO_BIN_EXE_step6"),
+        env!("CARGO_BIN_EXE_step7"),
     ];
 
     pub fn trials() -> Vec<Trial> {
@@ -59,8 +60,12 @@ mod steps {
         side: Side,
     ) -> Vec<(&'static Case, Trial)> {
         let (name, program) = (side.name(), program.replace('\'', "'\\''"));
-        let text = if side == Side::Client { " {text}" } else { "" };
-        let command = format!("'{program}' {name} --addr {{addr}}{text}");
+        let more = match side {
+            Side::Client => " {text}",
+            Side::Server if step >= 7 => " --journal {journal}",
+            Side::Server => "",
+        };
+        let command = format!("'{program}' {name} --addr {{addr}}{more}");
         let session = Session::new(side, step, &command);
         let session = Arc::new(session.expect("a command").on(machine));
         let trial = |case: &'static Case| {

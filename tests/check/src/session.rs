@@ -41,8 +41,8 @@ pub struct Session {
 
 impl Session {
     /// A program of this side and step. The command is split as a shell would
-    /// do it, without a shell; `{addr}`, `{host}`, `{port}` and `{text}` in it
-    /// are replaced.
+    /// do it, without a shell; `{addr}`, `{host}`, `{port}`, `{text}` and
+    /// `{journal}` in it are replaced.
     ///
     /// # Errors
     /// The command is empty, or lacks what this side needs.
@@ -73,7 +73,7 @@ impl Session {
         let is_mute = OnceLock::new();
         let setup = Setup { step, basic, is_mute, seed, target, machine };
         let all = thread::available_parallelism();
-        let jobs = all.map_or(2, |n| n.get().min(8));
+        let jobs = all.map_or(2, |n| (n.get() + 2).min(8));
         Session { side, setup, command: command.to_owned(), jobs }
     }
 
@@ -85,8 +85,8 @@ impl Session {
         self
     }
 
-    /// How many cases may run beside each other; at first, as many as there
-    /// are processors, and at most 8.
+    /// How many cases may run beside each other; at first, two more than there
+    /// are processors, because many of them wait, and at most 8.
     pub fn jobs(mut self, jobs: usize) -> Session {
         self.jobs = jobs;
         self
@@ -168,8 +168,8 @@ impl Session {
         verdict
     }
 
-    /// Runs these cases, as many beside each other as there are jobs, and
-    /// those that a clock judges one after another.
+    /// Runs these cases, as many beside each other as there are jobs, and a few
+    /// more of those that a clock judges, because they mostly wait.
     pub fn judge_all(
         &self,
         cases: &[&'static Case],

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 /// The last step that there is.
-pub const LAST_STEP: u8 = 6;
+pub const LAST_STEP: u8 = 7;
 
 /// From this step on a message is a frame.
 pub const FRAMES: u8 = 4;
@@ -19,6 +19,7 @@ const CHAPTERS: [[&str; 2]; LAST_STEP as usize] = [
     ["Frames", "Frames"],
     ["Time limits", "Trying again"],
     ["Heartbeat", "Heartbeat"],
+    ["Nothing lost, nothing twice", "Nothing lost, nothing twice"],
 ];
 
 /// This step and all that follow.

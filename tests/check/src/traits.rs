@@ -35,6 +35,8 @@ pub enum Tag {
     Starts,
     /// Must choose the program's address: `{addr}` or `{port}` in `--cmd`.
     Places,
+    /// Must choose the program's journal: `{journal}` in `--cmd`.
+    Journal,
 
     // ---- What its explanations may count on
     /// The plainest exchange of its step. It is tried first; if it gets no

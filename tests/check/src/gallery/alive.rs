@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::framed::{Over, refuse, write_later};
 use crate::kinds::answer;
+use crate::ledger::{self, Ledger};
 use crate::limits::{Limits, heartbeat};
-use crate::wire::{MAX, PING, PONG, Parsed, WORK, error, frame, parse};
-use crate::{echo, on};
+use crate::wire::{
+    ADD, MAX, Name, PING, PONG, Parsed, WORK, error, frame, parse,
+};
+use crate::{echo, has_ledger, on};
 
 /// The longest delay of a WORK, in ms.
 const LONGEST: u32 = 10_000;
@@ -27,7 +30,11 @@ pub fn serve(stream: &mut TcpStream) -> io::Result<()> {
     let limits = Limits::of(6);
     stream.set_write_timeout(limits.write)?;
     let mut talk = Talk::new(stream, limits);
-    match talk.all()? {
+    let over = talk.all();
+    if over.is_err() && on("forgets-after-reset") {
+        ledger::forget(talk.client);
+    }
+    match over? {
         Over::End => Ok(()),
         Over::Refused(code) => refuse(stream, code),
     }
@@ -51,6 +58,9 @@ struct Talk<'a> {
     /// No more is read, for this reason.
     over: Option<Over>,
     born: Instant,
+    /// Of an ADD: what a defect keeps for itself, and who has sent the last.
+    own: Ledger,
+    client: Option<u64>,
 }
 
 impl<'a> Talk<'a> {
@@ -71,6 +81,8 @@ impl<'a> Talk<'a> {
             has_asked: false,
             over: None,
             born: now,
+            own: Ledger::default(),
+            client: None,
         }
     }
 
@@ -88,7 +100,12 @@ impl<'a> Talk<'a> {
                 continue;
             }
             match self.read(&mut buffer)? {
-                Some(0) => self.over = Some(Over::End),
+                Some(0) => {
+                    if on("adds-lost-at-fin") {
+                        self.replies.retain(|(_, reply)| reply[4] != 0x83);
+                    }
+                    self.over = Some(Over::End);
+                }
                 Some(n) => self.take(&buffer[..n])?,
                 None if self.look_at_the_clock()? => return Ok(Over::End),
                 None => {}
@@ -273,6 +290,7 @@ impl<'a> Talk<'a> {
             PONG if on("pong-is-unknown") => {}
             PONG => return,
             WORK => return self.work(payload),
+            ADD if has_ledger() => return self.add(payload),
             _ => {}
         }
         if let Some(reply) = answer(kind, payload) {
@@ -294,6 +312,26 @@ impl<'a> Talk<'a> {
                 false => frame(PONG, payload),
             };
             self.pongs.extend(pong);
+        }
+    }
+
+    fn add(&mut self, payload: &[u8]) {
+        if payload.len() < 24 && on("short-add-ends") {
+            self.over = Some(Over::End);
+            return;
+        }
+        self.client = Name::read(payload).map(|(name, _)| name.client);
+        let Some(reply) = ledger::answer(payload, &mut self.own) else {
+            self.over = Some(Over::Refused(6));
+            return;
+        };
+        match () {
+            () if on("add-is-unknown") => self.owe(error(3, "unknown"), 0),
+            () if on("add-overtakes") => self.pongs.extend(reply),
+            () if on("answers-add-twice") => {
+                self.owe([&reply[..], &reply].concat(), 0);
+            }
+            () => self.owe(reply, 0),
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::client::print;
 use crate::limits::heartbeat;
-use crate::retry::{Outcome, left};
-use crate::wire::{ERROR, PING, PONG, Parsed, REPLY, frame, parse};
+use crate::retry::{Outcome, Request, left};
+use crate::wire::{ADD, ERROR, Name, PING, PONG, Parsed, REPLY, frame, parse};
 use crate::{has_heartbeat, limit, on};
 
 /// A connection, and what has come on it and was not looked at.
@@ -64,14 +64,14 @@ impl Line {
     pub fn receive(
         &mut self,
         mut until: Instant,
-        payload: &[u8],
+        request: Request,
     ) -> io::Result<Outcome> {
         let mut buffer = [0; 65_536];
         loop {
             if self.sift()? && on("pong-is-progress") {
                 until = Instant::now() + request_limit();
             }
-            if let Some(outcome) = self.outcome(payload) {
+            if let Some(outcome) = self.outcome(request) {
                 return Ok(outcome);
             }
             let rest = match on("per-read-limit") {
@@ -84,7 +84,7 @@ impl Line {
             let rest = self.beat().map_or(rest, |at| rest.min(left(at)));
             self.stream.set_read_timeout(Some(rest))?;
             match self.stream.read(&mut buffer) {
-                Ok(0) => return Ok(at_end(&self.input, payload)),
+                Ok(0) => return Ok(at_end(&self.input, request.payload)),
                 Ok(n) => self.take(&buffer[..n]),
                 Err(error) if has_heartbeat() && is_wait(&error) => {
                     if self.look_at_the_clock().is_err() {
@@ -185,7 +185,11 @@ impl Line {
     }
 
     /// What has come: the end of the attempt, or not yet enough.
-    fn outcome(&mut self, payload: &[u8]) -> Option<Outcome> {
+    fn outcome(&mut self, request: Request) -> Option<Outcome> {
+        if request.kind == ADD {
+            return self.outcome_of_add(request.payload);
+        }
+        let payload = request.payload;
         let believes = on("believes-any-text") || on("takes-old-reply");
         match parse(&self.input) {
             Parsed::NotYet if self.input.is_empty() => None,
@@ -204,6 +208,38 @@ impl Line {
             }
             Parsed::Frame(ERROR, error, _) => Some(refused(&error)),
             Parsed::Frame(..) => Some(Outcome::Broken),
+        }
+    }
+}
+
+impl Line {
+    /// The same for an ADD: the replies to others are skipped.
+    fn outcome_of_add(&mut self, payload: &[u8]) -> Option<Outcome> {
+        let (own, _) = Name::read(payload)?;
+        loop {
+            let (kind, reply) = match parse(&self.input) {
+                Parsed::NotYet => return None,
+                Parsed::Refuse(_) => return Some(Outcome::Broken),
+                Parsed::Frame(kind, reply, size) => {
+                    self.input.drain(..size);
+                    (kind, reply)
+                }
+            };
+            let is_total = kind == ADD | 0x80 || on("any-kind-is-total");
+            let mut whole = reply.clone();
+            if on("short-total-is-fine") {
+                whole.resize(24, 0);
+            }
+            match Name::read(&whole).filter(|_| is_total) {
+                Some((name, total)) if name == own || on("takes-any-83") => {
+                    return Some(Outcome::Answered(total.to_string().into()));
+                }
+                Some(_) if on("other-reply-is-broken") => {}
+                Some(_) => continue,
+                None if kind == ERROR => return Some(refused(&reply)),
+                None => {}
+            }
+            return Some(Outcome::Broken);
         }
     }
 }
@@ -235,6 +271,8 @@ fn refused(error: &[u8]) -> Outcome {
         Some(6 | 8) => Outcome::NotExecuted,
         Some(5) if on("timeout-is-definite") => definite(),
         Some(5) => Outcome::Unknown,
+        Some(9) if on("retries-conflict") => Outcome::NotExecuted,
+        Some(7) if on("stale-is-unknown") => Outcome::Unknown,
         Some(1..=4 | 7 | 9) => definite(),
         None | Some(_) => Outcome::Broken,
     }

@@ -13,6 +13,7 @@ mod defects;
 mod echo;
 mod framed;
 mod kinds;
+mod ledger;
 mod limits;
 mod line;
 mod matrix;
@@ -23,6 +24,7 @@ mod wire;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
@@ -63,6 +65,12 @@ struct Run {
     addr: SocketAddr,
     /// What a client sends; without it, stdin
     texts: Vec<String>,
+    /// What a client of step 7 adds
+    #[arg(long, allow_hyphen_values = true)]
+    add: Option<i64>,
+    /// Where a server of step 7 keeps its journal
+    #[arg(long)]
+    journal: Option<PathBuf>,
 }
 
 fn known(name: &str) -> Result<String, String> {
@@ -78,6 +86,11 @@ static STEP: OnceLock<u8> = OnceLock::new();
 /// Does this program have a heartbeat?
 fn has_heartbeat() -> bool {
     STEP.get().is_some_and(|&step| step >= 6)
+}
+
+/// Does this program add?
+fn has_ledger() -> bool {
+    STEP.get().is_some_and(|&step| step >= 7)
 }
 
 /// Is this mistake to be made?
@@ -98,12 +111,12 @@ fn main() -> ExitCode {
         Command::Matrix(options) => return matrix::run(&options),
         Command::Server(run) => {
             switch_on(&run);
-            return server::run(run.step, run.addr);
+            return server::run(run.step, run.addr, run.journal.as_deref());
         }
         Command::Client(run) => {
             switch_on(&run);
             return match run.step {
-                5.. => retry::run(run.addr, &run.texts),
+                5.. => retry::run(run.addr, &run.texts, run.add),
                 _ => client::run(run.step, run.addr, run.texts),
             };
         }

@@ -170,7 +170,11 @@ fn try_one(defect: &'static Defect) -> Result<Row, String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let check: PathBuf = this.with_file_name("check");
     let (side, step) = (defect.side(), defect.step);
-    let texts = if side == "client" { " {text}" } else { "" };
+    let texts = match side {
+        "client" => " {text}",
+        _ if step >= 7 => " --journal {journal}",
+        _ => "",
+    };
     let cmd = format!(
         "'{}' {side} --step {step} --defect {} --addr {{addr}}{texts}",
         this.display(),

@@ -1,4 +1,4 @@
-//! The client of steps 5 and 6: one request at a time, with attempts, waits
+//! The client from step 5 on: one request at a time, with attempts, waits
 //! between them, and a deadline for each request.
 
 use std::io;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::print;
 use crate::line::Line;
-use crate::wire::{ECHO, MAX, frame};
+use crate::wire::{ADD, ECHO, MAX, Name, frame};
 use crate::{fail, has_heartbeat, limit, on};
 
 /// How one attempt ended.
@@ -28,22 +28,30 @@ pub enum Outcome {
 /// The exit code, and the message.
 type Failed = (u8, String);
 
-pub fn run(addr: SocketAddr, texts: &[String]) -> ExitCode {
+/// What is asked: a kind, and its payload.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub kind: u8,
+    pub payload: &'a [u8],
+}
+
+pub fn run(addr: SocketAddr, texts: &[String], add: Option<i64>) -> ExitCode {
     if on("slow") {
         thread::sleep(Duration::from_millis(400));
     }
     let mut client = Client { addr, kept: None, texts, answered: 0 };
-    let asked = match texts.is_empty() {
-        false => client.ask_all(texts.iter().cloned().map(Ok)),
-        true if on("waits-for-all-input") => {
+    let asked = match (add, texts.is_empty()) {
+        (Some(amount), _) => client.add(amount),
+        (_, false) => client.ask_all(texts.iter().cloned().map(Ok)),
+        (_, true) if on("waits-for-all-input") => {
             let lines: Vec<_> = io::stdin().lines().collect();
             client.ask_all(lines.into_iter())
         }
-        true if has_heartbeat() => {
+        (_, true) if has_heartbeat() => {
             let lines = lines_later();
             client.ask_all_with(|client| client.wait_for(&lines))
         }
-        true => client.ask_all(io::stdin().lines()),
+        (_, true) => client.ask_all(io::stdin().lines()),
     };
     match asked {
         Ok(()) => ExitCode::SUCCESS,
@@ -111,7 +119,8 @@ impl Client<'_> {
             if text.len() >= MAX && !on("sends-too-long") {
                 return Err((1, "this is too long for a frame".into()));
             }
-            let reply = self.request(text.as_bytes(), end)?;
+            let (kind, payload) = (ECHO, text.as_bytes());
+            let reply = self.request(Request { kind, payload }, end)?;
             self.answered += 1;
             if on("clock-starts-early") {
                 end = new_deadline();
@@ -148,10 +157,20 @@ impl Client<'_> {
         }
     }
 
+    /// Adds this, under a name that it keeps.
+    fn add(&mut self, amount: i64) -> Result<(), Failed> {
+        let name = new_name();
+        let payload = &name.bytes(amount)[..];
+        let reply =
+            self.request(Request { kind: ADD, payload }, new_deadline())?;
+        print(&[&reply[..], b"\n"].concat())
+            .map_err(|_| (1, "cannot print the total".into()))
+    }
+
     /// One request, with as many attempts as it may have.
     fn request(
         &mut self,
-        payload: &[u8],
+        request: Request,
         end: Instant,
     ) -> Result<Vec<u8>, Failed> {
         let mut attempts = limit("TCP_ATTEMPTS", 5);
@@ -160,7 +179,9 @@ impl Client<'_> {
         }
         let mut is_sent = false;
         for k in 1.. {
-            let outcome = self.attempt(payload, end);
+            let renamed = renamed(request, k);
+            let payload = &renamed[..];
+            let outcome = self.attempt(Request { payload, ..request }, end);
             let is_busy = matches!(outcome, Outcome::NotExecuted);
             if let Some(reply) = judge(outcome, &mut is_sent)? {
                 return Ok(reply);
@@ -178,7 +199,7 @@ impl Client<'_> {
         Err(gave_up(is_sent || on("gives-up-early")))
     }
 
-    fn attempt(&mut self, payload: &[u8], end: Instant) -> Outcome {
+    fn attempt(&mut self, request: Request, end: Instant) -> Outcome {
         let end = match on("no-deadline") || on("deadline-between-attempts") {
             true => far_away(),
             false => end,
@@ -192,11 +213,11 @@ impl Client<'_> {
             true => far_away(),
             false => end.min(Instant::now() + ms("TCP_REQUEST_MS", 5000)),
         };
-        let bytes = self.bytes(&mut line, payload);
+        let bytes = self.bytes(&mut line, request);
         if line.send(&bytes, until).is_err() {
             return Outcome::Unknown;
         }
-        let received = line.receive(until, payload);
+        let received = line.receive(until, request);
         let is_answered = matches!(received, Ok(Outcome::Answered(_)));
         if is_answered || received.is_err() && on("keeps-connection") {
             self.kept = Some(line);
@@ -224,9 +245,9 @@ impl Client<'_> {
     }
 
     /// What is to be sent for this request.
-    fn bytes(&self, line: &mut Line, payload: &[u8]) -> Vec<u8> {
+    fn bytes(&self, line: &mut Line, request: Request) -> Vec<u8> {
         if !on("sends-ahead") || self.texts.is_empty() {
-            return frame(ECHO, payload);
+            return frame(request.kind, request.payload);
         }
         if line.ahead > 0 {
             line.ahead -= 1; // it was sent with an earlier one
@@ -236,6 +257,37 @@ impl Client<'_> {
         line.ahead = rest.len() - 1;
         rest.iter().flat_map(|text| frame(ECHO, text.as_bytes())).collect()
     }
+}
+
+/// The name of an operation: from the environment, or a new one.
+fn new_name() -> Name {
+    let (client, seq) = (random(u64::MAX), 1);
+    match () {
+        () if on("same-id-for-all") => Name { client: 7, seq },
+        () if on("ignores-given-name") => Name { client, seq },
+        () => Name {
+            client: limit("TCP_CLIENT_ID", client),
+            seq: limit("TCP_SEQ", seq),
+        },
+    }
+}
+
+/// The payload of attempt `k`, which a defect makes a new one.
+fn renamed(Request { kind, payload }: Request, k: u64) -> Vec<u8> {
+    let Some((name, amount)) = Name::read(payload).filter(|_| kind == ADD)
+    else {
+        return payload.to_vec();
+    };
+    let name = match () {
+        () if on("new-id-each-time") => {
+            Name { client: name.client.wrapping_add(k), ..name }
+        }
+        () if on("new-number-each-time") => {
+            Name { seq: name.seq + k - 1, ..name }
+        }
+        () => name,
+    };
+    name.bytes(amount)
 }
 
 /// The reply, or nothing if the request may be tried again.

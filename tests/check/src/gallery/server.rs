@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
@@ -10,9 +11,14 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::{alive, echo, fail, framed, on};
+use crate::{alive, echo, fail, framed, ledger, on};
 
-pub fn run(step: u8, addr: SocketAddr) -> ExitCode {
+pub fn run(step: u8, addr: SocketAddr, journal: Option<&Path>) -> ExitCode {
+    let opened = journal.map(ledger::open).transpose();
+    let note = match opened {
+        Ok(note) => note.flatten(),
+        Err(why) => return fail(1, &why),
+    };
     let listener = match listen(addr) {
         Ok(listener) => listener,
         Err(_) if on("silent-about-port") => return fail(1, "cannot start"),
@@ -29,6 +35,9 @@ pub fn run(step: u8, addr: SocketAddr) -> ExitCode {
     }
     if let Ok(addr) = listener.local_addr() {
         say(&format!("listening on {addr}"));
+    }
+    if let Some(note) = note {
+        say(&note);
     }
     if on("dies-when-interrupted") {
         thread::spawn(die_when_interrupted);

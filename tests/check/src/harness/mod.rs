@@ -1,6 +1,7 @@
 //! What a case works with: a lab for the programs it starts, peers for its
 //! connections, a stage where it plays the server.
 
+pub mod adds;
 pub mod ended;
 pub mod expect;
 pub mod lab;

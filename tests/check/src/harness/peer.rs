@@ -169,6 +169,11 @@ impl<'a> Peer<'a> {
 
     /// Sends all of it; a server that has closed already is a failure.
     pub fn send(&mut self, bytes: &[u8]) -> Check {
+        self.send_as(bytes, &format!("sent {}", show::size(bytes.len())))
+    }
+
+    /// The same with a note of its own.
+    pub fn send_as(&mut self, bytes: &[u8], note: &str) -> Check {
         self.sends(bytes);
         if let Err(error) = self.stream.write_all(bytes) {
             self.lab.is_open.set(error.kind() == ErrorKind::WouldBlock);
@@ -180,7 +185,7 @@ impl<'a> Peer<'a> {
             failure.by_time = error.kind() == ErrorKind::WouldBlock;
             return Err(failure.into());
         }
-        self.note(&format!("sent {}", show::size(bytes.len())));
+        self.note(note);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod step5;
 mod step5_again;
 mod step5_requests;
 mod step6;
+mod step7;
 
 use crate::case::Case;
 
@@ -19,4 +20,5 @@ pub const CASES: &[&[Case]] = &[
     step5_again::CASES,
     step5_requests::CASES,
     step6::CASES,
+    step7::CASES,
 ];

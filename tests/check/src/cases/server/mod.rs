@@ -7,6 +7,8 @@ mod step4;
 mod step4_hostile;
 pub mod step5;
 mod step6;
+mod step7;
+mod step7_journal;
 
 use crate::case::Case;
 
@@ -19,4 +21,6 @@ pub const CASES: &[&[Case]] = &[
     step4_hostile::CASES,
     step5::CASES,
     step6::CASES,
+    step7::CASES,
+    step7_journal::CASES,
 ];
