@@ -19,14 +19,15 @@ use support::{ROOT, snapshot};
 const MOST_ADDED: usize = 120;
 
 /// Steps that may add more, with the reason.
-const MORE_ADDED: [(usize, usize, &str); 3] = [
+const MORE_ADDED: [(usize, usize, &str); 4] = [
     (4, 300, "a protocol, with both ends of it"),
     (5, 345, "limits and retry, with both ends of them"),
     (6, 325, "a connection that reads, writes and waits at once"),
+    (7, 425, "a ledger, a journal on disk, and a client with an identity"),
 ];
 
 /// The most lines of a file of a step, its tests not counted.
-const MOST_LINES: usize = 240;
+const MOST_LINES: usize = 260;
 
 /// File name → text, without tests and the lines that mark parts for the book.
 fn step(n: usize) -> BTreeMap<String, String> {

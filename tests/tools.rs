@@ -34,6 +34,8 @@ mod silence;
 mod symptoms;
 #[path = "tools/timeline.rs"]
 mod timeline;
+#[path = "tools/twice.rs"]
+mod twice;
 
 use support::arguments::arguments;
 
@@ -50,5 +52,6 @@ fn main() {
     trials.extend(states::trials());
     trials.extend(symptoms::trials());
     trials.extend(timeline::trials());
+    trials.extend(twice::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

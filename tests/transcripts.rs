@@ -75,6 +75,11 @@ fn demo_step6() {
 }
 
 #[test]
+fn demo_step7() {
+    demo("step7");
+}
+
+#[test]
 fn step4_answers_messages() {
     let mut scene = Scene::new();
     let addr = scene.server("step4");

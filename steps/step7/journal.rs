@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::block_in_place;
 
-use crate::ledger::{Answer, Ledger, Operation};
+use crate::ledger::{Answer, Full, Ledger, Operation};
 
 /// How a journal starts, so that no other file is taken for one.
 const MAGIC: &[u8; 8] = b"ledger1\n";
@@ -101,8 +101,7 @@ fn replay(bytes: &[u8], ledger: &mut Ledger) -> Result<usize> {
         let rest = &bytes[at..];
         match decode(rest) {
             Some(operation) => {
-                let is_new =
-                    ledger.apply(operation).is_some_and(|(_, new)| new);
+                let (_, is_new) = ledger.apply(operation)?;
                 ensure!(is_new, "the record at offset {at} is there twice");
                 at += RECORD;
             }
@@ -142,7 +141,7 @@ const BATCH: usize = 1024;
 /// An operation, and who waits for its answer.
 pub struct Request {
     pub operation: Operation,
-    pub reply: oneshot::Sender<Answer>,
+    pub reply: oneshot::Sender<Result<Answer, Full>>,
 }
 
 /// Answers `requests` until all senders are gone. It alone owns the ledger, so
@@ -161,17 +160,14 @@ pub async fn run(
     while requests.recv_many(&mut batch, BATCH).await > 0 {
         let (mut answers, mut new) = (Vec::new(), Vec::new());
         for Request { operation, reply } in batch.drain(..) {
-            // No answer: the ledger is full. To drop `reply` tells that.
-            let Some((answer, is_new)) = ledger.apply(operation) else {
-                continue;
-            };
-            answers.push((reply, answer));
-            new.extend(is_new.then_some(operation));
+            let done = ledger.apply(operation);
+            new.extend(matches!(done, Ok((_, true))).then_some(operation));
+            answers.push((reply, done.map(|(answer, _)| answer)));
         }
         if let Some(journal) = &mut journal
             && !new.is_empty()
         {
-            // For some milliseconds; the other tasks move to another thread.
+            // The runtime may have other tasks on this thread: they move.
             block_in_place(|| journal.append(&new))
                 .context("cannot write the journal")?;
         }
@@ -381,7 +377,7 @@ mod tests {
     async fn ask(
         sender: &mpsc::Sender<Request>,
         operation: Operation,
-    ) -> oneshot::Receiver<Answer> {
+    ) -> oneshot::Receiver<Result<Answer, Full>> {
         let (reply, answer) = oneshot::channel();
         let sent = sender.send(Request { operation, reply }).await;
         assert!(sent.is_ok());
@@ -410,7 +406,7 @@ mod tests {
                 })
             });
             let connections: Vec<_> = connections.collect();
-            let all: Vec<_> = (1..=20).map(Answer::Total).collect();
+            let all: Vec<_> = (1..=20).map(|n| Ok(Answer::Total(n))).collect();
             for answers in connections {
                 assert_eq!(within(answers).await.unwrap(), all);
             }
@@ -430,11 +426,11 @@ mod tests {
             let answer = ask(&sender, operation(seq, 1)).await;
             let copy = ask(&sender, operation(seq, 1)).await;
             let total = Answer::Total(seq as i64);
-            assert_eq!(within(copy).await, Ok(total));
+            assert_eq!(within(copy).await.unwrap(), Ok(total));
             let mut ledger = Ledger::default();
             replay(&fs::read(&path).unwrap(), &mut ledger).unwrap();
             assert_eq!(asked(&mut ledger, seq, 1), (total, false));
-            assert_eq!(within(answer).await, Ok(total));
+            assert_eq!(within(answer).await.unwrap(), Ok(total));
         }
     }
 
@@ -446,7 +442,7 @@ mod tests {
         let (sender, task) = start(Ledger::default(), Some(journal));
         for (seq, amount) in [(100, 1), (100, 1), (100, 2), (1, 1)] {
             let answer = ask(&sender, operation(seq, amount)).await;
-            within(answer).await.unwrap();
+            within(answer).await.unwrap().unwrap();
         }
         drop(sender);
         within(task).await.unwrap().unwrap();
@@ -462,7 +458,7 @@ mod tests {
         ledger.apply(operation(1, 5)).unwrap();
         let (sender, task) = start(ledger, Some(Journal { file }));
         let old = ask(&sender, operation(1, 5)).await;
-        assert_eq!(within(old).await, Ok(Answer::Total(5)));
+        assert_eq!(within(old).await.unwrap(), Ok(Answer::Total(5)));
         let new = ask(&sender, operation(2, 5)).await;
         assert!(within(new).await.is_err());
         let error = within(task).await.unwrap().unwrap_err();

@@ -5,6 +5,8 @@
 //! the same order lead to the same ledger, so a journal can bring it back.
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
 
 use crate::frame::{self, ADD_REPLY, LengthError};
 use crate::frame::{BAD_PAYLOAD, CONFLICT, STALE_SEQ};
@@ -74,6 +76,18 @@ impl Answer {
         Ok(())
     }
 }
+
+/// The ledger knows as many clients as it may.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Full;
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("too many clients")
+    }
+}
+
+impl Error for Full {}
 // ANCHOR_END: operation
 
 // ANCHOR: apply
@@ -98,22 +112,27 @@ struct Done {
 
 impl Ledger {
     /// Applies `operation` if it is new. Returns the answer, and whether the
-    /// ledger has changed: only then is there anything to record. Returns
-    /// `None` if there is no room for a new client.
-    pub fn apply(&mut self, operation: Operation) -> Option<(Answer, bool)> {
+    /// ledger has changed: only then is there anything to record.
+    ///
+    /// # Errors
+    /// There is no room for a new client, so it changes nothing.
+    pub fn apply(
+        &mut self,
+        operation: Operation,
+    ) -> Result<(Answer, bool), Full> {
         let Operation { client, seq, amount } = operation;
         let is_full = self.clients.len() >= CLIENTS;
         if is_full && !self.clients.contains_key(&client) {
-            return None;
+            return Err(Full);
         }
         let client = self.clients.entry(client).or_default();
         if let Some(done) = client.window.iter().find(|done| done.seq == seq) {
-            return Some((done.answer_to(amount), false));
+            return Ok((done.answer_to(amount), false));
         }
         // Not `seq <= highest - WINDOW`, which would be below 0 at the start.
         if client.highest.saturating_sub(seq) >= WINDOW {
             let text = "so old that its answer is forgotten";
-            return Some((Answer::Error(STALE_SEQ, text), false));
+            return Ok((Answer::Error(STALE_SEQ, text), false));
         }
         // A first answer stands, even if it is no. Otherwise a late copy could
         // be applied after its client was told that it never will be.
@@ -124,7 +143,7 @@ impl Ledger {
         let done = Done { seq, amount, total };
         let answer = done.answer_to(amount);
         client.window.push(done);
-        Some((answer, true))
+        Ok((answer, true))
     }
 }
 
@@ -324,7 +343,7 @@ mod tests {
             assert!(ledger.apply(operation(client, 1, 5)).unwrap().1);
         }
         let new = ledger.apply(operation(u64::MAX, 1, 5));
-        assert_eq!(new, None);
+        assert_eq!(new, Err(Full));
         assert_eq!(ledger.clients.len(), CLIENTS);
         let known = [operation(7, 1, 5), operation(7, 2, 5)];
         let known = known.map(|operation| ledger.apply(operation).unwrap());

@@ -35,7 +35,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tokio::io::{BufReader, stdin};
-use tokio::select;
 use tokio::sync::mpsc;
 
 use client::{Client, Request};
@@ -109,8 +108,9 @@ struct Adds {
 }
 // ANCHOR_END: args
 
-/// How many operations may wait for the ledger.
-const WAITING: usize = 1024;
+/// How many operations may wait for the ledger. When there are more, their
+/// connections wait, too, and answer no PING meanwhile.
+const WAITING: usize = 64 * 1024;
 
 // ANCHOR: main
 #[tokio::main]
@@ -148,17 +148,19 @@ async fn run_server(
     if let Some(path) = path {
         let what = || format!("cannot use the journal {}", path.display());
         let opened = Journal::open(&path, &mut ledger).with_context(what)?;
-        note = format!("cut {} bytes off the end of the journal", opened.1);
         journal = Some(opened.0);
+        note = match opened.1 {
+            0 => "the journal is whole".to_owned(),
+            n => format!("cut a torn record of {n} bytes off the journal"),
+        };
     }
     let listener = listener::bind(addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     say(note);
     let (requests, receiver) = mpsc::channel(WAITING);
-    select! {
-        () = server::run(listener, limits, requests) => Ok(()),
-        end = journal::run(ledger, journal, receiver) => end,
-    }
+    // In a task of its own, so that it accepts while the journal syncs.
+    tokio::spawn(server::run(listener, limits, requests));
+    journal::run(ledger, journal, receiver).await
 }
 
 async fn run_client(mut client: Client, texts: Vec<OsString>) -> Result<()> {
@@ -181,9 +183,12 @@ async fn run_client(mut client: Client, texts: Vec<OsString>) -> Result<()> {
 async fn run_adds(mut client: Client, adds: Adds) -> Result<()> {
     let report = |line| drop(writeln!(std::io::stderr(), "{line}"));
     let id = adds.client_id.unwrap_or_else(rand::random);
-    for (seq, amount) in (adds.seq..).zip(adds.add) {
+    for (n, amount) in (0..).zip(adds.add) {
+        let seq = adds.seq.checked_add(n).context("the numbers are used up")?;
         let operation = Operation { client: id, seq, amount };
-        print(client.ask(Request::Add(operation), report).await?)?;
+        let total = client.ask(Request::Add(operation), report).await;
+        let name = || format!("operation {seq} of client {id}");
+        print(total.with_context(name)?)?;
     }
     Ok(())
 }

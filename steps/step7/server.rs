@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::io::{copy, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::sync::oneshot::{self, error::RecvError};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::connection::{Connection, Slow};
@@ -20,7 +20,7 @@ use crate::frame::{
     BAD_PAYLOAD, OVERLOADED, TIMEOUT, UNKNOWN_KIND, encode, encode_error,
 };
 use crate::journal::Request;
-use crate::ledger::Operation;
+use crate::ledger::{Full, Operation};
 use crate::limits::{PeerLimits, TooSlow};
 use crate::{listener, say};
 
@@ -119,8 +119,8 @@ async fn give_up(client: &mut Client, error: &Error) {
     if let Some(wrong) = error.downcast_ref::<LengthError>() {
         refuse(client, wrong.code(), &text).await;
     }
-    if error.is::<RecvError>() {
-        refuse(client, OVERLOADED, "too many clients").await;
+    if error.is::<Full>() {
+        refuse(client, OVERLOADED, &text).await;
     }
     match error.downcast_ref() {
         // It does not read, so an ERROR would not reach it either.
@@ -218,6 +218,24 @@ mod tests {
         sleep(Duration::from_millis(n)).await;
     }
 
+    /// After the error, what is left to say must still leave.
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_not_awaited_twice() {
+        let (_client, end) = duplex(1000);
+        let mut connection = Connection::new(end, LIMITS);
+        let operation = Operation { client: 1, seq: 1, amount: 5 };
+        let (_, never) = oneshot::channel();
+        connection.queue_after(Slow::Answer(operation, never));
+        assert!(
+            connection
+                .flush()
+                .await
+                .unwrap_err()
+                .is::<tokio::sync::oneshot::error::RecvError>()
+        );
+        connection.flush().await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_asked_once_and_dead_after_three_intervals() {
         let (mut client, server) = server(1000);
@@ -249,6 +267,18 @@ mod tests {
             client.write_all(b"x").await.unwrap();
         }
         assert_too_slow(server, TooSlow::Frame, 13_000).await;
+    }
+
+    /// There is always a byte before the timer has had its second look.
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_each_millisecond_is_too_slow() {
+        let (mut client, server) = server(1000);
+        client.write_all(&[0, 0, 255, 255, 1]).await.unwrap();
+        for _ in 0..10_100 {
+            ms(1).await;
+            let _ = client.write_all(b"x").await; // until it is cut
+        }
+        assert_too_slow(server, TooSlow::Frame, 10_000).await;
     }
 
     /// A frame in two pieces, before and after the moment of a PING: wherever
@@ -322,6 +352,27 @@ mod tests {
         ms(4_000).await; // in the pipe: the reply, and three bytes of room
         client.write_all(HI).await.unwrap();
         assert_too_slow(server, TooSlow::Write, 11_000).await;
+    }
+
+    /// It sends without a pause, too, so bytes are always there before a timer.
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_and_never_stops_sending() {
+        let (mut client, end) = duplex(10);
+        let write = Duration::from_millis(100);
+        let limits = PeerLimits { write, ..LIMITS };
+        let (requests, _) = mpsc::channel(1);
+        let flood = async {
+            client.write_all(HI).await.unwrap();
+            client.write_all(HI).await.unwrap();
+            while client.write_all(PONG_0).await.is_ok() {}
+        };
+        let server = async {
+            let mut end = Connection::new(end, limits);
+            answer(&mut end, &requests).await.unwrap_err()
+        };
+        let both = async { tokio::join!(flood, server).1 };
+        let error = timeout(Duration::from_secs(20), both).await.unwrap();
+        assert_eq!(error.downcast_ref(), Some(&TooSlow::Write), "{error:#}");
     }
 
     /// A byte now and then is progress: ten bytes in 40 s, with 7 s for each.

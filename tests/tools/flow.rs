@@ -46,7 +46,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// One machine whose buffers and whose congestion control are those that most
 /// machines have, whatever this one has.
-fn machine(name: &str) -> Namespace {
+pub fn machine(name: &str) -> Namespace {
     let net = Namespace::new(name);
     // Packets as they are on a cable, not put together for speed.
     net.shell("ip link set lo gso_max_segs 1");
