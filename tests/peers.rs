@@ -5,9 +5,10 @@
 //! client that only connects, and a client that sends and receives once. In
 //! five languages it has the smallest client that is correct (`hello`), and a
 //! server and a client that send frames; in two of them a client that tries
-//! again, and a server and a client with a heartbeat. Whether they keep the
-//! contract, the checker tries (`tests/check/tests/peers.rs`); here they talk
-//! to ours. What is not installed is skipped by name.
+//! again, a server and a client with a heartbeat, and a client whose requests
+//! have an identity. Whether they keep the contract, the checker tries
+//! (`tests/check/tests/peers.rs`); here they talk to ours. What is not
+//! installed is skipped by name.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -38,8 +39,8 @@ fn main() {
                 trial(&title, missing, move || test(language, step))
             }));
         }
-        for (what, test) in HELLO {
-            let title = format!("{name}: hello {what}");
+        for (what, test) in alone(language) {
+            let title = format!("{name}: {what}");
             trials.push(trial(&title, missing, move || test(language)));
         }
     }
@@ -66,6 +67,7 @@ type Pair =
 const BYTES: &[&str] = &["step1", "step2", "step3"];
 const FRAMES: &[&str] = &["step4", "step5", "step6"];
 const ALIVE: &[&str] = &["step6"]; // and those after it
+const ADDS: &[&str] = &["step7"];
 
 const RAW: [Pair; 5] = [
     ("hello", "server", BYTES, hello),
@@ -74,12 +76,16 @@ const RAW: [Pair; 5] = [
     ("connect-only client", "server", BYTES, connect_only),
     ("send-and-receive client", "server", BYTES, ask),
 ];
-/// What `hello` does, and the test; no server of ours takes part.
+/// What a client does, and the test; no server of ours takes part.
 type Own = (&'static str, fn(Language));
 
 const HELLO: [Own; 2] = [
-    ("receives an answer in two pieces", two_pieces),
-    ("says so where no server listens", no_server),
+    ("hello receives an answer in two pieces", two_pieces),
+    ("hello says so where no server listens", no_server),
+];
+const OUTCOMES: [Own; 2] = [
+    ("idempotent client answers a PING and ends with 4", no_reply),
+    ("idempotent client ends with 3 if it is refused", never_connected),
 ];
 const FRAMED: [Pair; 2] = [
     ("framed server", "client", FRAMES, framed_server),
@@ -90,13 +96,24 @@ const HEARTBEAT: [Pair; 2] = [
     ("heartbeat server", "idle client", ALIVE, heartbeat_server),
     ("idle heartbeat client", "server", ALIVE, heartbeat_client),
 ];
+const IDEMPOTENT: [Pair; 1] =
+    [("idempotent client", "server", ADDS, idempotent_client)];
 
 /// What the programs of a language meet.
 fn pairs(language: Language) -> Vec<Pair> {
     match language {
-        Python | Go => [&RAW[..], &FRAMED, &RETRY, &HEARTBEAT].concat(),
+        Python | Go => {
+            [&RAW[..], &FRAMED, &RETRY, &HEARTBEAT, &IDEMPOTENT].concat()
+        }
         Java => [&RAW[..], &FRAMED].concat(),
         C | Node => [&RAW[..1], &FRAMED].concat(), // of the raw ones, hello
+    }
+}
+
+fn alone(language: Language) -> Vec<Own> {
+    match language {
+        Python | Go => [HELLO, OUTCOMES].concat(),
+        _ => HELLO.to_vec(),
     }
 }
 
@@ -230,6 +247,68 @@ fn pass_on(mut from: &TcpStream, mut to: &TcpStream, pongs: &AtomicUsize) {
         let _ = to.write_all(&buffer[..n]);
     }
     let _ = to.shutdown(Shutdown::Write);
+}
+
+// ---- Identity
+
+/// Each run is a new process, with the identity that it is given. The reply to
+/// the first ADD is lost on the way, so that one is sent twice.
+fn idempotent_client(language: Language, step: &str) {
+    let (_server, addr) = Program::server(step);
+    let args = ["reply", "127.0.0.1:0", &addr.to_string()];
+    let cut = Program::start("cut", &args);
+    let add = |seq, amount| add(language, cut.addr(), [seq, amount]);
+    for (seq, amount, total) in
+        [("1", "5", "5\n"), ("2", "7", "12\n"), ("2", "7", "12\n")]
+    {
+        assert_eq!(add(seq, amount), (Some(0), total.to_owned()));
+    }
+    cut.wait_for("lost the reply");
+    let conflict = (Some(6), String::new());
+    assert_eq!(add("2", "-7"), conflict, "the number is taken");
+    assert_eq!(add("3", "-7"), (Some(0), "5\n".to_owned()));
+}
+
+/// Adds under an identity: the exit code, and what it prints.
+fn add(
+    language: Language,
+    addr: SocketAddr,
+    [seq, amount]: [&str; 2],
+) -> (Option<i32>, String) {
+    let mut client = adding(language, addr, amount);
+    client.env("TCP_CLIENT_ID", "9").env("TCP_SEQ", seq);
+    let ended = Program::spawn(&mut client, false).finish();
+    (ended.code, String::from_utf8(ended.stdout).unwrap())
+}
+
+fn adding(language: Language, addr: SocketAddr, amount: &str) -> Command {
+    let mut client = language.command("idempotent_client");
+    client.arg(addr.port().to_string()).args(["--add", amount]);
+    client
+}
+
+/// It answers a PING meanwhile; that the connection ends is no answer.
+fn no_reply(language: Language) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut client = adding(language, addr, "5");
+    let client = Program::spawn(client.env("TCP_ATTEMPTS", "1"), false);
+    let mut stream = accept(&listener);
+    stream.read_exact(&mut [0; 29]).unwrap();
+    stream.write_all(b"\0\0\0\x09\x02question").unwrap();
+    let mut pong = [0; 13];
+    stream.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"\0\0\0\x09\x82question");
+    drop(stream);
+    let ended = client.finish();
+    assert_eq!((ended.code, ended.stdout), (Some(4), Vec::new()));
+}
+
+fn never_connected(language: Language) {
+    let (_socket, addr) = refusing();
+    let mut client = adding(language, addr, "5");
+    let ended = Program::spawn(client.env("TCP_ATTEMPTS", "2"), false).finish();
+    assert_eq!((ended.code, ended.stdout), (Some(3), Vec::new()));
 }
 
 // ---- Raw bytes
