@@ -92,13 +92,7 @@ impl Line {
             if let Some(outcome) = self.outcome(request) {
                 return Ok(outcome);
             }
-            let rest = match on("per-read-limit") {
-                true => request_limit(),
-                false if Instant::now() >= until => {
-                    return Err(ErrorKind::TimedOut.into());
-                }
-                false => left(until),
-            };
+            let rest = rest(until)?;
             let rest = self.beat().map_or(rest, |at| rest.min(left(at)));
             self.stream.set_read_timeout(Some(rest))?;
             match self.stream.read(&mut buffer) {
@@ -275,6 +269,15 @@ impl Line {
 /// Does a defect take GOAWAY for something else?
 fn takes_goaway() -> bool {
     on("goaway-is-reply") || on("goaway-is-broken")
+}
+
+/// How long a read may take.
+fn rest(until: Instant) -> io::Result<Duration> {
+    match on("per-read-limit") {
+        true => Ok(request_limit()),
+        false if Instant::now() >= until => Err(ErrorKind::TimedOut.into()),
+        false => Ok(left(until)),
+    }
 }
 
 fn request_limit() -> Duration {

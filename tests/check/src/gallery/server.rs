@@ -31,8 +31,21 @@ pub fn run(step: u8, addr: SocketAddr, journal: Option<&Path>) -> ExitCode {
             return fail(1, &format!("cannot listen on {addr}: {error}"));
         }
     };
+    start(step, &listener, note);
+    if on("dies-when-interrupted") {
+        thread::spawn(die_when_interrupted);
+    }
+    serve_all(step, &listener);
+    ExitCode::FAILURE
+}
+
+/// Says that it listens, and what it has found.
+fn start(step: u8, listener: &TcpListener, note: Option<String>) {
     if on("slow") {
         thread::sleep(Duration::from_millis(400)); // and is none the worse
+    }
+    if step >= 8 {
+        stop::end_on_signal(listener);
     }
     if let Ok(addr) = listener.local_addr() {
         say(&format!("listening on {addr}"));
@@ -40,14 +53,6 @@ pub fn run(step: u8, addr: SocketAddr, journal: Option<&Path>) -> ExitCode {
     if let Some(note) = note {
         say(&note);
     }
-    if step >= 8 {
-        stop::end_on_signal(&listener);
-    }
-    if on("dies-when-interrupted") {
-        thread::spawn(die_when_interrupted);
-    }
-    serve_all(step, &listener);
-    ExitCode::FAILURE
 }
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -77,16 +82,10 @@ fn serve_all(step: u8, listener: &TcpListener) {
     let pool = on("pool-of-4").then(|| start_pool(step));
     loop {
         let Ok((stream, _)) = listener.accept() else {
-            match () {
-                () if stop::stops() => thread::park(), // till the end
-                () if on("dies-at-limit") => return,
-                () if on("spins-at-limit") => {}
-                () if on("sleeps-at-limit") => {
-                    thread::sleep(Duration::from_secs(5));
-                }
-                () if on("stops-at-limit") => thread::park(),
-                () => thread::sleep(Duration::from_millis(100)),
+            if on("dies-at-limit") && !stop::stops() {
+                return;
             }
+            pause();
             continue;
         };
         if stop::stops() && on("listens-while-stopping") {
@@ -106,6 +105,17 @@ fn serve_all(step: u8, listener: &TcpListener) {
             }
             thread::spawn(move || serve(step, stream));
         }
+    }
+}
+
+/// What follows a failed accept.
+fn pause() {
+    match () {
+        () if stop::stops() => thread::park(), // till the end
+        () if on("spins-at-limit") => {}
+        () if on("sleeps-at-limit") => thread::sleep(Duration::from_secs(5)),
+        () if on("stops-at-limit") => thread::park(),
+        () => thread::sleep(Duration::from_millis(100)),
     }
 }
 
