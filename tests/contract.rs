@@ -34,6 +34,7 @@ mod steps {
         env!("CARGO_BIN_EXE_step5"),
         env!("CARGO_BIN_EXE_step6"),
         env!("CARGO_BIN_EXE_step7"),
+        env!("CARGO_BIN_EXE_step8"),
     ];
 
     pub fn trials() -> Vec<Trial> {

@@ -51,6 +51,8 @@ pub enum Tag {
     Slices,
     /// Exit codes are its subject: its hint explains a wrong one.
     ExitCodes,
+    /// The server is to end: that it has does not explain what went wrong.
+    Stops,
     /// Its hint explains why a server has ended; otherwise it is an error of
     /// one client that must not end it.
     Ending,

@@ -14,6 +14,7 @@ pub const PING: u8 = 0x02;
 pub const PONG: u8 = 0x82;
 pub const ADD: u8 = 0x03;
 pub const ADD_REPLY: u8 = 0x83;
+pub const GOAWAY: u8 = 0x04;
 pub const WORK: u8 = 0x05;
 pub const WORK_REPLY: u8 = 0x85;
 pub const ERROR: u8 = 0x7f;

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +13,11 @@ use crate::framed::{Over, refuse, write_later};
 use crate::kinds::answer;
 use crate::ledger::{self, Ledger};
 use crate::limits::{Limits, heartbeat};
+use crate::stop::{STUCK, stops};
 use crate::wire::{
-    ADD, MAX, Name, PING, PONG, Parsed, WORK, error, frame, parse,
+    ADD, GOAWAY, MAX, Name, PING, PONG, Parsed, WORK, error, frame, parse,
 };
-use crate::{echo, has_ledger, on};
+use crate::{echo, has_goodbye, has_ledger, on};
 
 /// The longest delay of a WORK, in ms.
 const LONGEST: u32 = 10_000;
@@ -61,11 +63,13 @@ struct Talk<'a> {
     /// Of an ADD: what a defect keeps for itself, and who has sent the last.
     own: Ledger,
     client: Option<u64>,
+    is_leaving: bool,
 }
 
 impl<'a> Talk<'a> {
     fn new(stream: &'a mut TcpStream, limits: Limits) -> Talk<'a> {
-        let later = on("pongs-without-limit").then(|| write_later(stream));
+        let is_unlimited = on("pongs-without-limit") || on("keeps-all-replies");
+        let later = is_unlimited.then(|| write_later(stream));
         let now = Instant::now();
         Talk {
             stream,
@@ -83,12 +87,17 @@ impl<'a> Talk<'a> {
             born: now,
             own: Ledger::default(),
             client: None,
+            is_leaving: false,
         }
     }
 
     fn all(&mut self) -> io::Result<Over> {
         let mut buffer = vec![0; MAX];
         loop {
+            if stops() && !self.is_leaving {
+                self.is_leaving = true;
+                self.leave(&mut buffer)?;
+            }
             self.send_what_is_due()?;
             if self.replies.is_empty()
                 && let Some(over) = self.over.take()
@@ -111,6 +120,35 @@ impl<'a> Talk<'a> {
                 None => {}
             }
         }
+    }
+
+    /// Says goodbye, and takes what has arrived.
+    fn leave(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        match () {
+            () if on("no-goaway") => {}
+            () if on("goaway-of-no-reason") => {
+                self.write(&frame(GOAWAY, &[]))?;
+            }
+            () => self.write(&frame(GOAWAY, &[1]))?,
+        }
+        let moment = Duration::from_millis(5);
+        self.stream.set_read_timeout(Some(moment))?;
+        while self.over.is_none()
+            && let Ok(n @ 1..) = self.stream.read(buffer)
+        {
+            self.take(&buffer[..n])?;
+        }
+        match () {
+            () if on("drops-work-at-stop") => self.replies.clear(),
+            () if on("drops-queue-at-stop") => self.replies.truncate(1),
+            () => {}
+        }
+        if on("waits-for-half-frames") && !self.input.is_empty() {
+            std::mem::forget(Stuck::new());
+        } else if !on("waits-for-idle-clients") {
+            self.over.get_or_insert(Over::End);
+        }
+        Ok(())
     }
 
     fn is_full(&self) -> bool {
@@ -160,7 +198,9 @@ impl<'a> Talk<'a> {
     /// When something is to be done, even if nothing comes.
     fn wake(&self) -> Option<Instant> {
         let reply = self.replies.front().map(|(due, _)| *due);
-        [reply, self.frame_end(), self.idle_end(), self.beat()]
+        let look = has_goodbye() && !self.is_leaving;
+        let look = look.then(|| Instant::now() + Duration::from_millis(20));
+        [reply, self.frame_end(), self.idle_end(), self.beat(), look]
             .into_iter()
             .flatten()
             .min()
@@ -384,6 +424,12 @@ impl<'a> Talk<'a> {
 
     /// In parts: the limit is for a write without progress.
     fn write(&mut self, output: &[u8]) -> io::Result<()> {
+        if let Some(later) = &self.later
+            && on("keeps-all-replies")
+        {
+            return later.send(output.to_vec()).map_err(|_| broken());
+        }
+        let _stuck = on("waits-for-readers").then(Stuck::new);
         let start = Instant::now();
         for part in output.chunks(MAX / 4) {
             echo::write(self.stream, part)?;
@@ -404,6 +450,22 @@ impl<'a> Talk<'a> {
         }
         self.asked = self.asked.map(|since| since + time);
         self.frame_since = self.frame_since.map(|since| since + time);
+    }
+}
+
+/// Keeps a defect from ending.
+struct Stuck;
+
+impl Stuck {
+    fn new() -> Stuck {
+        STUCK.fetch_add(1, SeqCst);
+        Stuck
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        STUCK.fetch_sub(1, SeqCst);
     }
 }
 

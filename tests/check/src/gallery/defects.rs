@@ -22,7 +22,7 @@ impl Defect {
     }
 }
 
-const WARNINGS: [&str; 28] = [
+const WARNINGS: [&str; 29] = [
     "queue-of-5",
     "raw-error-text",
     "closes-silently",
@@ -51,6 +51,7 @@ const WARNINGS: [&str; 28] = [
     "heartbeat-while-writing",
     "no-heartbeat-while-idle",
     "torn-is-silent",
+    "full-is-silent",
 ];
 
 const fn defect(
@@ -238,6 +239,35 @@ pub const DEFECTS: &[Defect] = &[
     defect(7, "S7-18", "cuts-at-damage", "cuts its journal at the first wrong record"),
     defect(7, "S7-19", "shares-journal", "shares its journal with a second server"),
     defect(7, "S7-19", "lock-file-stays", "leaves a lock behind when it is killed"),
+    defect(8, "S8-01", "no-connection-limit", "has no limit of connections"),
+    defect(8, "S8-01", "limit-lets-one-more", "lets one more in than it may"),
+    defect(8, "S8-01", "limit-is-one-less", "lets one less in than it should"),
+    defect(8, "S8-01", "says-no-late", "says no, but not at once"),
+    defect(8, "S8-01", "full-is-silent", "closes without an ERROR when it is full"),
+    defect(8, "S8-02", "slot-lost-at-reset", "loses a slot when a client resets"),
+    defect(8, "S8-02", "slot-lost-at-refusal", "loses a slot after a fatal error"),
+    defect(8, "S8-02", "slot-lost-when-full", "loses a slot when it turns a client away"),
+    defect(8, "S8-03", "keeps-all-replies", "keeps all replies in memory"),
+    defect(8, "S8-04", "forgets-partial-write", "forgets the rest of a partial write"),
+    defect(8, "S8-05", "spins-at-limit", "tries a failed accept again at once"),
+    defect(8, "S8-05", "dies-at-limit", "ends when accept fails"),
+    defect(8, "S8-05", "sleeps-at-limit", "waits for 5 s when accept has failed"),
+    defect(8, "S8-06", "drops-work-at-stop", "drops a request when it stops"),
+    defect(8, "S8-06", "exits-with-1", "exits 1 after a clean stop"),
+    defect(8, "S8-07", "drops-queue-at-stop", "drops requests that wait when it stops"),
+    defect(8, "S8-08", "waits-for-idle-clients", "waits until idle clients have left"),
+    defect(8, "S8-08", "no-goaway", "does not say that it stops"),
+    defect(8, "S8-08", "goaway-of-no-reason", "sends a GOAWAY without a reason"),
+    defect(8, "S8-08", "dies-of-sigterm", "does not know SIGTERM"),
+    defect(8, "S8-08", "dies-of-ctrl-c", "does not know Ctrl-C"),
+    defect(8, "S8-09", "accepts-while-stopping", "takes new clients while it stops"),
+    defect(8, "S8-09", "listens-while-stopping", "listens, but accepts no more"),
+    defect(8, "S8-10", "drains-without-limit", "has no limit for its stop"),
+    defect(8, "S8-10", "drains-half-the-time", "stops after half the time"),
+    defect(8, "S8-11", "waits-for-half-frames", "waits for the rest of a frame when it stops"),
+    defect(8, "S8-11", "waits-for-readers", "waits for a reader when it stops"),
+    defect(8, "S8-12", "ignores-second-signal", "ignores a second signal"),
+    defect(8, "S8-12", "second-signal-is-fine", "exits 0 at the second signal"),
     defect(1, "C1-01", "reads-once", "prints the first read"),
     defect(1, "C1-01", "no-fin", "does not end its direction"),
     defect(1, "C1-01", "adds-newline-at-end", "adds a newline to the answer"),
@@ -331,4 +361,11 @@ pub const DEFECTS: &[Defect] = &[
     defect(7, "C7-04", "ignores-given-name", "has a random id, whatever it is told"),
     defect(7, "C7-05", "any-kind-is-total", "takes any kind for a total"),
     defect(7, "C7-05", "short-total-is-fine", "takes 23 bytes for a total"),
+    defect(8, "C8-01", "gives-up-when-busy", "does not ask again after ERROR 6"),
+    defect(8, "C8-01", "early-no-is-unknown", "says that an early ERROR 6 leaves it unknown"),
+    defect(8, "C8-02", "goaway-is-reply", "takes GOAWAY for its reply"),
+    defect(8, "C8-02", "goaway-is-broken", "says that GOAWAY breaks the protocol"),
+    defect(8, "C8-02", "leaves-before-reply", "leaves at GOAWAY, before its reply"),
+    defect(8, "C8-02", "gives-up-after-goaway", "does not ask again after GOAWAY"),
+    defect(8, "C8-03", "asks-after-goaway", "asks on after GOAWAY"),
 ];

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use crate::kinds::{answer, desyncs};
 use crate::limits::Limits;
 use crate::wire::{ECHO, ERROR, MAX, Parsed, REPLY, error, frame, parse};
-use crate::{echo, on};
+use crate::{echo, on, stop};
 
 /// Why a connection is over.
 pub enum Over {
@@ -48,6 +48,9 @@ pub fn refuse(stream: &mut TcpStream, code: u8) -> io::Result<()> {
         for other in ALL.lock().iter().flat_map(|all| all.iter()) {
             let _ = other.shutdown(Shutdown::Both);
         }
+    }
+    if on("slot-lost-at-refusal") && code != 6 {
+        stop::lose_slot();
     }
     if on("dies-on-bad-frame") {
         std::process::exit(1);

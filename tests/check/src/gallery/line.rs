@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use crate::client::print;
 use crate::limits::heartbeat;
 use crate::retry::{Outcome, Request, left};
-use crate::wire::{ADD, ERROR, Name, PING, PONG, Parsed, REPLY, frame, parse};
-use crate::{has_heartbeat, limit, on};
+use crate::wire::{
+    ADD, ERROR, GOAWAY, Name, PING, PONG, Parsed, REPLY, frame, parse,
+};
+use crate::{has_goodbye, has_heartbeat, limit, on};
 
 /// A connection, and what has come on it and was not looked at.
 pub struct Line {
@@ -19,13 +21,16 @@ pub struct Line {
     /// When the server was last heard, and asked since then.
     heard: Instant,
     asked: Option<Instant>,
+    /// Has the server said goodbye?
+    is_leaving: bool,
 }
 
 impl Line {
     pub fn new(stream: TcpStream) -> io::Result<Line> {
         stream.set_nodelay(true)?;
         let (heard, input) = (Instant::now(), Vec::new());
-        Ok(Line { stream, input, ahead: 0, heard, asked: None })
+        let (ahead, asked, is_leaving) = (0, None, false);
+        Ok(Line { stream, input, ahead, heard, asked, is_leaving })
     }
 
     /// Has the client looked at all that came?
@@ -36,7 +41,8 @@ impl Line {
     /// Has the server neither spoken unasked nor ended the connection?
     pub fn is_fit(&mut self) -> bool {
         if has_heartbeat() {
-            return self.tend().is_ok() && self.is_read();
+            let is_fit = self.tend().is_ok() && self.is_read();
+            return is_fit && (!self.is_leaving || on("asks-after-goaway"));
         }
         let _ = self.stream.set_nonblocking(true);
         let seen = self.stream.peek(&mut [0]);
@@ -44,6 +50,15 @@ impl Line {
         let is_silent =
             seen.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         self.is_read() && is_silent
+    }
+
+    /// Has something come before the request was read?
+    pub fn speaks_early(&mut self) -> bool {
+        std::thread::sleep(Duration::from_millis(20));
+        let _ = self.stream.set_nonblocking(true);
+        let seen = self.stream.peek(&mut [0]);
+        let _ = self.stream.set_nonblocking(false);
+        seen.is_ok()
     }
 
     pub fn send(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
@@ -71,19 +86,19 @@ impl Line {
             if self.sift()? && on("pong-is-progress") {
                 until = Instant::now() + request_limit();
             }
+            if self.is_leaving && on("leaves-before-reply") {
+                return Ok(Outcome::Unknown);
+            }
             if let Some(outcome) = self.outcome(request) {
                 return Ok(outcome);
             }
-            let rest = match on("per-read-limit") {
-                true => request_limit(),
-                false if Instant::now() >= until => {
-                    return Err(ErrorKind::TimedOut.into());
-                }
-                false => left(until),
-            };
+            let rest = rest(until)?;
             let rest = self.beat().map_or(rest, |at| rest.min(left(at)));
             self.stream.set_read_timeout(Some(rest))?;
             match self.stream.read(&mut buffer) {
+                Ok(0) if self.is_leaving && on("gives-up-after-goaway") => {
+                    return Ok(Outcome::Definite("the server stops".into()));
+                }
                 Ok(0) => return Ok(at_end(&self.input, request.payload)),
                 Ok(n) => self.take(&buffer[..n]),
                 Err(error) if has_heartbeat() && is_wait(&error) => {
@@ -160,6 +175,7 @@ impl Line {
             && match kind {
                 PING => !on("ping-is-broken") && !on("prints-ping"),
                 PONG => !on("pong-is-broken"),
+                GOAWAY => has_goodbye() && !takes_goaway(),
                 _ => false,
             }
         {
@@ -167,7 +183,9 @@ impl Line {
             if on("frames-are-life") {
                 (self.heard, self.asked) = (Instant::now(), None);
             }
-            if kind == PONG {
+            if kind == GOAWAY {
+                self.is_leaving = true;
+            } else if kind == PONG {
                 has_pong = true;
             } else if on("pong-of-zeros") {
                 self.write_soon(&frame(PONG, &[0; 8]))?;
@@ -201,6 +219,10 @@ impl Line {
             {
                 self.input.drain(..size);
                 Some(Outcome::Answered(reply))
+            }
+            Parsed::Frame(GOAWAY, bye, size) if on("goaway-is-reply") => {
+                self.input.drain(..size);
+                Some(Outcome::Answered(bye))
             }
             Parsed::Frame(PING, ping, size) if on("prints-ping") => {
                 self.input.drain(..size);
@@ -241,6 +263,20 @@ impl Line {
             }
             return Some(Outcome::Broken);
         }
+    }
+}
+
+/// Does a defect take GOAWAY for something else?
+fn takes_goaway() -> bool {
+    on("goaway-is-reply") || on("goaway-is-broken")
+}
+
+/// How long a read may take.
+fn rest(until: Instant) -> io::Result<Duration> {
+    match on("per-read-limit") {
+        true => Ok(request_limit()),
+        false if Instant::now() >= until => Err(ErrorKind::TimedOut.into()),
+        false => Ok(left(until)),
     }
 }
 

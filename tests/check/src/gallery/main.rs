@@ -19,6 +19,7 @@ mod line;
 mod matrix;
 mod retry;
 mod server;
+mod stop;
 mod table;
 mod wire;
 
@@ -91,6 +92,11 @@ fn has_heartbeat() -> bool {
 /// Does this program add?
 fn has_ledger() -> bool {
     STEP.get().is_some_and(|&step| step >= 7)
+}
+
+/// Does this program say no, and goodbye?
+fn has_goodbye() -> bool {
+    STEP.get().is_some_and(|&step| step >= 8)
 }
 
 /// Is this mistake to be made?

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::client::print;
 use crate::line::Line;
 use crate::wire::{ADD, ECHO, MAX, Name, frame};
-use crate::{fail, has_heartbeat, limit, on};
+use crate::{fail, has_goodbye, has_heartbeat, limit, on};
 
 /// How one attempt ended.
 pub enum Outcome {
@@ -214,7 +214,11 @@ impl Client<'_> {
             false => end.min(Instant::now() + ms("TCP_REQUEST_MS", 5000)),
         };
         let bytes = self.bytes(&mut line, request);
-        if line.send(&bytes, until).is_err() {
+        // A server that says no early may have closed already: read why.
+        if line.send(&bytes, until).is_err() && !has_goodbye() {
+            return Outcome::Unknown;
+        }
+        if on("early-no-is-unknown") && line.speaks_early() {
             return Outcome::Unknown;
         }
         let received = line.receive(until, request);

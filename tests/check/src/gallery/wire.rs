@@ -8,6 +8,7 @@ pub const ECHO: u8 = 1;
 pub const PING: u8 = 2;
 pub const PONG: u8 = 0x82;
 pub const ADD: u8 = 3;
+pub const GOAWAY: u8 = 4;
 pub const WORK: u8 = 5;
 pub const REPLY: u8 = 0x81;
 pub const ERROR: u8 = 0x7f;

@@ -204,6 +204,7 @@ impl<'a> Lab<'a> {
     /// later is its answer to our own end of the case, such as a reset.
     pub fn witness(&self, failure: Failure) -> Failure {
         let Seen { gone, printed } = self.look(&failure.expected);
+        let gone = gone.filter(|_| !self.traits.has(Tag::Stops));
         Failure { gone, printed, ..failure }
     }
 

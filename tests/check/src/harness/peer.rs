@@ -11,7 +11,6 @@ use crate::diagnosis::{said, show};
 use crate::harness::lab::{LIVES, Lab, PATIENCE};
 use crate::harness::pings::Inbox;
 use crate::program::proc;
-use crate::steps::HEARTBEAT;
 use crate::traits::{Hint, Side};
 use crate::verdict::{Check, Failure, Stop};
 
@@ -112,7 +111,7 @@ impl<'a> Peer<'a> {
         let _ = s.set_write_timeout(Some(PATIENCE));
         let (last, previous) = ((Vec::new(), 0), Vec::new());
         let before = lab.last_complained();
-        let inbox = Inbox::new(lab.setup.step >= HEARTBEAT);
+        let inbox = Inbox::new(lab.setup.step);
         let answers_pings = true;
         let stream = s;
         Peer { lab, stream, name, last, previous, before, inbox, answers_pings }

@@ -1,18 +1,21 @@
 //! What has come on a connection. From step 6 on either end may send a PING at
-//! any time: one that is no subject of a case is taken out, and answered.
+//! any time: one that is no subject of a case is taken out, and answered. From
+//! step 8 on the same holds for GOAWAY, which needs no answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::diagnosis::evidence::{End, Got};
 use crate::harness::peer::Peer;
-use crate::wire::{MAX_LENGTH, PING, PONG, frame};
+use crate::steps::{GOODBYE, HEARTBEAT};
+use crate::wire::{GOAWAY, MAX_LENGTH, PING, PONG, frame};
 
-/// How a PING begins: with its length and its kind.
-const HEAD: [u8; 5] = [0, 0, 0, 9, PING];
+/// How a PING begins, and how a GOAWAY: with its length and its kind.
+const PING_HEAD: [u8; 5] = [0, 0, 0, 9, PING];
+const GOAWAY_HEAD: [u8; 5] = [0, 0, 0, 2, GOAWAY];
 
-/// The bytes of a whole PING.
-const SIZE: usize = HEAD.len() + 8;
+/// The most bytes of what is taken out: a PING.
+const SIZE: usize = PING_HEAD.len() + 8;
 
 /// What has come and was not taken.
 pub struct Inbox {
@@ -21,17 +24,25 @@ pub struct Inbox {
     sure: usize,
     /// How many bytes of a frame are still to come.
     rest: usize,
-    /// Are PINGs taken out?
-    sifts: bool,
+    /// How the frames begin that are taken out.
+    sifts: &'static [[u8; 5]],
     /// How many PINGs have come, and what was in the last one.
     pings: usize,
     last_ping: Vec<u8>,
+    /// The reason in the first GOAWAY.
+    goaway: Option<u8>,
     /// The end, which the system may report only once.
     end: Option<End>,
 }
 
 impl Inbox {
-    pub fn new(sifts: bool) -> Inbox {
+    /// What a program of this step sends.
+    pub fn new(step: u8) -> Inbox {
+        let sifts: &[_] = match step {
+            GOODBYE.. => &[PING_HEAD, GOAWAY_HEAD],
+            HEARTBEAT.. => &[PING_HEAD],
+            _ => &[],
+        };
         Inbox {
             bytes: Vec::new(),
             sure: 0,
@@ -39,6 +50,7 @@ impl Inbox {
             sifts,
             pings: 0,
             last_ping: Vec::new(),
+            goaway: None,
             end: None,
         }
     }
@@ -62,14 +74,19 @@ impl Inbox {
     /// Looks at what came last. Returns what was in the PINGs.
     fn sift(&mut self) -> Vec<Vec<u8>> {
         let mut pings = Vec::new();
-        while let Some(n) = self.known() {
-            if n == 0 {
-                let end = self.sure + SIZE;
-                let ping: Vec<u8> = self.bytes.drain(self.sure..end).collect();
-                pings.push(ping[HEAD.len()..].to_vec());
+        while let Some((n, is_out)) = self.known() {
+            if !is_out {
+                self.sure += n;
+                self.rest -= n;
+                continue;
             }
-            self.sure += n;
-            self.rest -= n;
+            let end = self.sure + n;
+            let frame: Vec<u8> = self.bytes.drain(self.sure..end).collect();
+            let (head, payload) = frame.split_at(PING_HEAD.len());
+            match head == PING_HEAD {
+                true => pings.push(payload.to_vec()),
+                false => self.goaway = self.goaway.or(Some(payload[0])),
+            }
         }
         self.pings += pings.len();
         if let Some(last) = pings.last() {
@@ -78,26 +95,29 @@ impl Inbox {
         pings
     }
 
-    /// How many more bytes belong to a frame; 0 if a whole PING comes next,
-    /// nothing if that cannot be told yet.
-    fn known(&mut self) -> Option<usize> {
+    /// How many more bytes belong to a frame, and whether that is a whole one
+    /// that is taken out; nothing if that cannot be told yet.
+    fn known(&mut self) -> Option<(usize, bool)> {
         let tail = &self.bytes[self.sure..];
-        if self.rest == 0 && tail.starts_with(&HEAD) && self.sifts {
-            return (tail.len() >= SIZE).then_some(0);
+        if self.sifts.is_empty() {
+            self.rest = usize::MAX;
         }
-        if self.rest == 0 && self.sifts {
+        if self.rest == 0 {
             let length = u32::from_be_bytes(*tail.first_chunk()?);
-            if HEAD.starts_with(tail) {
+            let size = 4 + length as usize;
+            if self.sifts.iter().any(|head| tail.starts_with(head)) {
+                return (tail.len() >= size).then_some((size, true));
+            }
+            if self.sifts.iter().any(|head| head.starts_with(tail)) {
                 return None;
             }
             self.rest = match length {
-                1..=MAX_LENGTH => 4 + length as usize,
+                1..=MAX_LENGTH => size,
                 _ => usize::MAX, // no more frames can be found
             };
-        } else if !self.sifts {
-            self.rest = usize::MAX;
         }
-        Some(tail.len().min(self.rest)).filter(|&n| n > 0)
+        let n = tail.len().min(self.rest);
+        (n > 0).then_some((n, false))
     }
 }
 
@@ -115,7 +135,7 @@ impl Peer<'_> {
         let left = until.saturating_duration_since(Instant::now());
         let left = left.max(Duration::from_millis(1));
         let _ = self.stream.set_read_timeout(Some(left));
-        let least = if self.inbox.sifts { SIZE } else { 1 };
+        let least = if self.inbox.sifts.is_empty() { 1 } else { SIZE };
         let mut buffer = vec![0; room.clamp(least, 64 * 1024)];
         match self.stream.read(&mut buffer) {
             Ok(0) => self.inbox.end = Some(End::Fin),
@@ -166,6 +186,17 @@ impl Peer<'_> {
         has_come.then(|| self.inbox.last_ping.clone())
     }
 
+    /// The reason in the GOAWAY that must come before anything else, until
+    /// then.
+    pub fn goaway(&mut self, until: Instant) -> Option<u8> {
+        while self.inbox.goaway.is_none() {
+            if self.inbox.ready() > 0 || self.read_more(1, until).is_some() {
+                break;
+            }
+        }
+        self.inbox.goaway
+    }
+
     /// How many PINGs have come.
     pub fn pings(&self) -> usize {
         self.inbox.pings
@@ -189,9 +220,11 @@ mod tests {
     fn pings_are_taken_out_of_a_sliced_stream() {
         let ping = frame(PING, b"12345678");
         let other = [frame(PING, b"123"), echo(&ping), reply(b"")].concat();
-        let all = [&ping[..], &other, &ping, &ping, &other].concat();
+        let bye = frame(GOAWAY, &[1]);
+        let other = [&other[..], &frame(GOAWAY, b"12")].concat();
+        let all = [&ping[..], &other, &ping, &bye, &ping, &other].concat();
         for size in 1..all.len() {
-            let mut inbox = Inbox::new(true);
+            let mut inbox = Inbox::new(8);
             let mut taken = Vec::new();
             for slice in all.chunks(size) {
                 inbox.bytes.extend_from_slice(slice);
@@ -201,17 +234,18 @@ mod tests {
             taken.extend(inbox.take(usize::MAX, End::Fin));
             assert_eq!(taken, other.repeat(2), "{size}");
             assert_eq!((inbox.pings, &inbox.last_ping[..]), (3, &ping[5..]));
+            assert_eq!(inbox.goaway, Some(1));
         }
     }
 
     #[test]
     fn what_is_no_frame_comes_through() {
         let ping = frame(PING, b"12345678");
-        let mut inbox = Inbox::new(true);
+        let mut inbox = Inbox::new(6);
         inbox.bytes = [b"HTTP/1.1", &ping[..]].concat();
         inbox.sift();
         assert_eq!((inbox.ready(), inbox.pings), (8 + ping.len(), 0));
-        let mut inbox = Inbox::new(false);
+        let mut inbox = Inbox::new(5);
         inbox.bytes.clone_from(&ping);
         inbox.sift();
         assert_eq!(inbox.take(usize::MAX, End::Open), ping);

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::diagnosis::said;
@@ -367,6 +367,15 @@ impl Program {
         self.excess.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Sends a signal to its first process alone.
+    pub fn signal(&self, signal: Signal) {
+        if self.status.is_none()
+            && let Some(pid) = Pid::from_raw(self.child.id() as i32)
+        {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
     /// Writes to its open stdin. A program that reads no more is no error.
     pub fn feed(&mut self, bytes: &[u8]) {
         if let Some(stdin) = &mut self.stdin {
@@ -504,6 +513,7 @@ pub fn describe(status: ExitStatus) -> String {
 
 fn signal_name(signal: i32) -> &'static str {
     match signal {
+        2 => "SIGINT",
         4 => "SIGILL",
         6 => "SIGABRT: it aborted",
         _ if signal == Signal::BUS.as_raw() => "SIGBUS", // 7, or 10 on macOS

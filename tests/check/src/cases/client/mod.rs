@@ -8,6 +8,7 @@ mod step5_again;
 mod step5_requests;
 mod step6;
 mod step7;
+mod step8;
 
 use crate::case::Case;
 
@@ -21,4 +22,5 @@ pub const CASES: &[&[Case]] = &[
     step5_requests::CASES,
     step6::CASES,
     step7::CASES,
+    step8::CASES,
 ];

@@ -6,9 +6,11 @@ mod step3;
 mod step4;
 mod step4_hostile;
 pub mod step5;
-mod step6;
+pub mod step6;
 mod step7;
 mod step7_journal;
+mod step8;
+mod step8_stop;
 
 use crate::case::Case;
 
@@ -23,4 +25,6 @@ pub const CASES: &[&[Case]] = &[
     step6::CASES,
     step7::CASES,
     step7_journal::CASES,
+    step8::CASES,
+    step8_stop::CASES,
 ];

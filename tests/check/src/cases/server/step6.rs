@@ -823,7 +823,7 @@ fn s6_15(lab: &Lab) -> Check {
 const MANY: usize = 64 << 20;
 
 /// How much memory the server used before.
-struct Memory<'a> {
+pub struct Memory<'a> {
     lab: &'a Lab<'a>,
     before: u64,
 }
@@ -832,11 +832,11 @@ struct Memory<'a> {
 const MEMORY: u64 = 32 << 20;
 
 impl<'a> Memory<'a> {
-    fn of(lab: &'a Lab<'a>) -> Memory<'a> {
+    pub fn of(lab: &'a Lab<'a>) -> Memory<'a> {
         Memory { lab, before: used(lab) }
     }
 
-    fn is_small(&self) -> Check {
+    pub fn is_small(&self) -> Check {
         if used(self.lab) < self.before + MEMORY {
             return Ok(());
         }
