@@ -22,11 +22,11 @@ const MOST_ADDED: usize = 120;
 const MORE_ADDED: [(usize, usize, &str); 3] = [
     (4, 300, "a protocol, with both ends of it"),
     (5, 345, "limits and retry, with both ends of them"),
-    (6, 315, "a connection that reads, writes and waits at once"),
+    (6, 325, "a connection that reads, writes and waits at once"),
 ];
 
 /// The most lines of a file of a step, its tests not counted.
-const MOST_LINES: usize = 230;
+const MOST_LINES: usize = 240;
 
 /// File name → text, without tests and the lines that mark parts for the book.
 fn step(n: usize) -> BTreeMap<String, String> {

@@ -4,23 +4,27 @@
 //! raw bytes: a server that only receives, a server that answers once, a
 //! client that only connects, and a client that sends and receives once. In
 //! five languages it has the smallest client that is correct (`hello`), and a
-//! server and a client that send frames, and in two a client that tries again:
-//! the checker tries whether they keep the contract
-//! (`tests/check/tests/peers.rs`); here they talk to ours. What is not
-//! installed is skipped by name.
+//! server and a client that send frames; in two of them a client that tries
+//! again, and a server and a client with a heartbeat. Whether they keep the
+//! contract, the checker tries (`tests/check/tests/peers.rs`); here they talk
+//! to ours. What is not installed is skipped by name.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 
 use libtest_mimic::Trial;
 use support::arguments::arguments;
 use support::language::Language::{self, C, Go, Java, Node, Python};
 use support::scene::Scene;
-use support::{DEADLINE, Program, ends, refusing, trial, wait_until};
+use support::{DEADLINE, Program, bin, ends, refusing, trial, wait_until};
 
 fn main() {
     let mut trials = Vec::new();
@@ -60,7 +64,8 @@ type Pair =
     (&'static str, &'static str, &'static [&'static str], fn(Language, &str));
 
 const BYTES: &[&str] = &["step1", "step2", "step3"];
-const FRAMES: &[&str] = &["step4", "step5"];
+const FRAMES: &[&str] = &["step4", "step5", "step6"];
+const ALIVE: &[&str] = &["step6"]; // and those after it
 
 const RAW: [Pair; 5] = [
     ("hello", "server", BYTES, hello),
@@ -81,11 +86,15 @@ const FRAMED: [Pair; 2] = [
     ("framed client", "server", FRAMES, framed_client),
 ];
 const RETRY: [Pair; 1] = [("retry client", "server", FRAMES, retry_client)];
+const HEARTBEAT: [Pair; 2] = [
+    ("heartbeat server", "idle client", ALIVE, heartbeat_server),
+    ("idle heartbeat client", "server", ALIVE, heartbeat_client),
+];
 
 /// What the programs of a language meet.
 fn pairs(language: Language) -> Vec<Pair> {
     match language {
-        Python | Go => [&RAW[..], &FRAMED, &RETRY].concat(),
+        Python | Go => [&RAW[..], &FRAMED, &RETRY, &HEARTBEAT].concat(),
         Java => [&RAW[..], &FRAMED].concat(),
         C | Node => [&RAW[..1], &FRAMED].concat(), // of the raw ones, hello
     }
@@ -146,6 +155,81 @@ fn framed_client(language: Language, step: &str) {
 fn retry_client(language: Language, step: &str) {
     let (_server, addr) = Program::server(step);
     assert_eq!(client(language, "retry_client", addr, &["hi"]), "hi\n");
+}
+
+// ---- Heartbeat
+
+const HEARTBEAT_MS: &str = "TCP_HEARTBEAT_MS";
+/// Each end in turn asks a silent one. The other one, which does not, gets
+/// twice 700 ms to answer, enough on a busy machine, too.
+const WHO_ASKS: [[&str; 2]; 2] = [["700", "60000"], ["60000", "700"]];
+
+fn heartbeat_server(language: Language, step: &str) {
+    for [theirs, ours] in WHO_ASKS {
+        let mut server = language.command("heartbeat_server");
+        server.arg("0").env(HEARTBEAT_MS, theirs);
+        let server = Program::spawn(&mut server, false);
+        let (addr, pongs) = between(server.addr());
+        let mut client = Command::new(bin(step));
+        client.args(["client", "--addr", &addr.to_string()]);
+        stays(client.env(HEARTBEAT_MS, ours), &pongs);
+    }
+}
+
+fn heartbeat_client(language: Language, step: &str) {
+    for [theirs, ours] in WHO_ASKS {
+        let mut server = Command::new(bin(step));
+        server.args(["server", "--addr", "127.0.0.1:0"]);
+        let server = Program::spawn(server.env(HEARTBEAT_MS, ours), false);
+        let (addr, pongs) = between(server.addr());
+        let mut client = language.command("heartbeat_client");
+        client.arg(addr.port().to_string()).env(HEARTBEAT_MS, theirs);
+        stays(&mut client, &pongs);
+    }
+}
+
+/// A client asks once, is silent for a while, and asks again. It has only one
+/// connection for that.
+fn stays(client: &mut Command, pongs: &AtomicUsize) {
+    let mut client = Program::spawn(client, true);
+    client.write(b"first\n");
+    client.wait_for("first\n");
+    wait_until("two PONGs", || pongs.load(Relaxed) >= 2);
+    client.write(b"last\n");
+    let ended = client.finish();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(ended.stdout, b"first\nlast\n");
+}
+
+/// Stands between one client and the server at `addr`: where the client must
+/// connect to, and how many PONGs it has passed on.
+fn between(addr: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = listener.local_addr().unwrap();
+    let pongs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&pongs);
+    thread::spawn(move || {
+        let client = accept(&listener);
+        drop(listener); // a second connection is refused
+        let server = TcpStream::connect(addr).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| pass_on(&client, &server, &counter));
+            pass_on(&server, &client, &counter);
+        });
+    });
+    (ours, pongs)
+}
+
+fn pass_on(mut from: &TcpStream, mut to: &TcpStream, pongs: &AtomicUsize) {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(n @ 1..) = from.read(&mut buffer) {
+        all.extend_from_slice(&buffer[..n]);
+        let is_pong = |bytes: &&[u8]| *bytes == b"\0\0\0\x09\x82";
+        let count = all.windows(5).filter(is_pong).count();
+        pongs.fetch_max(count, Relaxed); // only one end sends them
+        let _ = to.write_all(&buffer[..n]);
+    }
+    let _ = to.shutdown(Shutdown::Write);
 }
 
 // ---- Raw bytes

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::select;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::frame::{self, LengthError, PING, PONG};
 use crate::heartbeat::Heartbeat;
@@ -26,6 +26,11 @@ const COST: usize = 256;
 /// How many bytes a PING carries, and the PONG that answers it.
 const PING_SIZE: usize = 8;
 
+/// We act on a timer this long after we saw that it has fired. If this process
+/// was stopped for a while (Ctrl-Z), its epoll_wait(2) ended without events
+/// (signal(7)), and the runtime has not seen yet what arrived meanwhile.
+const SECOND_LOOK: Duration = Duration::from_millis(1);
+
 pub struct Connection<S> {
     pub stream: S,
     limits: PeerLimits,
@@ -36,6 +41,7 @@ pub struct Connection<S> {
     heartbeat: Heartbeat,
     frame_end: Option<Instant>,
     write_end: Option<Instant>,
+    second_look: Option<Instant>,
     write_error: Option<io::ErrorKind>,
     has_ended: bool, // nothing more is read
 }
@@ -52,6 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             limits,
             frame_end: None,
             write_end: None,
+            second_look: None,
             write_error: None,
             has_ended: false,
         }
@@ -147,8 +154,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.input.drain(..self.used);
         self.used = 0;
         let reads = !self.has_ended && !self.is_full();
+        let wake = self.wake(Instant::now(), reads)?;
         let writes = !self.output.is_empty();
-        let end = self.next_end(Instant::now(), reads);
         let (mut reader, mut writer) = split(&mut self.stream);
         select! {
             // In this order: a peer that sends without a pause must not keep
@@ -166,26 +173,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.has_ended = n.context("cannot read")? == 0;
                 self.heartbeat.heard();
             }
-            () = clock(end) => self.tick(Instant::now())?,
+            () = sleep_until(wake) => {} // the next step does what is due
         }
         Ok(())
     }
 
-    /// Returns when the first timer fires, if there is one. A peer cannot help it if we do not
+    /// Does what is due, and returns when to call this again.
+    fn wake(&mut self, now: Instant, reads: bool) -> Result<Instant> {
+        let end = self.next_end(now, reads);
+        if now < end {
+            self.second_look = None;
+            return Ok(end);
+        }
+        let look = *self.second_look.get_or_insert(now + SECOND_LOOK);
+        if look <= now {
+            self.tick(now)?;
+        }
+        Ok(look)
+    }
+
+    /// Returns when the first timer fires. A peer cannot help it if we do not
     /// read, so its clocks stand still then.
-    fn next_end(&mut self, now: Instant, reads: bool) -> Option<Instant> {
-        if !reads {
+    fn next_end(&mut self, now: Instant, reads: bool) -> Instant {
+        let mut beat = now + self.limits.heartbeat;
+        if reads {
+            beat = self.heartbeat.next(now);
+        } else {
             self.heartbeat.heard();
             self.frame_end = None;
-        } else if self.has_input() {
+        }
+        if reads && self.has_input() {
             self.frame_end.get_or_insert(now + self.limits.frame);
         }
         if !self.output.is_empty() {
             self.write_end.get_or_insert(now + self.limits.write);
         }
-        let beat = reads.then(|| self.heartbeat.next(now));
-        let ends = [self.frame_end, self.write_end, beat];
-        ends.into_iter().flatten().min()
+        let ends = [self.frame_end, self.write_end].into_iter().flatten();
+        ends.fold(beat, Instant::min)
     }
 
     /// Does what is due.
@@ -210,19 +234,5 @@ async fn finished(later: &mut VecDeque<(Instant, Vec<u8>)>) -> Vec<u8> {
         None => pending().await,
     }
     later.pop_front().map(|(_, bytes)| bytes).unwrap_or_default()
-}
-
-const SECOND_LOOK: Duration = Duration::from_millis(1);
-
-/// Waits until `end`, and a moment longer.
-async fn clock(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => pending().await,
-    }
-    // If this process was stopped for a while (Ctrl-Z), its epoll_wait(2) ended
-    // without events (signal(7)), and the timer fired before the runtime had
-    // seen what arrived meanwhile. When a second timer fires, it has looked.
-    sleep(SECOND_LOOK).await;
 }
 // ANCHOR_END: step

@@ -220,6 +220,18 @@ mod tests {
         assert_too_slow(server, TooSlow::Frame, 13_000).await;
     }
 
+    /// There is always a byte before the timer has had its second look.
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_each_millisecond_is_too_slow() {
+        let (mut client, server) = server(1000);
+        client.write_all(&[0, 0, 255, 255, 1]).await.unwrap();
+        for _ in 0..10_100 {
+            ms(1).await;
+            let _ = client.write_all(b"x").await; // until it is cut
+        }
+        assert_too_slow(server, TooSlow::Frame, 10_000).await;
+    }
+
     /// A frame in two pieces, before and after the moment of a PING: wherever
     /// it is cut, no byte is lost, and the next frame is found.
     #[tokio::test(start_paused = true)]

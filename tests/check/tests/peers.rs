@@ -23,7 +23,7 @@ const NO_STDIN: &str = "C1-05 C2-01 C4-09";
 /// And it takes one text only.
 const ONE_TEXT: &str = "C1-05 C5-14 C5-15 C5-20 C5-21 C5-22 C5-23";
 
-const ALL: [Peer; 12] = [
+const ALL: [Peer; 16] = [
     ("python3", "python/framed_server.py", Side::Server, 4, ""),
     ("javac", "java/FramedServer.java", Side::Server, 4, ""),
     ("go", "go/framed_server.go", Side::Server, 4, ""),
@@ -36,6 +36,10 @@ const ALL: [Peer; 12] = [
     ("node", "node/framed_client.mjs", Side::Client, 4, NO_STDIN),
     ("python3", "python/retry_client.py", Side::Client, 5, ONE_TEXT),
     ("go", "go/retry_client.go", Side::Client, 5, ONE_TEXT),
+    ("python3", "python/heartbeat_server.py", Side::Server, 6, ""),
+    ("go", "go/heartbeat_server.go", Side::Server, 6, ""),
+    ("python3", "python/heartbeat_client.py", Side::Client, 6, ""),
+    ("go", "go/heartbeat_client.go", Side::Client, 6, ""),
 ];
 
 fn main() {

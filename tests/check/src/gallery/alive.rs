@@ -159,7 +159,8 @@ impl<'a> Talk<'a> {
     fn wait_for_a_reply(&mut self) -> io::Result<()> {
         let Some((due, _)) = self.replies.front() else { return Ok(()) };
         let (start, mut due) = (Instant::now(), *due);
-        if on("pings-after-fin") && self.asked.is_none() {
+        let has_ended = matches!(self.over, Some(Over::End));
+        if has_ended && on("pings-after-fin") && self.asked.is_none() {
             thread::sleep(heartbeat());
             self.ask()?;
         }
@@ -392,7 +393,7 @@ impl<'a> Talk<'a> {
         self.owe(frame(DONE, rest), if is_at_once { 0 } else { delay });
     }
 
-    /// Sends this in its turn, and not before so many ms have passed.
+    /// Sends this in its turn, and not before its delay has passed.
     fn owe(&mut self, reply: Vec<u8>, delay: u32) {
         let due = Instant::now() + Duration::from_millis(delay.into());
         if delay == 0 && on("work-is-overtaken") {
@@ -442,7 +443,7 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    /// So long we did not read: that is not the client's time.
+    /// We did not read for this time, so it is not the client's.
     fn stop_clocks(&mut self, time: Duration) {
         if !on("heartbeat-while-writing") {
             self.heard += time;

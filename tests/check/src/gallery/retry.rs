@@ -1,5 +1,5 @@
-//! The client from step 5 on: one request at a time, with attempts, waits between
-//! them, and a deadline for each request.
+//! The client from step 5 on: one request at a time, with attempts, waits
+//! between them, and a deadline for each request.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};

@@ -541,7 +541,11 @@ pub fn reads_late(client: &mut Peer, pause: u64) {
     });
     let want = answer.repeat(count);
     if got.bytes != want || got.end != End::Fin {
-        let actual = format!("only a part came, then {}", got.end.text());
+        let end = match got.end {
+            End::Open => "nothing more",
+            End::Fin | End::Reset => "the connection was closed",
+        };
+        let actual = format!("only a part came, then {end}");
         lab.warn(client.fail("all replies, and FIN", &actual));
     }
 }
