@@ -1,11 +1,11 @@
 //! S7: operations with an identity.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::case::{Case, Proof};
 use crate::harness::adds::Add;
-use crate::harness::lab::{BULK, Lab};
+use crate::harness::lab::Lab;
 use crate::harness::peer::Peer;
 use crate::steps::from;
 use crate::traits::{Hint, Tag};
@@ -601,7 +601,7 @@ const S7_17: Case = Case {
     does: "10 000 clients add their own amount under the number 1, 500 ADDs \
            in one write. Then each of them adds 1 under the number 2, and \
            sends its first ADD again. The checker expects the totals of each \
-           client, and its first reply again, all within 10 s.",
+           client, and its first reply again.",
     steps: from(7),
     rule: (7, 6),
     tags: &[],
@@ -625,7 +625,6 @@ const AT_ONCE: u64 = 500;
 fn s7_17(lab: &Lab) -> Check {
     let addr = lab.server()?;
     let first = 1_000_000 * lab.new_client(); // and the next ones are its own
-    let until = Instant::now() + BULK;
     let one = |i: u64| (add(first + i, 1, 1 + i as i64), 1 + i as i64);
     let two = |i: u64| (add(first + i, 2, 1), 2 + i as i64);
     for is_first in [true, false] {
@@ -645,24 +644,9 @@ fn s7_17(lab: &Lab) -> Check {
             let end = start + AT_ONCE;
             lab.note_instead(&format!("{end} clients {what}"));
             lab.note_progress();
-            too_slow(&peer, until)?;
         }
     }
     Ok(())
-}
-
-fn too_slow(peer: &Peer, until: Instant) -> Check {
-    if Instant::now() < until {
-        return Ok(());
-    }
-    let mut failure = peer.fail("all replies within 10 s", "a part of them");
-    failure.by_time = true;
-    failure.meaning =
-        "Your server takes more than a millisecond for an ADD.".into();
-    failure.look = "what your server does for each ADD, and how long it looks \
-                    for a client among many"
-        .into();
-    Err(failure.into())
 }
 
 /// All of them.
