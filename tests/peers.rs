@@ -65,8 +65,8 @@ type Pair =
     (&'static str, &'static str, &'static [&'static str], fn(Language, &str));
 
 const BYTES: &[&str] = &["step1", "step2", "step3"];
-const FRAMES: &[&str] = &["step4", "step5", "step6"];
-const ALIVE: &[&str] = &["step6"]; // and those after it
+const FRAMES: &[&str] = &["step4", "step5", "step6", "step8"];
+const ALIVE: &[&str] = &["step6", "step8"]; // and step 7, which does the same
 const ADDS: &[&str] = &["step7"];
 
 const RAW: [Pair; 5] = [
