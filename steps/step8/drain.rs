@@ -83,7 +83,7 @@ impl Slot {
 
 // ANCHOR: stop
 /// How long a server that stops goes on accepting those that wait already.
-const QUEUE: Duration = Duration::from_millis(10);
+const QUEUE: Duration = Duration::from_millis(100);
 
 /// Serves until a request to stop comes, and then lets the clients leave. A
 /// second request does not wait for them.
