@@ -73,7 +73,7 @@ impl Session {
         let is_mute = OnceLock::new();
         let setup = Setup { step, basic, is_mute, seed, target, machine };
         let all = thread::available_parallelism();
-        let jobs = all.map_or(2, |n| (n.get() + 2).min(8));
+        let jobs = all.map_or(2, |n| n.get().min(8));
         Session { side, setup, command: command.to_owned(), jobs }
     }
 
@@ -85,8 +85,8 @@ impl Session {
         self
     }
 
-    /// How many cases may run beside each other; at first, two more than there
-    /// are processors, because many of them wait, and at most 8.
+    /// How many cases may run beside each other; at first, as many as there
+    /// are processors, and at most 8.
     pub fn jobs(mut self, jobs: usize) -> Session {
         self.jobs = jobs;
         self

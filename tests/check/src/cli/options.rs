@@ -71,7 +71,7 @@ pub struct How {
     /// The form of the report; every form but text implies --keep-going
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
-    /// How many cases may run at the same time [default: processors and 2 more]
+    /// How many cases may run at the same time [default: all processors]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     /// End a program that takes more memory than this; it fails
