@@ -133,12 +133,16 @@ async fn main() {
             }
         }
     };
-    if let Err(error) = outcome {
-        let _ = writeln!(std::io::stderr(), "error: {error:#}");
-        // Exit instead of returning: dropping the runtime would wait for a
-        // pending read of stdin.
-        std::process::exit(Outcome::of(&error).map_or(1, |o| o as i32));
-    }
+    let code = match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            Outcome::of(&error).map_or(1, |o| o as i32)
+        }
+    };
+    // Exit instead of returning: dropping the runtime would wait for a pending
+    // read of stdin, or for a slow disk.
+    std::process::exit(code);
 }
 
 async fn run_server(

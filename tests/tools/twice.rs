@@ -40,6 +40,7 @@ pub fn trials() -> Vec<Trial> {
 // ---- Programs in terminals
 
 const JOURNAL: &str = "--journal journal.bin";
+const FULL: &str = "--journal full.bin";
 
 /// A server on a free port, in a folder of its own. `limits` are commands of
 /// the shell before it.
@@ -418,12 +419,12 @@ fn bytes() {
 /// A limit of 1024 bytes stands for the disk's; SIGXFSZ would be the end.
 fn full_disk() {
     let limits = "trap '' XFSZ; ulimit -f 1; ";
-    let step7 = format!("target/debug/step7 server {JOURNAL}");
+    let step7 = format!("target/debug/step7 server {FULL}");
     let shown = format!("({limits}{step7})");
-    let mut scene = Restarted::start(limits, JOURNAL, &shown);
+    let mut scene = Restarted::start(limits, FULL, &shown);
     scene.ask(ONCE, "--client-id 7 --add={1..40} | tail -1");
     scene.scene.wait_end(0);
-    scene.start_again(JOURNAL);
+    scene.start_again(FULL);
     scene.ask(ONCE, "--client-id 7 --seq 37 --add={37..40} | tail -1");
     // A task may say this before the program ends, or not.
     let is_luck = |line: &&str| line.contains("the ledger has stopped");
