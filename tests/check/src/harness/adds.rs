@@ -169,7 +169,9 @@ impl Peer<'_> {
 fn no_option(stop: Stop, is_usage: bool) -> Box<Stop> {
     let Stop::Fail(mut failure) = stop else { return Box::new(stop) };
     if is_usage {
-        failure.meaning = "Your client did not take the words `--add` and an                            amount, which the checker gives it where a text                            would be."
+        failure.meaning = "Your client did not take the words `--add` and an \
+                           amount, which the checker gives it where a text \
+                           would be."
             .into();
         failure.look = "how your client reads its command line".into();
     }
