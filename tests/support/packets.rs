@@ -535,7 +535,7 @@ fn label(p: &Packet) -> String {
 
 /// No more than the length and the kind of a long frame.
 fn in_short(data: &str) -> String {
-    if data.len() <= 30 {
+    if data.len() <= 24 {
         return data.to_owned();
     }
     data.chars().take(14).chain(" …".chars()).collect()
