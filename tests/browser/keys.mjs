@@ -286,7 +286,7 @@ export async function arrows(page) {
     if (!to) continue;
     await page.evaluate(() => document.activeElement.blur());
     await page.keyboard.press(key);
-    const there = await page.waitForURL(to, { timeout: 3000, waitUntil: "load" }).then(() => true, () => false);
+    const there = await page.waitForURL(to, { timeout: 15_000, waitUntil: "load" }).then(() => true, () => false);
     if (!there) return [`${key} does not turn to ${to.split("/").pop()}`];
     await page.goto(address, { waitUntil: "load" });
   }
