@@ -181,7 +181,8 @@ fn floods_stdout() {
 
 #[test]
 fn eats_memory() {
-    let said = script("tail /dev/zero", &["--memory", "200"]);
+    let big = "dd if=/dev/zero of=/dev/null bs=400M";
+    let said = script(big, &["--memory", "200"]);
     assert_eq!(said.code, Some(3), "{}", said.text);
     assert!(said.text.contains("more than 200 MB"), "{}", said.text);
 }
