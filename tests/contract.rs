@@ -32,6 +32,9 @@ mod steps {
         env!("CARGO_BIN_EXE_step3"),
         env!("CARGO_BIN_EXE_step4"),
         env!("CARGO_BIN_EXE_step5"),
+        env!("CARGO_BIN_EXE_step6"),
+        env!("CARGO_BIN_EXE_step7"),
+        env!("CARGO_BIN_EXE_step8"),
     ];
 
     pub fn trials() -> Vec<Trial> {
@@ -58,8 +61,12 @@ mod steps {
         side: Side,
     ) -> Vec<(&'static Case, Trial)> {
         let (name, program) = (side.name(), program.replace('\'', "'\\''"));
-        let text = if side == Side::Client { " {text}" } else { "" };
-        let command = format!("'{program}' {name} --addr {{addr}}{text}");
+        let more = match side {
+            Side::Client => " {text}",
+            Side::Server if step >= 7 => " --journal {journal}",
+            Side::Server => "",
+        };
+        let command = format!("'{program}' {name} --addr {{addr}}{more}");
         let session = Session::new(side, step, &command);
         let session = Arc::new(session.expect("a command").on(machine));
         let trial = |case: &'static Case| {
@@ -72,7 +79,17 @@ mod steps {
             let trial = Trial::test(name, move || passes(&session, case));
             (case, trial.with_ignored_flag(skipped.is_some()))
         };
-        cases::of(side, step).into_iter().map(trial).collect()
+        let mut cases = cases::of(side, step);
+        cases.retain(|case| is_tried(step, case));
+        cases.into_iter().map(trial).collect()
+    }
+
+    /// A step is tried with the cases that are new with it, and the last step
+    /// with all. `CONTRACT=all` tries all of them with each step.
+    fn is_tried(step: u8, case: &Case) -> bool {
+        let is_new = case.id[1..].starts_with(&step.to_string());
+        let all = std::env::var("CONTRACT").is_ok_and(|which| which == "all");
+        is_new || step == LAST_STEP || all
     }
 
     fn passes(session: &Session, case: &'static Case) -> Result<(), Failed> {

@@ -4,8 +4,9 @@
 //! raw bytes: a server that only receives, a server that answers once, a
 //! client that only connects, and a client that sends and receives once. In
 //! five languages it has the smallest client that is correct (`hello`), and a
-//! server and a client that send frames, and in two a client that tries again:
-//! the checker tries whether they keep the contract
+//! server and a client that send frames; in two of them a client that tries
+//! again, a server and a client with a heartbeat, and a client whose requests
+//! have an identity. Whether they keep the contract, the checker tries
 //! (`tests/check/tests/peers.rs`); here they talk to ours. What is not
 //! installed is skipped by name.
 
@@ -14,13 +15,17 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 
 use libtest_mimic::Trial;
 use support::arguments::arguments;
 use support::language::Language::{self, C, Go, Java, Node, Python};
 use support::scene::Scene;
-use support::{DEADLINE, Program, ends, refusing, trial, wait_until};
+use support::{DEADLINE, Program, bin, ends, refusing, trial, wait_until};
 
 fn main() {
     let mut trials = Vec::new();
@@ -34,8 +39,8 @@ fn main() {
                 trial(&title, missing, move || test(language, step))
             }));
         }
-        for (what, test) in HELLO {
-            let title = format!("{name}: hello {what}");
+        for (what, test) in alone(language) {
+            let title = format!("{name}: {what}");
             trials.push(trial(&title, missing, move || test(language)));
         }
     }
@@ -60,7 +65,9 @@ type Pair =
     (&'static str, &'static str, &'static [&'static str], fn(Language, &str));
 
 const BYTES: &[&str] = &["step1", "step2", "step3"];
-const FRAMES: &[&str] = &["step4", "step5"];
+const FRAMES: &[&str] = &["step4", "step5", "step6", "step8"];
+const ALIVE: &[&str] = &["step6", "step8"]; // and step 7, which does the same
+const ADDS: &[&str] = &["step7"];
 
 const RAW: [Pair; 5] = [
     ("hello", "server", BYTES, hello),
@@ -69,25 +76,44 @@ const RAW: [Pair; 5] = [
     ("connect-only client", "server", BYTES, connect_only),
     ("send-and-receive client", "server", BYTES, ask),
 ];
-/// What `hello` does, and the test; no server of ours takes part.
+/// What a client does, and the test; no server of ours takes part.
 type Own = (&'static str, fn(Language));
 
 const HELLO: [Own; 2] = [
-    ("receives an answer in two pieces", two_pieces),
-    ("says so where no server listens", no_server),
+    ("hello receives an answer in two pieces", two_pieces),
+    ("hello says so where no server listens", no_server),
+];
+const OUTCOMES: [Own; 2] = [
+    ("idempotent client answers a PING and ends with 4", no_reply),
+    ("idempotent client ends with 3 if it is refused", never_connected),
 ];
 const FRAMED: [Pair; 2] = [
     ("framed server", "client", FRAMES, framed_server),
     ("framed client", "server", FRAMES, framed_client),
 ];
 const RETRY: [Pair; 1] = [("retry client", "server", FRAMES, retry_client)];
+const HEARTBEAT: [Pair; 2] = [
+    ("heartbeat server", "idle client", ALIVE, heartbeat_server),
+    ("idle heartbeat client", "server", ALIVE, heartbeat_client),
+];
+const IDEMPOTENT: [Pair; 1] =
+    [("idempotent client", "server", ADDS, idempotent_client)];
 
 /// What the programs of a language meet.
 fn pairs(language: Language) -> Vec<Pair> {
     match language {
-        Python | Go => [&RAW[..], &FRAMED, &RETRY].concat(),
+        Python | Go => {
+            [&RAW[..], &FRAMED, &RETRY, &HEARTBEAT, &IDEMPOTENT].concat()
+        }
         Java => [&RAW[..], &FRAMED].concat(),
         C | Node => [&RAW[..1], &FRAMED].concat(), // of the raw ones, hello
+    }
+}
+
+fn alone(language: Language) -> Vec<Own> {
+    match language {
+        Python | Go => [HELLO, OUTCOMES].concat(),
+        _ => HELLO.to_vec(),
     }
 }
 
@@ -146,6 +172,143 @@ fn framed_client(language: Language, step: &str) {
 fn retry_client(language: Language, step: &str) {
     let (_server, addr) = Program::server(step);
     assert_eq!(client(language, "retry_client", addr, &["hi"]), "hi\n");
+}
+
+// ---- Heartbeat
+
+const HEARTBEAT_MS: &str = "TCP_HEARTBEAT_MS";
+/// Each end in turn asks a silent one. The other one, which does not, gets
+/// twice 700 ms to answer, enough on a busy machine, too.
+const WHO_ASKS: [[&str; 2]; 2] = [["700", "60000"], ["60000", "700"]];
+
+fn heartbeat_server(language: Language, step: &str) {
+    for [theirs, ours] in WHO_ASKS {
+        let mut server = language.command("heartbeat_server");
+        server.arg("0").env(HEARTBEAT_MS, theirs);
+        let server = Program::spawn(&mut server, false);
+        let (addr, pongs) = between(server.addr());
+        let mut client = Command::new(bin(step));
+        client.args(["client", "--addr", &addr.to_string()]);
+        stays(client.env(HEARTBEAT_MS, ours), &pongs);
+    }
+}
+
+fn heartbeat_client(language: Language, step: &str) {
+    for [theirs, ours] in WHO_ASKS {
+        let mut server = Command::new(bin(step));
+        server.args(["server", "--addr", "127.0.0.1:0"]);
+        let server = Program::spawn(server.env(HEARTBEAT_MS, ours), false);
+        let (addr, pongs) = between(server.addr());
+        let mut client = language.command("heartbeat_client");
+        client.arg(addr.port().to_string()).env(HEARTBEAT_MS, theirs);
+        stays(&mut client, &pongs);
+    }
+}
+
+/// A client asks once, is silent for a while, and asks again. It has only one
+/// connection for that.
+fn stays(client: &mut Command, pongs: &AtomicUsize) {
+    let mut client = Program::spawn(client, true);
+    client.write(b"first\n");
+    client.wait_for("first\n");
+    wait_until("two PONGs", || pongs.load(Relaxed) >= 2);
+    client.write(b"last\n");
+    let ended = client.finish();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(ended.stdout, b"first\nlast\n");
+}
+
+/// Stands between one client and the server at `addr`: where the client must
+/// connect to, and how many PONGs it has passed on.
+fn between(addr: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = listener.local_addr().unwrap();
+    let pongs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&pongs);
+    thread::spawn(move || {
+        let client = accept(&listener);
+        drop(listener); // a second connection is refused
+        let server = TcpStream::connect(addr).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| pass_on(&client, &server, &counter));
+            pass_on(&server, &client, &counter);
+        });
+    });
+    (ours, pongs)
+}
+
+fn pass_on(mut from: &TcpStream, mut to: &TcpStream, pongs: &AtomicUsize) {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(n @ 1..) = from.read(&mut buffer) {
+        all.extend_from_slice(&buffer[..n]);
+        let is_pong = |bytes: &&[u8]| *bytes == b"\0\0\0\x09\x82";
+        let count = all.windows(5).filter(is_pong).count();
+        pongs.fetch_max(count, Relaxed); // only one end sends them
+        let _ = to.write_all(&buffer[..n]);
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+// ---- Identity
+
+/// Each run is a new process, with the identity that it is given. The reply to
+/// the first ADD is lost on the way, so that one is sent twice.
+fn idempotent_client(language: Language, step: &str) {
+    let (_server, addr) = Program::server(step);
+    let args = ["reply", "127.0.0.1:0", &addr.to_string()];
+    let cut = Program::start("cut", &args);
+    let add = |seq, amount| add(language, cut.addr(), [seq, amount]);
+    for (seq, amount, total) in
+        [("1", "5", "5\n"), ("2", "7", "12\n"), ("2", "7", "12\n")]
+    {
+        assert_eq!(add(seq, amount), (Some(0), total.to_owned()));
+    }
+    cut.wait_for("lost the reply");
+    let conflict = (Some(6), String::new());
+    assert_eq!(add("2", "-7"), conflict, "the number is taken");
+    assert_eq!(add("3", "-7"), (Some(0), "5\n".to_owned()));
+}
+
+/// Adds under an identity: the exit code, and what it prints.
+fn add(
+    language: Language,
+    addr: SocketAddr,
+    [seq, amount]: [&str; 2],
+) -> (Option<i32>, String) {
+    let mut client = adding(language, addr, amount);
+    client.env("TCP_CLIENT_ID", "9").env("TCP_SEQ", seq);
+    let ended = Program::spawn(&mut client, false).finish();
+    (ended.code, String::from_utf8(ended.stdout).unwrap())
+}
+
+fn adding(language: Language, addr: SocketAddr, amount: &str) -> Command {
+    let mut client = language.command("idempotent_client");
+    client.arg(addr.port().to_string()).args(["--add", amount]);
+    client
+}
+
+/// It answers a PING meanwhile; that the connection ends is no answer.
+fn no_reply(language: Language) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut client = adding(language, addr, "5");
+    let client = Program::spawn(client.env("TCP_ATTEMPTS", "1"), false);
+    let mut stream = accept(&listener);
+    stream.read_exact(&mut [0; 29]).unwrap();
+    stream.write_all(b"\0\0\0\x09\x02question").unwrap();
+    let mut pong = [0; 13];
+    stream.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"\0\0\0\x09\x82question");
+    drop(stream);
+    let ended = client.finish();
+    assert_eq!((ended.code, ended.stdout), (Some(4), Vec::new()));
+}
+
+fn never_connected(language: Language) {
+    let (_socket, addr) = refusing();
+    let mut client = adding(language, addr, "5");
+    let ended = Program::spawn(client.env("TCP_ATTEMPTS", "2"), false).finish();
+    assert_eq!((ended.code, ended.stdout), (Some(3), Vec::new()));
 }
 
 // ---- Raw bytes

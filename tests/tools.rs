@@ -20,6 +20,8 @@ mod asynchronous;
 mod calls;
 #[path = "tools/capture.rs"]
 mod capture;
+#[path = "tools/drain.rs"]
+mod drain;
 #[path = "tools/flow.rs"]
 mod flow;
 #[path = "tools/panels.rs"]
@@ -28,10 +30,14 @@ mod panels;
 mod pictures;
 #[path = "tools/pipes.rs"]
 mod pipes;
+#[path = "tools/silence.rs"]
+mod silence;
 #[path = "tools/symptoms.rs"]
 mod symptoms;
 #[path = "tools/timeline.rs"]
 mod timeline;
+#[path = "tools/twice.rs"]
+mod twice;
 
 use support::arguments::arguments;
 
@@ -40,12 +46,15 @@ fn main() {
     let mut trials = asynchronous::trials();
     trials.extend(calls::trials());
     trials.extend(capture::trials());
+    trials.extend(drain::trials());
     trials.extend(flow::trials());
     trials.extend(panels::trials());
     trials.extend(pictures::trials());
     trials.extend(pipes::trials());
+    trials.extend(silence::trials());
     trials.extend(states::trials());
     trials.extend(symptoms::trials());
     trials.extend(timeline::trials());
+    trials.extend(twice::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

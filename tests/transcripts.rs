@@ -70,6 +70,102 @@ fn demo_step5() {
 }
 
 #[test]
+fn demo_step6() {
+    demo("step6");
+}
+
+#[test]
+fn demo_step7() {
+    demo("step7");
+}
+
+#[test]
+fn demo_step8() {
+    demo("step8");
+}
+
+/// The server has a request in its kernel, and is told to stop: by a signal
+/// that it can hear, and by one that it can't.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "looks into /proc/net/tcp")]
+fn stopped_in_the_middle() {
+    for (by, shown) in [("-TERM", "kill"), ("-KILL", "kill -9")] {
+        let mut scene = asked_and_frozen();
+        scene.note(0, &format!("$ {shown} %1\n"));
+        let server = scene.program(0).id();
+        signal(server, by);
+        if by == "-TERM" {
+            signal(server, "-CONT"); // as the shell does
+            scene.program(1).wait_for("pay 5 euros\n");
+        }
+        scene.wait_end(0); // its client leaves by itself
+        scene.program(1).end_input();
+        scene.wait_end(1);
+        let name = if by == "-TERM" { "term" } else { "kill" };
+        scene.snapshot(&format!("drain-{name}"));
+    }
+}
+
+/// A frozen server, and a client that waits for its second reply.
+fn asked_and_frozen() -> Scene {
+    let mut scene = Scene::new();
+    let addr = scene.server("step8");
+    let script = format!(
+        "TCP_ATTEMPTS=1 {} client --addr {addr} 2>&1; echo \"exit code $?\"",
+        bin("step8")
+    );
+    let mut sh = Command::new("sh");
+    let client = Program::spawn(sh.arg("-c").arg(script), true);
+    let typed = "TCP_ATTEMPTS=1 cargo run --bin step8 -- client; \
+                 echo \"exit code $?\"";
+    scene.terminal("the client", typed, client);
+    scene.type_line(1, "hello", "hello\n");
+    scene.wait_for(0, "connected", 1);
+    signal(scene.program(0).id(), "-STOP");
+    scene.note(0, "^Z\n");
+    scene.type_line(1, "pay 5 euros", "");
+    wait_until("the request", || unread(addr) > 0);
+    scene
+}
+
+/// A second client of a server with one slot.
+#[test]
+fn full() {
+    let mut scene = Scene::new();
+    let addr = scene.server_with("step8", &[("TCP_MAX_CONNS", "1")]);
+    scene.client("step8", None, "cargo run --bin step8 -- client");
+    scene.type_line(1, "one", "one\n");
+    scene.stays_silent(1);
+    let mut command = Command::new(bin("step8"));
+    command.args(["client", "--addr", &text(addr), "--attempts", "2", "two"]);
+    let shown = "cargo run --bin step8 -- client --attempts 2 two";
+    let client = Program::spawn(&mut command, false);
+    scene.terminal("another client", shown, client);
+    scene.wait_end(2);
+    scene.wait_for(0, "one too many", 2);
+    scene.snapshot("drain-full");
+}
+
+/// Told to stop, and told again while a client waits for a reply.
+#[test]
+#[cfg_attr(not(unix), ignore = "needs a Unix signal")]
+fn stopped_twice() {
+    let mut scene = Scene::new();
+    let addr = scene.server("step8");
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.write_all(b"\0\0\0\x05\x05\0\0\x27\x10").unwrap(); // 10 s of WORK
+    scene.program(0).wait_for("connected");
+    let server = scene.program(0).id();
+    scene.note(0, "^C\n");
+    signal(server, "-TERM");
+    scene.program(0).wait_for("stopping");
+    scene.note(0, "^C\n");
+    signal(server, "-TERM");
+    scene.wait_end(0);
+    scene.snapshot("drain-twice");
+}
+
+#[test]
 fn step4_answers_messages() {
     let mut scene = Scene::new();
     let addr = scene.server("step4");

@@ -3,11 +3,21 @@
 //!     cargo bench --bench figures
 //!
 //! writes one table for each question into `tests/bench`; with names behind it
-//! (`-- herd flush`), only those. All take about four minutes. The ratios are
+//! (`-- herd flush`), only those. All take about five minutes. The ratios are
 //! what counts: the times are those of one machine on one day. Needs Linux.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
+/// What the journal needs. Their own tests are compiled here, and not run.
+#[allow(unused)]
+#[path = "../../steps/step7/frame.rs"]
+mod frame;
+#[allow(unused)]
+#[path = "../../steps/step7/journal.rs"]
+mod journal;
+#[allow(unused)]
+#[path = "../../steps/step7/ledger.rs"]
+mod ledger;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -15,13 +25,18 @@ use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use journal::{Journal, Request};
+use ledger::{Answer, Ledger, Operation};
 use socket2::{Domain, Socket, Type};
+use support::load::{Seen, herd as herd_at_the_limit, restarts, stuck};
 use support::{Program, ROOT};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
 
 /// The name of a figure, and what measures it.
 type Figure = (&'static str, fn() -> String);
@@ -32,7 +47,7 @@ fn main() {
         return;
     }
     rlimit::increase_nofile_limit(8192).expect("more descriptors");
-    let figures: [Figure; 9] = [
+    let figures: [Figure; 13] = [
         ("backlog", backlog),
         ("nagle", nagle),
         ("requests", requests),
@@ -42,6 +57,10 @@ fn main() {
         ("herd", herd),
         ("connect", connect),
         ("costs", costs),
+        ("journal", journal),
+        ("restart", restart),
+        ("full", full),
+        ("unread", unread),
     ];
     let named: Vec<String> =
         env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -679,6 +698,182 @@ fn is_kept(addr: SocketAddr, rate: u64) -> bool {
     let _ = client.shutdown(std::net::Shutdown::Both);
     sender.join().unwrap();
     is_kept
+}
+
+// ---- What does it cost to have each operation on disk before its answer?
+
+/// How long each way is measured.
+const WHILE: Duration = Duration::from_secs(1);
+
+fn journal() -> String {
+    let mut table = "| clients that wait | each syncs its own operation \
+                     | one sync for all that are ready | ratio |\n\
+                     | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for clients in [1, 10, 100] {
+        let mut rates = [vec![], vec![]];
+        for _ in 0..5 {
+            rates[0].push(one_by_one(clients)); // in turns
+            rates[1].push(together(clients));
+        }
+        let [each, all] = rates.map(|mut rates| {
+            rates.sort_by(f64::total_cmp);
+            rates[rates.len() / 2]
+        });
+        table += &format!(
+            "| {clients} | {each:.0}/s | {all:.0}/s | {:.1} |\n",
+            all / each
+        );
+    }
+    let sync = seconds(time_of_a_sync());
+    format!("{table}\nAn append and its `fdatasync`: {sync} (median).\n")
+}
+
+/// A journal on the disk where Cargo builds: many a `/tmp` is no disk.
+fn new_journal() -> (TempDir, Journal) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("journal");
+    let (journal, _) = Journal::open(&path, &mut Ledger::default()).unwrap();
+    (folder, journal)
+}
+
+fn operation(client: u64, seq: u64) -> Operation {
+    Operation { client, seq, amount: 1 }
+}
+
+fn time_of_a_sync() -> Duration {
+    let (_folder, mut journal) = new_journal();
+    let round = |seq| {
+        let start = Instant::now();
+        journal.append(&[operation(1, seq)]).unwrap();
+        start.elapsed()
+    };
+    median((1..=500).map(round).collect())
+}
+
+/// Operations a second, if each client appends and syncs for itself.
+fn one_by_one(clients: u64) -> f64 {
+    let (_folder, journal) = new_journal();
+    let owned = Mutex::new((Ledger::default(), journal));
+    let start = Instant::now();
+    let work = |client| {
+        let mut seq = 0;
+        while start.elapsed() < WHILE {
+            seq += 1;
+            let (ledger, journal) = &mut *owned.lock().unwrap();
+            let operation = operation(client, seq);
+            let (answer, _) = ledger.apply(operation).unwrap();
+            assert_eq!(answer, Answer::Total(seq as i64));
+            journal.append(&[operation]).unwrap();
+        }
+        seq
+    };
+    let total = thread::scope(|scope| {
+        let work = &work;
+        let all = (0..clients).map(|client| scope.spawn(move || work(client)));
+        let all: Vec<_> = all.collect();
+        all.into_iter().map(|client| client.join().unwrap()).sum::<u64>()
+    });
+    total as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Operations a second, if step 7's task owns the journal.
+fn together(clients: u64) -> f64 {
+    let (_folder, journal) = new_journal();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (sender, requests) = mpsc::channel(1024);
+    runtime.spawn(journal::run(Ledger::default(), Some(journal), requests));
+    let start = Instant::now();
+    let all = (0..clients).map(|client| {
+        let sender = sender.clone();
+        runtime.spawn(async move {
+            let mut seq = 0;
+            while start.elapsed() < WHILE {
+                seq += 1;
+                let (reply, answer) = oneshot::channel();
+                let operation = operation(client, seq);
+                let request = Request { operation, reply };
+                sender.send(request).await.ok().unwrap();
+                assert_eq!(answer.await, Ok(Ok(Answer::Total(seq as i64))));
+            }
+            seq
+        })
+    });
+    let all: Vec<_> = all.collect();
+    let total: u64 =
+        all.into_iter().map(|it| runtime.block_on(it).unwrap()).sum();
+    total as f64 / start.elapsed().as_secs_f64()
+}
+
+// ---- How many requests does a restart cost?
+
+/// Eight clients send all the time, while their server is replaced.
+fn restart() -> String {
+    let rows = [
+        ("-KILL", "1", "`kill -9`, one attempt"),
+        ("-KILL", "10", "`kill -9`, up to ten attempts"),
+        ("-TERM", "1", "`kill`, one attempt"),
+        ("-TERM", "10", "`kill`, up to ten attempts"),
+    ];
+    let mut table = "| ten restarts, 8 clients | answered | attempts \
+                     refused | attempts with an unknown outcome | requests \
+                     failed |\n| --- | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for (by, attempts, what) in rows {
+        let mut sum = Seen::default();
+        for _ in 0..10 {
+            let seen = restarts(1, by, 8, attempts);
+            sum.answered += seen.answered;
+            sum.refused += seen.refused;
+            sum.unknown += seen.unknown;
+            sum.failed += seen.failed;
+        }
+        let Seen { answered, refused, unknown, failed, .. } = sum;
+        table += &format!(
+            "| {what} | {answered} | {refused} | {unknown} | {failed} |\n"
+        );
+    }
+    table
+}
+
+// ---- What becomes of 20 clients that find a server with five slots?
+
+fn full() -> String {
+    let mut table = "| 20 clients, five slots | attempt 1 | 2 | 3 | 4 | 5 | \
+                     gave up |\n| --- | ---: | ---: | ---: | ---: | ---: | \
+                     ---: |\n"
+        .to_owned();
+    for (base, what) in
+        [("1", "wait at most 1 ms at first"), ("100", "at most 100 ms")]
+    {
+        let all: Vec<_> =
+            (0..5).flat_map(|_| herd_at_the_limit(base)).collect();
+        let count = |n| all.iter().filter(|&&other| other == n).count();
+        let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(|n| count(Some(n)));
+        let none = count(None);
+        table +=
+            &format!("| {what} | {a} | {b} | {c} | {d} | {e} | {none} |\n");
+    }
+    table
+}
+
+// ---- Where are the bytes of a client that never reads?
+
+fn unread() -> String {
+    let (server, _) = Program::server("step8");
+    let (_client, stuck) = stuck(&server);
+    let mb = |bytes: u64| bytes as f64 / 1e6;
+    format!(
+        "| a client sends and never reads | |\n| --- | ---: |\n\
+         | it could send | {:.1} MB |\n\
+         | its own kernel holds | {:.1} MB |\n\
+         | the server's kernel holds | {:.1} MB |\n\
+         | the server's memory has grown by | {:.1} MB |\n",
+        mb(stuck.taken),
+        mb(stuck.at_client),
+        mb(stuck.at_server),
+        mb(stuck.grown)
+    )
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod bands;
 pub mod draw;
 pub mod language;
+pub mod load;
 pub mod net;
 pub mod scene;
 pub mod shapes;

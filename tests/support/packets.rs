@@ -527,10 +527,18 @@ fn label(p: &Packet) -> String {
         p.flags.iter().copied().filter(|&flag| flag != "PSH").collect();
     let data = match p.payload.len() {
         0 => return flags.join(" "),
-        1..=20 => quoted(&p.payload),
+        1..=20 => in_short(&quoted(&p.payload)),
         n => format!("{n} bytes"),
     };
     if p.has("FIN") { format!("{data} FIN") } else { data }
+}
+
+/// No more than the length and the kind of a long frame.
+fn in_short(data: &str) -> String {
+    if data.len() <= 24 {
+        return data.to_owned();
+    }
+    data.chars().take(14).chain(" …".chars()).collect()
 }
 
 /// The call that sends a packet; `ends` are those that send FIN.

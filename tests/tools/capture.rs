@@ -31,7 +31,7 @@ struct Conversation {
     play: fn(&Namespace),
 }
 
-const CONVERSATIONS: [Conversation; 8] = [
+const CONVERSATIONS: [Conversation; 10] = [
     Conversation {
         name: "step1",
         title: "Step 1: a greeting, packet by packet",
@@ -113,6 +113,44 @@ const CONVERSATIONS: [Conversation; 8] = [
         ends: ["close", "close"],
         play: |net| {
             Program::spawn(&mut net.command(bin("step5")), false).wait_end();
+        },
+    },
+    Conversation {
+        name: "step6",
+        title: "Step 6: a PING that is answered, and one that is not",
+        ends: ["close", "close"],
+        play: |net| {
+            let mut command = net.command(bin("step6"));
+            command.arg("server").env("TCP_HEARTBEAT_MS", "600");
+            let server = Program::spawn(&mut command, false);
+            assert_eq!(server.addr().port(), SERVER);
+            let mut client = net.typing_client("step3");
+            client.write(b"\0\0\0\x09\x05\0\0\x03\xe8done"); // a WORK of 1 s
+            client.wait_for("\0\0\0\x09\x02"); // PING
+            client.write(b"\0\0\0\x09\x82\0\0\0\0\0\0\0\0"); // PONG
+            client.wait_for("done");
+            server.wait_for("no sign of life");
+            client.end_input();
+            client.wait_end();
+        },
+    },
+    Conversation {
+        name: "step8",
+        title: "Step 8: a server is told to stop while it works",
+        ends: ["close", "shutdown"],
+        play: |net| {
+            let server = net.server("step8");
+            let mut client = net.typing_client("step3");
+            client.write(b"\0\0\0\x09\x05\0\0\x07\xd0done"); // a WORK of 2 s
+            server.wait_for("connected");
+            signal(server.id(), "-TERM");
+            client.wait_for("\0\0\0\x02\x04\x01"); // GOAWAY
+            net.client("step3", "hi").wait_end();
+            client.wait_for("done");
+            server.wait_for("ended");
+            client.end_input();
+            client.wait_end();
+            server.wait_end();
         },
     },
     Conversation {

@@ -46,7 +46,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// One machine whose buffers and whose congestion control are those that most
 /// machines have, whatever this one has.
-fn machine(name: &str) -> Namespace {
+pub fn machine(name: &str) -> Namespace {
     let net = Namespace::new(name);
     // Packets as they are on a cable, not put together for speed.
     net.shell("ip link set lo gso_max_segs 1");
@@ -69,15 +69,15 @@ fn usual(net: &Namespace) {
     }
 }
 
-fn set(net: &Namespace, name: &str, value: &str) {
+pub fn set(net: &Namespace, name: &str, value: &str) {
     net.shell(&format!("echo {value} > /proc/sys/net/ipv4/{name}"));
 }
 
 /// Two machines, 10.0.0.1 and 10.0.0.2, and what connects them.
-struct Road {
-    a: Namespace,
-    b: Namespace,
-    between: Namespace,
+pub struct Road {
+    pub a: Namespace,
+    pub b: Namespace,
+    pub between: Namespace,
 }
 
 impl Road {
@@ -90,7 +90,7 @@ impl Road {
     }
 
     /// A switch, with a cable from each machine to its ports left and right.
-    fn switch(name: &str) -> Road {
+    pub fn switch(name: &str) -> Road {
         let road = Road::new(name);
         road.between
             .shell("ip link add switch type bridge && ip link set switch up");
@@ -137,13 +137,13 @@ impl Road {
 }
 
 /// A capture that is under way.
-struct Capture {
+pub struct Capture {
     file: tempfile::NamedTempFile,
     tcpdump: Program,
 }
 
 impl Capture {
-    fn start(net: &Namespace, interface: &str) -> Capture {
+    pub fn start(net: &Namespace, interface: &str) -> Capture {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         let filter = format!("tcp port {SERVER}");
@@ -152,17 +152,17 @@ impl Capture {
     }
 
     /// The packets so far.
-    fn packets(&self) -> Vec<Packet> {
+    pub fn packets(&self) -> Vec<Packet> {
         let file = fs::read(self.file.path()).unwrap();
         if file.len() < 24 { Vec::new() } else { read(&file) }
     }
 
-    fn wait_for(&self, what: &str, found: impl Fn(&[Packet]) -> bool) {
+    pub fn wait_for(&self, what: &str, found: impl Fn(&[Packet]) -> bool) {
         wait_until(what, || found(&self.packets()));
     }
 
     /// Ends with the first packet that `is_last`.
-    fn until(self, is_last: impl Fn(&Packet) -> bool) -> Vec<Packet> {
+    pub fn until(self, is_last: impl Fn(&Packet) -> bool) -> Vec<Packet> {
         let find = |all: &[Packet]| all.iter().position(&is_last);
         self.wait_for("the last packet", |all| find(all).is_some());
         signal(self.tcpdump.id(), "-TERM");
@@ -176,13 +176,13 @@ impl Capture {
 
 // ---- What ss says
 
-const SS: &str = "ss -tn sport = 8888 or dport = 8888";
-const SS_TIMERS: &str = "ss -tno sport = 8888 or dport = 8888";
+pub const SS: &str = "ss -tn sport = 8888 or dport = 8888";
+pub const SS_TIMERS: &str = "ss -tno sport = 8888 or dport = 8888";
 const SS_MORE: &str = "ss -tnoi sport = 8888 or dport = 8888";
 
 /// The lines of `ss`, in columns of our own, the client's before the server's.
 /// (Its own columns are as wide as the terminal.)
-fn ss(net: &Namespace, command: &str) -> String {
+pub fn ss(net: &Namespace, command: &str) -> String {
     let mut args = command.split(' ');
     let mut ss = net.command(args.next().unwrap());
     let output = ss.arg("-HO").args(args).output().unwrap();
@@ -214,7 +214,7 @@ fn wait_for_ss(net: &Namespace, line: &str) {
 
 // ---- Programs in terminals
 
-fn start(net: &Namespace, name: &str, args: &[&str]) -> Program {
+pub fn start(net: &Namespace, name: &str, args: &[&str]) -> Program {
     Program::spawn(net.command(bin(name)).args(args), false)
 }
 
@@ -385,7 +385,7 @@ fn note(all: &[Packet], i: usize) -> String {
 
 /// The time from one packet to the next, as the timers of TCP are set: 0.2
 /// seconds (and some thousandths), and then twice as long each time.
-fn after(earlier: &Packet, later: &Packet) -> String {
+pub fn after(earlier: &Packet, later: &Packet) -> String {
     let seconds = (later.time - earlier.time).as_secs_f64();
     let doubled = (seconds / 0.2).log2().round();
     format!("after {:.1} s", 0.2 * doubled.exp2())
@@ -440,7 +440,7 @@ fn without_numbers(text: &str) -> String {
 }
 
 /// A command in a terminal of its own, with its output: `text` begins with it.
-fn look(scene: &mut Scene, title: &'static str, text: &str) {
+pub fn look(scene: &mut Scene, title: &'static str, text: &str) {
     let (command, output) = text.split_once('\n').unwrap();
     let nothing = Program::spawn(&mut Command::new("true"), false);
     scene.terminal(title, command.trim_start_matches("$ "), nothing);
@@ -508,7 +508,7 @@ fn cable() {
 }
 
 /// A server and a client, and one line that is answered.
-fn converse(road: &Road, scene: &mut Scene) {
+pub fn converse(road: &Road, scene: &mut Scene) {
     let args = ["server", "--addr", "10.0.0.2:8888"];
     let server = start(&road.b, "step3", &args);
     server.addr();

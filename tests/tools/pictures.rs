@@ -146,6 +146,8 @@ fn label_of(row: &[String]) -> String {
     let flags = row[FLAGS].replace("PSH ", "");
     let data = match row[BYTES].parse().unwrap() {
         0 => return flags,
+        // Of a long frame the picture shows the length and the kind.
+        1..=20 if row[DATA].len() > 24 => format!("{} …", &row[DATA][..14]),
         1..=20 => row[DATA].clone(),
         n => format!("{n} bytes"),
     };

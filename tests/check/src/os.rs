@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
+use tempfile::{TempDir, tempdir};
 
 /// Does the kernel tell us about processes (proc(5)), and have prlimit(2)?
 pub const IS_LINUX: bool = cfg!(target_os = "linux");
@@ -112,6 +113,19 @@ pub fn allow_descriptors(wanted: usize) -> usize {
     }
     let most = getrlimit(Resource::Nofile).current;
     most.map_or(wanted, |most| wanted.min(most as usize))
+}
+
+/// Makes a folder for a journal: in memory, if there is such a place, because
+/// the checker can kill a program but cannot cut the power, so it never sees
+/// what a sync is good for, and should not wait for one.
+///
+/// # Errors
+/// There is no room, or the system allows none.
+pub fn folder() -> io::Result<TempDir> {
+    match cfg!(target_os = "linux") {
+        true => tempfile::tempdir_in("/dev/shm").or_else(|_| tempdir()),
+        false => tempdir(),
+    }
 }
 
 /// Holds back what is written, until the end of the direction: then both leave

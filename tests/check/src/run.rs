@@ -1,7 +1,8 @@
 //! Runs cases: the plainest first, then those of the program's own step, then
-//! those of the steps before. In each group it runs cases that no clock judges
-//! beside each other, and the others one after another. It repeats a case that
-//! a busy machine may have spoilt.
+//! those of the steps before. In each group it first runs the cases that no
+//! clock judges, beside each other, and then the others, a few of which wait at
+//! the same time. It repeats a case that a busy machine may have spoilt, and
+//! then with few others beside it, or none.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +27,9 @@ use crate::verdict::{Failure, Stop, Verdict};
 const LATE_TIMED: Duration = Duration::from_millis(40);
 const LATE: Duration = Duration::from_millis(800);
 const LATE_SURE: Duration = Duration::from_secs(2);
+
+/// How many timed cases run beside each other: they mostly wait.
+const WAITING: usize = 8;
 
 /// How often we try a case on a machine that is late.
 const TRIES: usize = 5;
@@ -89,7 +93,8 @@ fn groups(setup: &Setup, plan: &Plan) -> Vec<(Vec<usize>, usize)> {
     let groups = (0..=2).flat_map(|wanted| {
         let (timed, untimed) =
             near(wanted).partition(|&i| plan.cases[i].has(Tag::Timed));
-        [(untimed, plan.jobs), (timed, 1)]
+        let waiting = if plan.jobs > 1 { WAITING } else { 1 };
+        [(untimed, plan.jobs), (timed, waiting)]
     });
     groups.collect()
 }
@@ -214,6 +219,11 @@ pub fn cannot_run(setup: &Setup, case: &Case) -> Option<String> {
             if case.has(Tag::Places) && !template.has_addr() =>
         {
             Some("needs {addr} in the command".into())
+        }
+        Target::Command(template)
+            if case.has(Tag::Journal) && !template.has_journal() =>
+        {
+            Some("needs {journal} in the command".into())
         }
         _ => None,
     }

@@ -41,8 +41,8 @@ pub struct Session {
 
 impl Session {
     /// A program of this side and step. The command is split as a shell would
-    /// do it, without a shell; `{addr}`, `{host}`, `{port}` and `{text}` in it
-    /// are replaced.
+    /// do it, without a shell; `{addr}`, `{host}`, `{port}`, `{text}` and
+    /// `{journal}` in it are replaced.
     ///
     /// # Errors
     /// The command is empty, or lacks what this side needs.
@@ -168,8 +168,8 @@ impl Session {
         verdict
     }
 
-    /// Runs these cases, as many beside each other as there are jobs, and
-    /// those that a clock judges one after another.
+    /// Runs these cases, as many beside each other as there are jobs, and a few
+    /// more of those that a clock judges, because they mostly wait.
     pub fn judge_all(
         &self,
         cases: &[&'static Case],

@@ -3,10 +3,16 @@
 use std::ops::RangeInclusive;
 
 /// The last step that there is.
-pub const LAST_STEP: u8 = 5;
+pub const LAST_STEP: u8 = 8;
 
 /// From this step on a message is a frame.
 pub const FRAMES: u8 = 4;
+
+/// From this step on an end that hears nothing sends a PING.
+pub const HEARTBEAT: u8 = 6;
+
+/// From this step on a server says goodbye.
+pub const GOODBYE: u8 = 8;
 
 /// The chapter that teaches each step: of its server, and of its client.
 const CHAPTERS: [[&str; 2]; LAST_STEP as usize] = [
@@ -15,6 +21,9 @@ const CHAPTERS: [[&str; 2]; LAST_STEP as usize] = [
     ["Many clients", "Many clients"],
     ["Frames", "Frames"],
     ["Time limits", "Trying again"],
+    ["Heartbeat", "Heartbeat"],
+    ["Nothing lost, nothing twice", "Nothing lost, nothing twice"],
+    ["Limits and a graceful stop", "Limits and a graceful stop"],
 ];
 
 /// This step and all that follow.

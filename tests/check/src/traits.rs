@@ -35,6 +35,8 @@ pub enum Tag {
     Starts,
     /// Must choose the program's address: `{addr}` or `{port}` in `--cmd`.
     Places,
+    /// Must choose the program's journal: `{journal}` in `--cmd`.
+    Journal,
 
     // ---- What its explanations may count on
     /// The plainest exchange of its step. It is tried first; if it gets no
@@ -49,6 +51,8 @@ pub enum Tag {
     Slices,
     /// Exit codes are its subject: its hint explains a wrong one.
     ExitCodes,
+    /// The server is to end: that it has does not explain what went wrong.
+    Stops,
     /// Its hint explains why a server has ended; otherwise it is an error of
     /// one client that must not end it.
     Ending,

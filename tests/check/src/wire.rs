@@ -10,6 +10,13 @@
 pub const MAX_LENGTH: u32 = 65_536;
 pub const ECHO: u8 = 0x01;
 pub const ECHO_REPLY: u8 = 0x81;
+pub const PING: u8 = 0x02;
+pub const PONG: u8 = 0x82;
+pub const ADD: u8 = 0x03;
+pub const ADD_REPLY: u8 = 0x83;
+pub const GOAWAY: u8 = 0x04;
+pub const WORK: u8 = 0x05;
+pub const WORK_REPLY: u8 = 0x85;
 pub const ERROR: u8 = 0x7f;
 
 pub fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
@@ -23,6 +30,11 @@ pub fn echo(payload: &[u8]) -> Vec<u8> {
 
 pub fn reply(payload: &[u8]) -> Vec<u8> {
     frame(ECHO_REPLY, payload)
+}
+
+/// A request that takes this many milliseconds.
+pub fn work(delay: u32, payload: &[u8]) -> Vec<u8> {
+    frame(WORK, &[&delay.to_be_bytes(), payload].concat())
 }
 
 /// What the first bytes of a stream are.

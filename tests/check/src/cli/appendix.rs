@@ -38,6 +38,8 @@ FIN is the end of one direction, and RST is a reset.
 The checker lets a program miss a limit of the contract by 250 ms.
 After each case it expects that a server still runs.
 From step 4 on it sends the messages of the first three groups as ECHO frames.
+From step 6 on it answers a PING as soon as it sees one, unless the entry \
+says otherwise.
 After a fatal ERROR it gives a server 2 s for its FIN; a server that closes \
 without an ERROR, or resets after it, gets a warning.
 It gives a client 8 s to connect, and then 3 s for its request.

@@ -12,8 +12,9 @@ pub struct Options {
     pub step: u8,
     /// How to start it: 'python3 server.py {addr}'
     ///
-    /// It listens on {addr}, or {host} and {port}. The checker starts it
-    /// without a shell.
+    /// It listens on {addr}, or {host} and {port}, and from step 7 on keeps
+    /// its journal in the file {journal}. The checker starts it without a
+    /// shell.
     #[arg(long, value_name = "COMMAND")]
     pub cmd: Option<String>,
     /// Try a server that is already running
@@ -36,8 +37,9 @@ pub struct ClientOptions {
     /// How to start it: 'python3 client.py {addr} {text}'
     ///
     /// It connects to {addr}, or {host} and {port}, and sends {text}, which
-    /// may become several words. The checker starts it without a shell, and
-    /// cannot try a client that takes its text only from stdin.
+    /// may become several words; from step 7 on also `--add AMOUNT`, for an
+    /// ADD. The checker starts it without a shell, and cannot try a client
+    /// that takes its text only from stdin.
     #[arg(long, value_name = "COMMAND")]
     cmd: Option<String>,
     #[command(flatten)]

@@ -72,10 +72,11 @@ pub fn steps(case: &Case) -> String {
 
 pub fn notes(case: &Case) -> Vec<&'static str> {
     [
-        (Tag::Timed, "judged by a clock, so it runs alone"),
+        (Tag::Timed, "judged by a clock"),
         (Tag::Linux, "needs Linux"),
         (Tag::Starts, "needs to start the program: `--cmd`"),
         (Tag::Places, "needs `{addr}` in the command"),
+        (Tag::Journal, "needs `{journal}` in the command"),
     ]
     .into_iter()
     .filter(|(tag, _)| case.has(*tag))

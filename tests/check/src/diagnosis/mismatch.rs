@@ -149,7 +149,7 @@ pub fn no_error(base: &Failure, want: &str, head: &Got, code: u8) -> Failure {
     let mut failure = base.of(want, actual);
     failure.by_time = head.end == End::Open && head.bytes.is_empty();
     failure.is_silent = head.bytes.is_empty();
-    if failure.by_time {
+    if failure.by_time && code == 3 {
         failure.meaning = "Your server ignored an unknown kind, so the client \
                            waits for an answer that never comes."
             .into();

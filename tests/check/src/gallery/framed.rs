@@ -11,10 +11,10 @@ use socket2::SockRef;
 use crate::kinds::{answer, desyncs};
 use crate::limits::Limits;
 use crate::wire::{ECHO, ERROR, MAX, Parsed, REPLY, error, frame, parse};
-use crate::{echo, on};
+use crate::{echo, on, stop};
 
 /// Why a connection is over.
-enum Over {
+pub enum Over {
     /// The client ended.
     End,
     /// It is refused with this code.
@@ -39,7 +39,7 @@ pub fn serve(step: u8, stream: &mut TcpStream) -> io::Result<()> {
 }
 
 /// Sends ERROR and FIN, and then throws away all that still comes.
-fn refuse(stream: &mut TcpStream, code: u8) -> io::Result<()> {
+pub fn refuse(stream: &mut TcpStream, code: u8) -> io::Result<()> {
     let code = match code {
         5 if on("wrong-timeout-code") => 4,
         code => code,
@@ -48,6 +48,9 @@ fn refuse(stream: &mut TcpStream, code: u8) -> io::Result<()> {
         for other in ALL.lock().iter().flat_map(|all| all.iter()) {
             let _ = other.shutdown(Shutdown::Both);
         }
+    }
+    if on("slot-lost-at-refusal") && code != 6 {
+        stop::lose_slot();
     }
     if on("dies-on-bad-frame") {
         std::process::exit(1);
@@ -92,6 +95,19 @@ fn linger(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// A queue without a limit, and a thread that writes what is in it.
+pub fn write_later(stream: &TcpStream) -> mpsc::Sender<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel::<Vec<u8>>();
+    if let Ok(mut copy) = stream.try_clone() {
+        thread::spawn(move || {
+            while let Ok(bytes) = receiver.recv() {
+                let _ = echo::write(&mut copy, &bytes);
+            }
+        });
+    }
+    sender
+}
+
 /// One conversation.
 struct Talk<'a> {
     stream: &'a mut TcpStream,
@@ -108,17 +124,7 @@ struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     fn new(stream: &'a mut TcpStream, limits: Limits) -> Talk<'a> {
-        let later = on("unbounded-replies").then(|| {
-            let (sender, receiver) = mpsc::channel::<Vec<u8>>();
-            if let Ok(mut copy) = stream.try_clone() {
-                thread::spawn(move || {
-                    while let Ok(bytes) = receiver.recv() {
-                        let _ = echo::write(&mut copy, &bytes);
-                    }
-                });
-            }
-            sender
-        });
+        let later = on("unbounded-replies").then(|| write_later(stream));
         Talk {
             stream,
             limits,

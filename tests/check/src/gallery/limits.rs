@@ -1,4 +1,4 @@
-//! The limits of a server, from the environment.
+//! Limits from the environment.
 
 use std::time::Duration;
 
@@ -9,6 +9,11 @@ pub struct Limits {
     pub idle: Option<Duration>,
     pub frame: Option<Duration>,
     pub write: Option<Duration>,
+}
+
+/// How long an end waits, from step 6 on, until it asks a silent peer.
+pub fn heartbeat() -> Duration {
+    Duration::from_millis(limit("TCP_HEARTBEAT_MS", 5000))
 }
 
 impl Limits {

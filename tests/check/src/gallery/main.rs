@@ -7,21 +7,25 @@
 //! It is written for this alone, with threads, and shares no code with the
 //! steps: what the checker learned from it, it knows of other programs, too.
 
+mod alive;
 mod client;
 mod defects;
 mod echo;
 mod framed;
 mod kinds;
+mod ledger;
 mod limits;
 mod line;
 mod matrix;
 mod retry;
 mod server;
+mod stop;
 mod table;
 mod wire;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
@@ -62,6 +66,12 @@ struct Run {
     addr: SocketAddr,
     /// What a client sends; without it, stdin
     texts: Vec<String>,
+    /// What a client of step 7 adds
+    #[arg(long, allow_hyphen_values = true)]
+    add: Option<i64>,
+    /// Where a server of step 7 keeps its journal
+    #[arg(long)]
+    journal: Option<PathBuf>,
 }
 
 fn known(name: &str) -> Result<String, String> {
@@ -72,6 +82,22 @@ fn known(name: &str) -> Result<String, String> {
 }
 
 static DEFECT: OnceLock<String> = OnceLock::new();
+static STEP: OnceLock<u8> = OnceLock::new();
+
+/// Does this program have a heartbeat?
+fn has_heartbeat() -> bool {
+    STEP.get().is_some_and(|&step| step >= 6)
+}
+
+/// Does this program add?
+fn has_ledger() -> bool {
+    STEP.get().is_some_and(|&step| step >= 7)
+}
+
+/// Does this program say no, and goodbye?
+fn has_goodbye() -> bool {
+    STEP.get().is_some_and(|&step| step >= 8)
+}
 
 /// Is this mistake to be made?
 fn on(name: &str) -> bool {
@@ -91,12 +117,12 @@ fn main() -> ExitCode {
         Command::Matrix(options) => return matrix::run(&options),
         Command::Server(run) => {
             switch_on(&run);
-            return server::run(run.step, run.addr);
+            return server::run(run.step, run.addr, run.journal.as_deref());
         }
         Command::Client(run) => {
             switch_on(&run);
             return match run.step {
-                5.. => retry::run(run.addr, &run.texts),
+                5.. => retry::run(run.addr, &run.texts, run.add),
                 _ => client::run(run.step, run.addr, run.texts),
             };
         }
@@ -105,6 +131,7 @@ fn main() -> ExitCode {
 }
 
 fn switch_on(run: &Run) {
+    let _ = STEP.set(run.step);
     if let Some(defect) = &run.defect {
         let _ = DEFECT.set(defect.clone());
     }

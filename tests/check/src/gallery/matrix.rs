@@ -1,6 +1,7 @@
 //! Each defect against each case of its step: which case catches which
 //! mistake.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,9 @@ use crate::table::{columns, head, in_short, links};
 pub struct Options {
     /// Only defects whose name or case contains this
     only: Option<String>,
+    /// Take the rows of all other defects from this matrix
+    #[arg(long, value_name = "FILE")]
+    old: Option<PathBuf>,
 }
 
 /// What the checker says of one defect.
@@ -66,7 +70,11 @@ pub fn run(options: &Options) -> ExitCode {
         rows.iter().find(|row| std::ptr::eq(row.defect, *defect))
     };
     let rows: Vec<&Row> = chosen.iter().filter_map(of).collect();
-    print(&rows);
+    let old = options.old.as_ref().map(fs::read_to_string);
+    let Ok(old) = old.transpose() else {
+        return fail(2, "cannot read the old matrix");
+    };
+    print(&rows, &old.unwrap_or_default());
     if let Some(row) = rows.iter().find(|row| !row.unknown.is_empty()) {
         let (name, ids) = (row.defect.name, row.unknown.join(" "));
         return fail(2, &format!("too busy to tell: {name} with {ids}"));
@@ -117,15 +125,26 @@ fn try_all(defects: &[&'static Defect]) -> Vec<Result<Row, String>> {
     rows.into_inner().unwrap_or_default()
 }
 
-fn print(rows: &[&Row]) {
+/// Prints these rows, and those of an old matrix, in the gallery's order.
+fn print(rows: &[&Row], old: &str) {
     let mut text = String::from(
         "| defect | what it does | caught by |\n| --- | --- | --- |\n",
     );
-    for row in rows {
-        text += &format!("{} | {} |\n", head(row.defect), caught_by(row));
+    let (mut caught, mut all) = (0, 0);
+    for defect in DEFECTS {
+        let head = head(defect);
+        let row = rows.iter().find(|row| std::ptr::eq(row.defect, defect));
+        let line = match row {
+            Some(row) => format!("{head} | {} |", caught_by(row)),
+            None => match old.lines().find(|line| line.starts_with(&head)) {
+                Some(line) => line.to_owned(),
+                None => continue,
+            },
+        };
+        all += 1;
+        caught += usize::from(!line.contains("**missed**"));
+        text += &format!("{line}\n");
     }
-    let caught = rows.iter().filter(|row| row.is_caught()).count();
-    let all = rows.len();
     text += &format!("\n{caught} of {all} defects caught by their case.\n");
     text += &format!("\n{}", columns());
     print!("{text}\n{}", links(&text));
@@ -151,7 +170,11 @@ fn try_one(defect: &'static Defect) -> Result<Row, String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let check: PathBuf = this.with_file_name("check");
     let (side, step) = (defect.side(), defect.step);
-    let texts = if side == "client" { " {text}" } else { "" };
+    let texts = match side {
+        "client" => " {text}",
+        _ if step >= 7 => " --journal {journal}",
+        _ => "",
+    };
     let cmd = format!(
         "'{}' {side} --step {step} --defect {} --addr {{addr}}{texts}",
         this.display(),

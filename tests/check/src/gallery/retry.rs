@@ -1,16 +1,17 @@
-//! The client of step 5: one request at a time, with attempts, waits between
-//! them, and a deadline for each request.
+//! The client from step 5 on: one request at a time, with attempts, waits
+//! between them, and a deadline for each request.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::print;
 use crate::line::Line;
-use crate::wire::{ECHO, MAX, frame};
-use crate::{fail, limit, on};
+use crate::wire::{ADD, ECHO, MAX, Name, frame};
+use crate::{fail, has_goodbye, has_heartbeat, limit, on};
 
 /// How one attempt ended.
 pub enum Outcome {
@@ -27,23 +28,48 @@ pub enum Outcome {
 /// The exit code, and the message.
 type Failed = (u8, String);
 
-pub fn run(addr: SocketAddr, texts: &[String]) -> ExitCode {
+/// What is asked: a kind, and its payload.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub kind: u8,
+    pub payload: &'a [u8],
+}
+
+pub fn run(addr: SocketAddr, texts: &[String], add: Option<i64>) -> ExitCode {
     if on("slow") {
         thread::sleep(Duration::from_millis(400));
     }
     let mut client = Client { addr, kept: None, texts, answered: 0 };
-    let asked = match texts.is_empty() {
-        false => client.ask_all(texts.iter().cloned().map(Ok)),
-        true if on("waits-for-all-input") => {
+    let asked = match (add, texts.is_empty()) {
+        (Some(amount), _) => client.add(amount),
+        (_, false) => client.ask_all(texts.iter().cloned().map(Ok)),
+        (_, true) if on("waits-for-all-input") => {
             let lines: Vec<_> = io::stdin().lines().collect();
             client.ask_all(lines.into_iter())
         }
-        true => client.ask_all(io::stdin().lines()),
+        (_, true) if has_heartbeat() => {
+            let lines = lines_later();
+            client.ask_all_with(|client| client.wait_for(&lines))
+        }
+        (_, true) => client.ask_all(io::stdin().lines()),
     };
     match asked {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, why)) => fail(code, &why),
     }
+}
+
+type Lines = mpsc::Receiver<io::Result<String>>;
+
+/// The lines of stdin, read by a thread of their own.
+fn lines_later() -> Lines {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in io::stdin().lines() {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
 }
 
 fn ms(name: &str, default: u64) -> Duration {
@@ -70,10 +96,17 @@ struct Client<'a> {
 impl Client<'_> {
     fn ask_all(
         &mut self,
-        texts: impl Iterator<Item = io::Result<String>>,
+        mut texts: impl Iterator<Item = io::Result<String>>,
+    ) -> Result<(), Failed> {
+        self.ask_all_with(|_| texts.next())
+    }
+
+    fn ask_all_with(
+        &mut self,
+        mut next: impl FnMut(&mut Self) -> Option<io::Result<String>>,
     ) -> Result<(), Failed> {
         let mut end = new_deadline();
-        for text in texts {
+        while let Some(text) = next(self) {
             let Ok(text) = text else {
                 return match on("input-error-is-end") {
                     true => Ok(()),
@@ -86,7 +119,8 @@ impl Client<'_> {
             if text.len() >= MAX && !on("sends-too-long") {
                 return Err((1, "this is too long for a frame".into()));
             }
-            let reply = self.request(text.as_bytes(), end)?;
+            let (kind, payload) = (ECHO, text.as_bytes());
+            let reply = self.request(Request { kind, payload }, end)?;
             self.answered += 1;
             if on("clock-starts-early") {
                 end = new_deadline();
@@ -102,10 +136,41 @@ impl Client<'_> {
         }
     }
 
+    /// The next line of stdin. Meanwhile the connection must not be forgotten.
+    fn wait_for(&mut self, lines: &Lines) -> Option<io::Result<String>> {
+        loop {
+            match lines.recv_timeout(Duration::from_millis(5)) {
+                Ok(line) => return Some(line),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let is_deaf = on("deaf-while-idle");
+            if let Some(line) = &mut self.kept
+                && !is_deaf
+                && line.tend().is_err()
+            {
+                if on("dead-idle-ends") {
+                    std::process::exit(4);
+                }
+                self.kept = None;
+            }
+        }
+    }
+
+    /// Adds this, under a name that it keeps.
+    fn add(&mut self, amount: i64) -> Result<(), Failed> {
+        let name = new_name();
+        let payload = &name.bytes(amount)[..];
+        let reply =
+            self.request(Request { kind: ADD, payload }, new_deadline())?;
+        print(&[&reply[..], b"\n"].concat())
+            .map_err(|_| (1, "cannot print the total".into()))
+    }
+
     /// One request, with as many attempts as it may have.
     fn request(
         &mut self,
-        payload: &[u8],
+        request: Request,
         end: Instant,
     ) -> Result<Vec<u8>, Failed> {
         let mut attempts = limit("TCP_ATTEMPTS", 5);
@@ -114,7 +179,9 @@ impl Client<'_> {
         }
         let mut is_sent = false;
         for k in 1.. {
-            let outcome = self.attempt(payload, end);
+            let renamed = renamed(request, k);
+            let payload = &renamed[..];
+            let outcome = self.attempt(Request { payload, ..request }, end);
             let is_busy = matches!(outcome, Outcome::NotExecuted);
             if let Some(reply) = judge(outcome, &mut is_sent)? {
                 return Ok(reply);
@@ -132,12 +199,12 @@ impl Client<'_> {
         Err(gave_up(is_sent || on("gives-up-early")))
     }
 
-    fn attempt(&mut self, payload: &[u8], end: Instant) -> Outcome {
+    fn attempt(&mut self, request: Request, end: Instant) -> Outcome {
         let end = match on("no-deadline") || on("deadline-between-attempts") {
             true => far_away(),
             false => end,
         };
-        let is_lost = self.kept.as_ref().is_some_and(|line| !line.is_fit());
+        let is_lost = self.kept.as_mut().is_some_and(|line| !line.is_fit());
         if is_lost && on("end-is-broken") {
             return Outcome::Broken;
         }
@@ -146,11 +213,15 @@ impl Client<'_> {
             true => far_away(),
             false => end.min(Instant::now() + ms("TCP_REQUEST_MS", 5000)),
         };
-        let bytes = self.bytes(&mut line, payload);
-        if line.send(&bytes, until).is_err() {
+        let bytes = self.bytes(&mut line, request);
+        // A server that says no early may have closed already: read why.
+        if line.send(&bytes, until).is_err() && !has_goodbye() {
             return Outcome::Unknown;
         }
-        let received = line.receive(until, payload);
+        if on("early-no-is-unknown") && line.speaks_early() {
+            return Outcome::Unknown;
+        }
+        let received = line.receive(until, request);
         let is_answered = matches!(received, Ok(Outcome::Answered(_)));
         if is_answered || received.is_err() && on("keeps-connection") {
             self.kept = Some(line);
@@ -164,8 +235,9 @@ impl Client<'_> {
             || on("keeps-connection")
             || on("sends-ahead")
             || on("takes-old-reply");
-        let kept = self.kept.take();
-        if let Some(line) = kept.filter(|line| is_blind || line.is_fit()) {
+        if let Some(mut line) = self.kept.take()
+            && (is_blind || line.is_fit())
+        {
             return Ok(line);
         }
         let limit = ms("TCP_CONNECT_MS", 4000).min(left(end));
@@ -177,9 +249,9 @@ impl Client<'_> {
     }
 
     /// What is to be sent for this request.
-    fn bytes(&self, line: &mut Line, payload: &[u8]) -> Vec<u8> {
+    fn bytes(&self, line: &mut Line, request: Request) -> Vec<u8> {
         if !on("sends-ahead") || self.texts.is_empty() {
-            return frame(ECHO, payload);
+            return frame(request.kind, request.payload);
         }
         if line.ahead > 0 {
             line.ahead -= 1; // it was sent with an earlier one
@@ -189,6 +261,37 @@ impl Client<'_> {
         line.ahead = rest.len() - 1;
         rest.iter().flat_map(|text| frame(ECHO, text.as_bytes())).collect()
     }
+}
+
+/// The name of an operation: from the environment, or a new one.
+fn new_name() -> Name {
+    let (client, seq) = (random(u64::MAX), 1);
+    match () {
+        () if on("same-id-for-all") => Name { client: 7, seq },
+        () if on("ignores-given-name") => Name { client, seq },
+        () => Name {
+            client: limit("TCP_CLIENT_ID", client),
+            seq: limit("TCP_SEQ", seq),
+        },
+    }
+}
+
+/// The payload of attempt `k`, which a defect makes a new one.
+fn renamed(Request { kind, payload }: Request, k: u64) -> Vec<u8> {
+    let Some((name, amount)) = Name::read(payload).filter(|_| kind == ADD)
+    else {
+        return payload.to_vec();
+    };
+    let name = match () {
+        () if on("new-id-each-time") => {
+            Name { client: name.client.wrapping_add(k), ..name }
+        }
+        () if on("new-number-each-time") => {
+            Name { seq: name.seq + k - 1, ..name }
+        }
+        () => name,
+    };
+    name.bytes(amount)
 }
 
 /// The reply, or nothing if the request may be tried again.

@@ -2,17 +2,24 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::{echo, fail, framed, on};
+use crate::stop::{self, CLIENTS};
+use crate::{alive, echo, fail, framed, ledger, on};
 
-pub fn run(step: u8, addr: SocketAddr) -> ExitCode {
+pub fn run(step: u8, addr: SocketAddr, journal: Option<&Path>) -> ExitCode {
+    let opened = journal.map(ledger::open).transpose();
+    let note = match opened {
+        Ok(note) => note.flatten(),
+        Err(why) => return fail(1, &why),
+    };
     let listener = match listen(addr) {
         Ok(listener) => listener,
         Err(_) if on("silent-about-port") => return fail(1, "cannot start"),
@@ -24,17 +31,28 @@ pub fn run(step: u8, addr: SocketAddr) -> ExitCode {
             return fail(1, &format!("cannot listen on {addr}: {error}"));
         }
     };
-    if on("slow") {
-        thread::sleep(Duration::from_millis(400)); // and is none the worse
-    }
-    if let Ok(addr) = listener.local_addr() {
-        say(&format!("listening on {addr}"));
-    }
+    start(step, &listener, note);
     if on("dies-when-interrupted") {
         thread::spawn(die_when_interrupted);
     }
     serve_all(step, &listener);
     ExitCode::FAILURE
+}
+
+/// Says that it listens, and what it has found.
+fn start(step: u8, listener: &TcpListener, note: Option<String>) {
+    if on("slow") {
+        thread::sleep(Duration::from_millis(400)); // and is none the worse
+    }
+    if step >= 8 {
+        stop::end_on_signal(listener);
+    }
+    if let Ok(addr) = listener.local_addr() {
+        say(&format!("listening on {addr}"));
+    }
+    if let Some(note) = note {
+        say(&note);
+    }
 }
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -64,17 +82,17 @@ fn serve_all(step: u8, listener: &TcpListener) {
     let pool = on("pool-of-4").then(|| start_pool(step));
     loop {
         let Ok((stream, _)) = listener.accept() else {
-            match () {
-                () if on("dies-at-limit") => return,
-                () if on("spins-at-limit") => {}
-                () if on("stops-at-limit") => thread::park(),
-                () => thread::sleep(Duration::from_millis(100)),
+            if on("dies-at-limit") && !stop::stops() {
+                return;
             }
+            pause();
             continue;
         };
-        if let Some(pool) = &pool {
+        if stop::stops() && on("listens-while-stopping") {
+            std::mem::forget(stream); // it waits, as in the queue
+        } else if let Some(pool) = &pool {
             let _ = pool.send(stream);
-        } else if on("table-of-256") && CLIENTS.load(Relaxed) >= 256 {
+        } else if on("table-of-256") && CLIENTS.load(SeqCst) >= 256 {
             continue; // there is no place for it
         } else if step < 3 && !on("serves-all-at-once") || on("one-at-a-time") {
             serve(step, stream);
@@ -87,6 +105,17 @@ fn serve_all(step: u8, listener: &TcpListener) {
             }
             thread::spawn(move || serve(step, stream));
         }
+    }
+}
+
+/// What follows a failed accept.
+fn pause() {
+    match () {
+        () if stop::stops() => thread::park(), // till the end
+        () if on("spins-at-limit") => {}
+        () if on("sleeps-at-limit") => thread::sleep(Duration::from_secs(5)),
+        () if on("stops-at-limit") => thread::park(),
+        () => thread::sleep(Duration::from_millis(100)),
     }
 }
 
@@ -134,13 +163,20 @@ fn complain(error: &io::Error) {
     });
 }
 
-/// How many clients there are.
-static CLIENTS: AtomicUsize = AtomicUsize::new(0);
-
-fn serve(step: u8, stream: TcpStream) {
-    CLIENTS.fetch_add(1, Relaxed);
-    serve_one(step, stream);
-    CLIENTS.fetch_sub(1, Relaxed);
+fn serve(step: u8, mut stream: TcpStream) {
+    CLIENTS.fetch_add(1, SeqCst);
+    if stop::take_slot() {
+        serve_one(step, stream);
+        stop::give_slot_back();
+    } else {
+        if on("says-no-late") {
+            thread::sleep(Duration::from_millis(1700));
+        }
+        if !on("full-is-silent") {
+            let _ = framed::refuse(&mut stream, 6);
+        }
+    }
+    CLIENTS.fetch_sub(1, SeqCst);
 }
 
 fn serve_one(step: u8, mut stream: TcpStream) {
@@ -148,9 +184,13 @@ fn serve_one(step: u8, mut stream: TcpStream) {
     let served = match step {
         1 => greet(&mut stream),
         2 | 3 => echo::serve(&mut stream),
-        _ => framed::serve(step, &mut stream),
+        4 | 5 => framed::serve(step, &mut stream),
+        _ => alive::serve(&mut stream),
     };
     let is_reset = served.is_err();
+    if is_reset && on("slot-lost-at-reset") {
+        stop::lose_slot();
+    }
     if let Err(error) = &served
         && step >= 3
         && !on("error-is-silent")

@@ -5,6 +5,11 @@ use crate::on;
 
 pub const MAX: usize = 65_536;
 pub const ECHO: u8 = 1;
+pub const PING: u8 = 2;
+pub const PONG: u8 = 0x82;
+pub const ADD: u8 = 3;
+pub const GOAWAY: u8 = 4;
+pub const WORK: u8 = 5;
 pub const REPLY: u8 = 0x81;
 pub const ERROR: u8 = 0x7f;
 
@@ -95,4 +100,28 @@ pub fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
 
 pub fn error(code: u8, text: &str) -> Vec<u8> {
     frame(ERROR, &[&[code], text.as_bytes()].concat())
+}
+
+/// What names an operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Name {
+    pub client: u64,
+    pub seq: u64,
+}
+
+impl Name {
+    /// The 24 bytes of an ADD, or of its reply, with this third number.
+    pub fn bytes(self, third: i64) -> Vec<u8> {
+        let numbers = [self.client, self.seq, third as u64];
+        numbers.map(u64::to_be_bytes).concat()
+    }
+
+    /// The name and the third number, if these are 24 bytes.
+    pub fn read(bytes: &[u8]) -> Option<(Name, i64)> {
+        let ([client, seq, third], []) = bytes.as_chunks() else {
+            return None;
+        };
+        let [client, seq] = [client, seq].map(|n| u64::from_be_bytes(*n));
+        Some((Name { client, seq }, i64::from_be_bytes(*third)))
+    }
 }

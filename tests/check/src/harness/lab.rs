@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::harness::machine::Machine;
 use crate::harness::random::Random;
 use crate::program::proc;
@@ -68,6 +70,8 @@ pub struct Lab<'a> {
     random: RefCell<Random>,
     pub(crate) env: RefCell<Vec<(&'static str, String)>>,
     pub(crate) programs: RefCell<Vec<Program>>,
+    /// Where they keep their journal, if the case has chosen a place.
+    pub(crate) journal: RefCell<Option<TempDir>>,
     notes: RefCell<Vec<String>>,
     /// What a failure means from here on, if it is not the case's own hint.
     hint: Cell<Option<Hint>>,
@@ -111,6 +115,7 @@ impl<'a> Lab<'a> {
             random: RefCell::new(Random::new(setup.seed, traits.id)),
             env: RefCell::default(),
             programs: RefCell::default(),
+            journal: RefCell::default(),
             notes: RefCell::default(),
             hint: Cell::new(None),
             other: Cell::new(OTHER),
@@ -199,6 +204,7 @@ impl<'a> Lab<'a> {
     /// later is its answer to our own end of the case, such as a reset.
     pub fn witness(&self, failure: Failure) -> Failure {
         let Seen { gone, printed } = self.look(&failure.expected);
+        let gone = gone.filter(|_| !self.traits.has(Tag::Stops));
         Failure { gone, printed, ..failure }
     }
 

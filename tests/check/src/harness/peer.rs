@@ -1,6 +1,6 @@
 //! One connection of ours, and what comes back on it.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use socket2::SockRef;
 use crate::diagnosis::evidence::{End, Got};
 use crate::diagnosis::{said, show};
 use crate::harness::lab::{LIVES, Lab, PATIENCE};
+use crate::harness::pings::Inbox;
 use crate::program::proc;
 use crate::traits::{Hint, Side};
 use crate::verdict::{Check, Failure, Stop};
@@ -31,6 +32,10 @@ pub struct Peer<'a> {
     pub previous: Vec<u8>,
     /// How much the program had printed when we connected.
     before: u64,
+    /// What has come and is not taken.
+    pub(super) inbox: Inbox,
+    /// Does it answer a PING as soon as it sees one?
+    pub answers_pings: bool,
 }
 
 impl<'a> Lab<'a> {
@@ -106,7 +111,10 @@ impl<'a> Peer<'a> {
         let _ = s.set_write_timeout(Some(PATIENCE));
         let (last, previous) = ((Vec::new(), 0), Vec::new());
         let before = lab.last_complained();
-        Peer { lab, stream: s, name, last, previous, before }
+        let inbox = Inbox::new(lab.setup.step);
+        let answers_pings = true;
+        let stream = s;
+        Peer { lab, stream, name, last, previous, before, inbox, answers_pings }
     }
 
     pub fn note(&self, what: &str) {
@@ -160,6 +168,11 @@ impl<'a> Peer<'a> {
 
     /// Sends all of it; a server that has closed already is a failure.
     pub fn send(&mut self, bytes: &[u8]) -> Check {
+        self.send_as(bytes, &format!("sent {}", show::size(bytes.len())))
+    }
+
+    /// The same with a note of its own.
+    pub fn send_as(&mut self, bytes: &[u8], note: &str) -> Check {
         self.sends(bytes);
         if let Err(error) = self.stream.write_all(bytes) {
             self.lab.is_open.set(error.kind() == ErrorKind::WouldBlock);
@@ -171,7 +184,7 @@ impl<'a> Peer<'a> {
             failure.by_time = error.kind() == ErrorKind::WouldBlock;
             return Err(failure.into());
         }
-        self.note(&format!("sent {}", show::size(bytes.len())));
+        self.note(note);
         Ok(())
     }
 
@@ -194,34 +207,19 @@ impl<'a> Peer<'a> {
         self.note("RST");
     }
 
-    /// Reads at most `most` bytes until then.
+    /// Reads at most `most` bytes until then. From step 6 on, a PING is not
+    /// among them.
     pub fn read(&mut self, most: usize, until: Instant) -> Got {
-        let got = self.read_some(most, until);
-        self.lab.is_open.set(got.end == End::Open);
-        got
-    }
-
-    fn read_some(&mut self, most: usize, until: Instant) -> Got {
-        let mut bytes = Vec::new();
-        let mut buffer = vec![0; most.min(64 * 1024)];
-        while bytes.len() < most {
-            let left = until.saturating_duration_since(Instant::now());
-            let left = left.max(Duration::from_millis(1));
-            let _ = self.stream.set_read_timeout(Some(left));
-            let room = buffer.len().min(most - bytes.len());
-            match self.stream.read(&mut buffer[..room]) {
-                Ok(0) => return Got { bytes, end: End::Fin },
-                Ok(n) => bytes.extend_from_slice(&buffer[..n]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let is_late = [ErrorKind::WouldBlock, ErrorKind::TimedOut]
-                        .contains(&error.kind());
-                    let end = if is_late { End::Open } else { End::Reset };
-                    return Got { bytes, end };
-                }
+        let mut end = End::Open;
+        while self.inbox.ready() < most {
+            let room = most - self.inbox.ready();
+            if let Some(over) = self.read_more(room, until) {
+                end = over;
+                break;
             }
         }
-        Got { bytes, end: End::Open }
+        self.lab.is_open.set(end == End::Open);
+        Got { bytes: self.inbox.take(most, end), end }
     }
 
     /// Reads at most `most` bytes, as long as some come within `stall`, and
@@ -245,12 +243,8 @@ impl<'a> Peer<'a> {
     /// What comes stays unread. We may be late to look: then it was in time.
     pub fn stirs_before(&mut self, moment: Instant) -> bool {
         let left = moment.saturating_duration_since(Instant::now());
-        let left = left.max(Duration::from_millis(1));
-        let _ = self.stream.set_read_timeout(Some(left));
-        let is_silent = self.stream.peek(&mut [0]).is_err_and(|error| {
-            [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind())
-        });
-        !is_silent && Instant::now() < moment
+        let stirs = self.peeks(left.max(Duration::from_millis(1))).is_some();
+        stirs && Instant::now() < moment
     }
 
     pub fn fail(&self, expected: impl Into<String>, actual: &str) -> Failure {

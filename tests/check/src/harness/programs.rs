@@ -1,12 +1,14 @@
 //! The programs of a case: how it starts them, and what it asks of them.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::lab::{LIVES, Lab, Target, any_port};
+use crate::harness::lab::{LIVES, Lab, PATIENCE, Target, any_port};
+use crate::os;
 use crate::program::running::{Habits, Program, Streams, Template};
 use crate::program::start;
 use crate::verdict::{Check, Stop};
@@ -72,11 +74,33 @@ impl Lab<'_> {
         let env = self.env.borrow();
         let mut template = self.template()?.clone();
         template.most_processes += self.clients.get();
+        if let Some(folder) = &*self.journal.borrow() {
+            template.keep_journal(&folder.path().join("journal"));
+        }
         let started = template.start(addr, texts, &env, streams);
         started.map_err(|error| {
             let failure = self.fail("the program starts", format!("{error:#}"));
             failure.into()
         })
+    }
+
+    /// Chooses the journal of the programs started from here on: a file that
+    /// is not there yet, or what a program has left in it.
+    pub fn keep_journal(&self) -> Check<PathBuf> {
+        let folder = os::folder().map_err(|error| {
+            let why = format!("the checker cannot make a folder: {error}");
+            Box::new(Stop::Unknown(why))
+        })?;
+        let path = folder.path().join("journal");
+        *self.journal.borrow_mut() = Some(folder);
+        Ok(path)
+    }
+
+    /// Kills all processes of the programs, as a crash does, and waits until
+    /// they are gone.
+    pub fn crash(&self) {
+        self.signal_all(Signal::KILL);
+        self.last_ended(PATIENCE);
     }
 
     /// How the last program ended, if it does in time.
@@ -109,7 +133,7 @@ impl Lab<'_> {
     }
 
     /// What the last program has printed so far.
-    fn so_far(&self) -> (Vec<u8>, Vec<u8>) {
+    pub fn so_far(&self) -> (Vec<u8>, Vec<u8>) {
         let programs = self.programs.borrow();
         let last = programs.last();
         last.map_or_else(Default::default, |p| (p.out.first(), p.err.first()))

@@ -1,7 +1,6 @@
 //! What our server does with a client that has several requests, or unusual
 //! standard streams.
 
-use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -134,21 +133,6 @@ impl Peer<'_> {
     fn asks(mut self, text: &str) -> Check<Self> {
         self.request(text)?;
         Ok(self)
-    }
-
-    /// What is there to be read: `Open` if bytes are, and nothing if neither
-    /// bytes nor the end have come within the limit.
-    pub fn peeks(&mut self, limit: Duration) -> Option<End> {
-        let _ = self.stream.set_read_timeout(Some(limit));
-        match self.stream.peek(&mut [0]) {
-            Ok(0) => Some(End::Fin),
-            Ok(_) => Some(End::Open),
-            Err(error) => {
-                use ErrorKind::{TimedOut, WouldBlock};
-                let is_late = [WouldBlock, TimedOut].contains(&error.kind());
-                (!is_late).then_some(End::Reset)
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 use crate::diagnosis::said;
 use crate::os;
@@ -37,6 +38,9 @@ const WATCH: Duration = Duration::from_millis(50);
 /// In each such round of the watch, all processes of the machine are looked at:
 /// some may have left the program's tree.
 const SEARCH: usize = 10;
+
+/// Stands for the file in which a server keeps its journal.
+const JOURNAL: &str = "{journal}";
 
 /// What earlier runs of a program have taught us.
 #[derive(Default)]
@@ -133,6 +137,16 @@ impl Template {
         self.words.iter().any(|w| w.contains("{addr}") || w.contains("{port}"))
     }
 
+    /// Can we tell the program where to keep its journal?
+    pub fn has_journal(&self) -> bool {
+        self.words.iter().any(|word| word.contains(JOURNAL))
+    }
+
+    /// From here on the program keeps this journal.
+    pub fn keep_journal(&mut self, path: &Path) {
+        name_journal(&mut self.words, path);
+    }
+
     /// Do we name the address, and not the port alone?
     fn has_host(&self) -> bool {
         self.words.iter().any(|w| w.contains("{addr}") || w.contains("{host}"))
@@ -165,7 +179,8 @@ impl Template {
         streams: impl Into<Streams>,
     ) -> Result<Program> {
         let streams = streams.into();
-        let words = self.fill(addr, texts);
+        let mut words = self.fill(addr, texts);
+        let folder = self.has_journal().then(|| new_journal(&mut words));
         let mark = self.processes.new_mark();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).process_group(0);
@@ -188,7 +203,9 @@ impl Template {
             .spawn(&mut command, &mark)
             .with_context(|| format!("cannot run {:?}", words[0]))?;
         let told = Told { addr, has_host: self.has_host() };
-        Ok(self.watch(child, mark, told, streams))
+        let mut program = self.watch(child, mark, told, streams);
+        program.folder = folder.transpose()?;
+        Ok(program)
     }
 
     /// Reads what it prints, and sees that it does not take too much.
@@ -218,6 +235,7 @@ impl Template {
             is_over: Arc::default(),
             status: None,
             stdin,
+            folder: None,
         };
         if streams.stdout == Reader::Later {
             program.out.hold();
@@ -225,6 +243,20 @@ impl Template {
         program.start_watch(pid, (self.most_memory, self.most_processes));
         program
     }
+}
+
+fn name_journal(words: &mut [String], path: &Path) {
+    let path = path.to_string_lossy();
+    for word in words {
+        *word = word.replace(JOURNAL, &path);
+    }
+}
+
+/// A journal that is not there yet, in a folder of its own.
+fn new_journal(words: &mut [String]) -> Result<TempDir> {
+    let folder = os::folder().context("cannot make a folder for a journal")?;
+    name_journal(words, &folder.path().join("journal"));
+    Ok(folder)
 }
 
 /// Where a program was asked to listen, or to connect to.
@@ -257,6 +289,8 @@ pub struct Program {
     is_over: Arc<AtomicBool>,
     status: Option<ExitStatus>,
     stdin: Option<ChildStdin>,
+    /// Where its journal is, if no case has chosen a place.
+    folder: Option<TempDir>,
 }
 
 impl Input {
@@ -331,6 +365,15 @@ impl Program {
     /// What it took too much of, if it was ended for that.
     pub fn excess(&self) -> Option<Excess> {
         self.excess.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a signal to its first process alone.
+    pub fn signal(&self, signal: Signal) {
+        if self.status.is_none()
+            && let Some(pid) = Pid::from_raw(self.child.id() as i32)
+        {
+            let _ = kill_process(pid, signal);
+        }
     }
 
     /// Writes to its open stdin. A program that reads no more is no error.
@@ -470,6 +513,7 @@ pub fn describe(status: ExitStatus) -> String {
 
 fn signal_name(signal: i32) -> &'static str {
     match signal {
+        2 => "SIGINT",
         4 => "SIGILL",
         6 => "SIGABRT: it aborted",
         _ if signal == Signal::BUS.as_raw() => "SIGBUS", // 7, or 10 on macOS

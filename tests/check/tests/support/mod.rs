@@ -49,8 +49,12 @@ pub fn check(args: &[&str]) -> Said {
 /// The command that starts a program of the gallery.
 pub fn gallery(side: &str, step: u8, defect: Option<&str>) -> String {
     let defect = defect.map_or(String::new(), |d| format!(" --defect {d}"));
-    let text = if side == "client" { " {text}" } else { "" };
-    format!("'{GALLERY}' {side} --step {step}{defect} --addr {{addr}}{text}")
+    let more = match side {
+        "client" => " {text}",
+        _ if step >= 7 => " --journal {journal}",
+        _ => "",
+    };
+    format!("'{GALLERY}' {side} --step {step}{defect} --addr {{addr}}{more}")
 }
 
 /// Asserts a snapshot with a header of exactly three lines, so that the book

@@ -6,6 +6,9 @@ mod step4;
 mod step5;
 mod step5_again;
 mod step5_requests;
+mod step6;
+mod step7;
+mod step8;
 
 use crate::case::Case;
 
@@ -17,4 +20,7 @@ pub const CASES: &[&[Case]] = &[
     step5::CASES,
     step5_again::CASES,
     step5_requests::CASES,
+    step6::CASES,
+    step7::CASES,
+    step8::CASES,
 ];

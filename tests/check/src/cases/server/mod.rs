@@ -5,7 +5,12 @@ mod step2;
 mod step3;
 mod step4;
 mod step4_hostile;
-mod step5;
+pub mod step5;
+pub mod step6;
+mod step7;
+mod step7_journal;
+mod step8;
+mod step8_stop;
 
 use crate::case::Case;
 
@@ -17,4 +22,9 @@ pub const CASES: &[&[Case]] = &[
     step4::CASES,
     step4_hostile::CASES,
     step5::CASES,
+    step6::CASES,
+    step7::CASES,
+    step7_journal::CASES,
+    step8::CASES,
+    step8_stop::CASES,
 ];

@@ -1,6 +1,6 @@
 //! S3: many clients, and more of them than a server has room for.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -352,15 +352,11 @@ fn short_queue(lab: &Lab, queued: usize) -> Failure {
 fn is_answered(lab: &Lab, socket: Socket, until: Instant) -> bool {
     let text = lab.word(8);
     let want = lab.answer(text.as_bytes());
-    let mut stream = TcpStream::from(socket);
-    let left = until.saturating_duration_since(Instant::now());
-    let left = left.max(Duration::from_millis(1));
+    let stream = TcpStream::from(socket);
     let _ = stream.set_nonblocking(false);
-    let _ = stream.set_read_timeout(Some(left));
-    let mut got = vec![0; want.len()];
-    stream.write_all(&lab.request(text.as_bytes())).is_ok()
-        && stream.read_exact(&mut got).is_ok()
-        && got == want
+    let mut client = Peer::new(lab, stream, "");
+    let asked = client.stream.write_all(&lab.request(text.as_bytes()));
+    asked.is_ok() && client.read(want.len(), until).bytes == want
 }
 
 /// Begins to connect, and does not wait for the answer.

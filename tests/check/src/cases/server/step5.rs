@@ -12,7 +12,7 @@ use crate::diagnosis::evidence::End;
 use crate::harness::lab::{Lab, PATIENCE, SLACK};
 use crate::harness::peer::Peer;
 use crate::harness::visit::{narrow, write_until_stalled};
-use crate::steps::from;
+use crate::steps::{from, only};
 use crate::traits::{Hint, Tag};
 use crate::verdict::{Check, Failure, Stop};
 use crate::wire::{echo, reply};
@@ -26,9 +26,14 @@ fn ms(n: u64) -> Duration {
 
 /// The server must cut with ERROR 5 at the limit, and not before.
 fn expect_cut(client: &mut Peer, since: Instant) -> Check {
-    if client.stirs_before(since + ms(LIMIT * 9 / 10)) {
+    expect_cut_at(client, since, LIMIT)
+}
+
+/// The same at another limit, in ms.
+pub fn expect_cut_at(client: &mut Peer, since: Instant, limit: u64) -> Check {
+    if client.stirs_before(since + ms(limit * 9 / 10)) {
         let mut failure = client.fail(
-            format!("ERROR(5) at {LIMIT} ms, not before"),
+            format!("ERROR(5) at {limit} ms, not before"),
             "the server spoke or closed before the limit had passed",
         );
         failure.meaning =
@@ -37,7 +42,7 @@ fn expect_cut(client: &mut Peer, since: Instant) -> Check {
         failure.look = "the unit and the start of your timer".into();
         return Err(failure.into());
     }
-    client.expect_fatal(5, since, ms(LIMIT))
+    client.expect_fatal(5, since, ms(limit))
 }
 
 const S5_01: Case = Case {
@@ -47,7 +52,7 @@ const S5_01: Case = Case {
            exchanges four ECHOs, 100 ms apart, and is silent from then on. The \
            checker expects that each gets ERROR 5 within 600 ms of silence, \
            then FIN, and A not before 540 ms.",
-    steps: from(5),
+    steps: only(5),
     rule: (5, 1),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
     why: "A client that has vanished sends nothing, not even an end. Without a \
@@ -117,22 +122,31 @@ fn s5_02(lab: &Lab) -> Check {
     let bytes = echo(lab.word(60).as_bytes());
     let mut client = lab.connect(addr)?;
     client.exchange(lab.word(5).as_bytes())?;
-    let start = Instant::now();
-    client.sends(&bytes);
     lab.note("sends 1 byte every 100 ms");
+    cut_while_it_drips(&mut client, &bytes[..20], (100, LIMIT))
+}
+
+/// Sends a byte every `pause` ms; the server must cut it at the limit.
+pub fn cut_while_it_drips(
+    client: &mut Peer,
+    bytes: &[u8],
+    (pause, limit): (u64, u64),
+) -> Check {
+    let start = Instant::now();
+    client.sends(bytes);
     thread::scope(|scope| {
         if let Ok(mut writer) = client.stream.try_clone() {
             scope.spawn(move || {
-                for byte in &bytes[..20] {
+                for byte in bytes {
                     if writer.write_all(&[*byte]).is_err() {
                         return;
                     }
-                    thread::sleep(ms(100));
+                    thread::sleep(ms(pause));
                 }
             });
         }
-        let result = expect_cut(&mut client, start);
-        let _ = client.stream.shutdown(std::net::Shutdown::Both);
+        let result = expect_cut_at(client, start, limit);
+        let _ = client.stream.shutdown(Shutdown::Both);
         result
     })
 }
@@ -329,30 +343,42 @@ fn s5_06(lab: &Lab) -> Check {
     let message = echo(&lab.bytes(60_000));
     client.sends(&message);
     lab.note("sends 60 KB frames and never reads");
+    closes_unread(&mut client, &message, || Ok(()))
+}
+
+/// The server must stop taking this, and close at its limit for a write.
+/// Meanwhile we look after it.
+pub fn closes_unread(
+    client: &mut Peer,
+    message: &[u8],
+    look: impl Fn() -> Check,
+) -> Check {
+    let lab = client.lab;
     let _ = client.stream.set_write_timeout(Some(ms(50)));
     let (mut taken, mut moved) = (0, Instant::now());
     let mut part = 0;
     while taken < MOST {
         if lab.within(SLACK).is_zero() {
-            return Err(still_open(&client).into()); // a little now and then
+            return Err(still_open(client).into()); // a little now and then
         }
         match client.stream.write(&message[part..]) {
             Ok(n) => {
                 (taken, moved) = (taken + n, Instant::now());
                 part = (part + n) % message.len();
+                look()?;
             }
             Err(error) if is_wait(&error) => {
                 // More, for a `write` that took a part before it waited, and is
                 // tried again, and for a server that reads and throws away
                 // before it closes.
                 if moved.elapsed() > ms(LIMIT + 2000) + SLACK {
-                    return Err(still_open(&client).into());
+                    return Err(still_open(client).into());
                 }
             }
             Err(_) => return Ok(()),
         }
     }
-    Err(took_all(&client).into())
+    Err(took_all(client).into())
 }
 
 fn took_all(client: &Peer) -> Failure {
@@ -485,14 +511,23 @@ fn s5_08(lab: &Lab) -> Check {
     lab.set("TCP_FRAME_MS", 600);
     let addr = lab.server()?;
     let mut client = lab.connect(addr)?;
+    reads_late(&mut client, 900);
+    Ok(())
+}
+
+/// Sends until nothing moves, reads so many ms later, and warns if not all
+/// replies come.
+pub fn reads_late(client: &mut Peer, pause: u64) {
+    let lab = client.lab;
     let payload = lab.bytes(60_000);
     let (request, answer) = (echo(&payload), reply(&payload));
     let all = request.repeat(300);
     client.sends(&all);
     let sent = write_until_stalled(&mut client.stream, &all);
     let count = sent.div_ceil(request.len());
-    thread::sleep(ms(900));
-    lab.note("sent until nothing moved, and waited 0.9 s");
+    thread::sleep(ms(pause));
+    let waited = pause as f64 / 1000.0;
+    lab.note(format!("sent until nothing moved, and waited {waited} s"));
     let rest = all[sent..count * request.len()].to_vec();
     let got = thread::scope(|scope| {
         if let Ok(mut writer) = client.stream.try_clone() {
@@ -506,10 +541,13 @@ fn s5_08(lab: &Lab) -> Check {
     });
     let want = answer.repeat(count);
     if got.bytes != want || got.end != End::Fin {
-        let actual = format!("only a part came, then {}", got.end.text());
+        let end = match got.end {
+            End::Open => "nothing more",
+            End::Fin | End::Reset => "the connection was closed",
+        };
+        let actual = format!("only a part came, then {end}");
         lab.warn(client.fail("all replies, and FIN", &actual));
     }
-    Ok(())
 }
 
 const S5_09: Case = Case {

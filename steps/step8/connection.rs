@@ -1,0 +1,286 @@
+// ANCHOR: connection
+//! One end of a connection: frames in and out, within limits, and a heartbeat.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::select;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use crate::frame::{self, GOAWAY, LengthError, PING, PONG, SHUTDOWN};
+use crate::heartbeat::Heartbeat;
+use crate::ledger::{Answer, Full, Operation};
+use crate::limits::{PeerLimits, TooSlow};
+
+/// Room for received bytes, in bytes; it grows for a frame that is larger.
+const BUFFER: usize = 4 * 1024;
+
+/// We stop reading while more than this waits to leave, in bytes. A reply that
+/// is not ready counts as a few more bytes than it has.
+const MAX_WAITING: usize = 256 * 1024;
+const COST: usize = 256;
+
+/// How many bytes a PING carries, and the PONG that answers it.
+const PING_SIZE: usize = 8;
+
+/// How long a request may still be on its way after our GOAWAY has left: more
+/// than the longest way there and back.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// We act on a timer this long after we saw that it has fired. If this process
+/// was stopped for a while (Ctrl-Z), its epoll_wait(2) ended without events
+/// (signal(7)), and the runtime has not seen yet what arrived meanwhile.
+const SECOND_LOOK: Duration = Duration::from_millis(1);
+
+/// What a reply waits for.
+pub enum Slow {
+    Until(Instant),
+    Answer(Operation, oneshot::Receiver<Result<Answer, Full>>),
+}
+
+pub struct Connection<S> {
+    pub stream: S,
+    limits: PeerLimits,
+    input: Vec<u8>,
+    used: usize,     // how much of `input` has become frames
+    output: Vec<u8>, // what the kernel has not taken yet
+    later: VecDeque<(Slow, Vec<u8>)>, // a reply that is not ready, and others
+    heartbeat: Heartbeat,
+    frame_end: Option<Instant>,
+    write_end: Option<Instant>,
+    second_look: Option<Instant>,
+    write_error: Option<io::ErrorKind>,
+    has_ended: bool, // nothing more is read
+    leave_end: Option<Instant>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub fn new(stream: S, limits: PeerLimits) -> Self {
+        Connection {
+            stream,
+            input: Vec::with_capacity(BUFFER),
+            used: 0,
+            output: Vec::new(),
+            later: VecDeque::new(),
+            heartbeat: Heartbeat::new(limits.heartbeat),
+            limits,
+            frame_end: None,
+            write_end: None,
+            second_look: None,
+            write_error: None,
+            has_ended: false,
+            leave_end: None,
+        }
+    }
+    // ANCHOR_END: connection
+
+    // ANCHOR: receive
+    /// Returns the kind and the payload of the next frame, or `None` if the
+    /// stream has ended and all replies have left. It deals with PING and PONG
+    /// itself, and writes what waits.
+    ///
+    /// You may drop this future at any `.await` and call it again: whatever has
+    /// arrived, or has not left yet, stays in `self`.
+    ///
+    /// # Errors
+    /// The peer broke the protocol, a limit, or the connection.
+    pub async fn receive(&mut self) -> Result<Option<(u8, Vec<u8>)>> {
+        loop {
+            match self.take()? {
+                // Before the replies that wait: it tells that we live.
+                Some((PING, payload)) if payload.len() == PING_SIZE => {
+                    frame::encode(PONG, &payload, &mut self.output)?;
+                }
+                Some((PONG, _)) => {} // a sign of life, as any byte is
+                Some(frame) => return Ok(Some(frame)),
+                None if self.has_ended && !self.is_full() => break,
+                None => self.step().await?,
+            }
+        }
+        self.flush().await?;
+        let is_whole = !self.has_input() || self.is_leaving();
+        ensure!(is_whole, "ended in the middle of a frame");
+        Ok(None)
+    }
+
+    /// Takes the first frame off what has arrived, if we have room for a reply.
+    fn take(&mut self) -> Result<Option<(u8, Vec<u8>)>, LengthError> {
+        if self.is_full() {
+            return Ok(None);
+        }
+        let mut rest = &self.input[self.used..];
+        let frame = frame::decode(&mut rest)?;
+        let frame = frame.map(|frame| (frame.kind, frame.payload.to_vec()));
+        self.used = self.input.len() - rest.len();
+        if frame.is_some() {
+            self.frame_end = None; // the next frame has its own time
+        }
+        Ok(frame)
+    }
+
+    fn is_full(&self) -> bool {
+        let later = self.later.iter().map(|(_, bytes)| COST + bytes.len());
+        self.output.len() + later.sum::<usize>() > MAX_WAITING
+    }
+
+    /// Is there a piece of a frame?
+    pub fn has_input(&self) -> bool {
+        self.used < self.input.len()
+    }
+    // ANCHOR_END: receive
+
+    // ANCHOR: queue
+    /// Returns where to append a reply: behind all others. It leaves in
+    /// [`receive`](Connection::receive) or [`flush`](Connection::flush).
+    pub fn queue(&mut self) -> &mut Vec<u8> {
+        let last = self.later.back_mut().map(|(_, bytes)| bytes);
+        last.unwrap_or(&mut self.output)
+    }
+
+    /// The same for a reply that is not ready yet.
+    pub fn queue_after(&mut self, slow: Slow) -> &mut Vec<u8> {
+        self.later.push_back((slow, Vec::new()));
+        self.queue()
+    }
+
+    /// Says goodbye. [`receive`](Connection::receive) goes on until the peer
+    /// ends, or until nothing is owed and no request can be on its way.
+    pub fn leave(&mut self) -> Result<()> {
+        self.leave_end = Some(Instant::now() + GRACE);
+        Ok(frame::encode(GOAWAY, &[SHUTDOWN], &mut self.output)?)
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leave_end.is_some()
+    }
+
+    /// Waits until all replies are ready and the kernel has taken them.
+    pub async fn flush(&mut self) -> Result<()> {
+        self.has_ended = true;
+        while !self.output.is_empty() || !self.later.is_empty() {
+            self.step().await?;
+        }
+        self.write_error
+            .map_or(Ok(()), |e| Err(io::Error::from(e)))
+            .context("cannot write")
+    }
+    // ANCHOR_END: queue
+
+    // ANCHOR: step
+    /// Waits for one of four: a reply is ready, the kernel takes bytes, bytes
+    /// arrive, or a timer fires. The other three are dropped halfway, and must
+    /// lose nothing then: `write` and `read_buf`, not `write_all` and
+    /// `read_exact`.
+    async fn step(&mut self) -> Result<()> {
+        self.input.drain(..self.used);
+        self.used = 0;
+        let reads = !self.has_ended && !self.is_full();
+        let wake = self.wake(Instant::now(), reads)?;
+        let writes = !self.output.is_empty();
+        let owes = writes || !self.later.is_empty();
+        let (mut reader, mut writer) = split(&mut self.stream);
+        select! {
+            // In this order: a peer that sends without a pause must not keep
+            // us from answering, and what has arrived counts before a timer.
+            biased;
+            bytes = finished(&mut self.later) => self.output.extend(bytes?),
+            n = writer.write(&self.output), if writes => {
+                // After an error no byte will leave, but read on: the peer may
+                // have said why before it closed.
+                self.write_error = n.as_ref().err().map(|e| e.kind());
+                self.output.drain(..n.unwrap_or(self.output.len()));
+                self.write_end = None; // what the kernel takes buys new time
+            }
+            n = reader.read_buf(&mut self.input), if reads => {
+                self.has_ended = n.context("cannot read")? == 0;
+                self.heartbeat.heard();
+            }
+            // Until then we read, and answer PINGs.
+            () = until(self.leave_end), if reads && !owes => {
+                self.has_ended = true;
+            }
+            () = sleep_until(wake) => {} // the next step does what is due
+        }
+        Ok(())
+    }
+
+    /// Does what is due, and returns when to call this again.
+    fn wake(&mut self, now: Instant, reads: bool) -> Result<Instant> {
+        let end = self.next_end(now, reads);
+        if now < end {
+            self.second_look = None;
+            return Ok(end);
+        }
+        let look = *self.second_look.get_or_insert(now + SECOND_LOOK);
+        if look <= now {
+            self.tick(now)?;
+        }
+        Ok(look)
+    }
+
+    /// Returns when the first timer fires. A peer cannot help it if we do not
+    /// read, so its clocks stand still then.
+    fn next_end(&mut self, now: Instant, reads: bool) -> Instant {
+        let mut beat = now + self.limits.heartbeat;
+        if reads {
+            beat = self.heartbeat.next(now);
+        } else {
+            self.heartbeat.heard();
+            self.frame_end = None;
+        }
+        if reads && self.has_input() {
+            self.frame_end.get_or_insert(now + self.limits.frame);
+        }
+        if !self.output.is_empty() {
+            self.write_end.get_or_insert(now + self.limits.write);
+        }
+        let ends = [self.frame_end, self.write_end].into_iter().flatten();
+        ends.fold(beat, Instant::min)
+    }
+
+    /// Does what is due.
+    fn tick(&mut self, now: Instant) -> Result<()> {
+        let has_passed = |end: Option<Instant>| end.is_some_and(|e| e <= now);
+        ensure!(!has_passed(self.write_end), TooSlow::Write);
+        ensure!(!has_passed(self.frame_end), TooSlow::Frame);
+        if self.heartbeat.beat(now)? {
+            frame::encode(PING, &[0; PING_SIZE], &mut self.output)?;
+            // A silent peer does not need the room of its largest frame.
+            self.input.shrink_to(BUFFER);
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the first of the replies is ready. Returns it, with those that
+/// were ready before and had to wait for it.
+async fn finished(later: &mut VecDeque<(Slow, Vec<u8>)>) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match later.front_mut() {
+        Some((Slow::Until(ready), _)) => sleep_until(*ready).await,
+        Some((Slow::Answer(operation, answer), _)) => {
+            let operation = *operation;
+            let done = answer.await.context("the ledger has stopped");
+            if !matches!(done, Ok(Ok(_))) {
+                later.clear(); // nothing comes behind its ERROR
+            }
+            done??.encode(operation, &mut bytes)?;
+        }
+        None => pending().await,
+    }
+    bytes.extend(later.pop_front().map(|(_, b)| b).unwrap_or_default());
+    Ok(bytes)
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
+    }
+}
+// ANCHOR_END: step
