@@ -87,7 +87,7 @@ mod steps {
     /// A step is tried with the cases that are new with it, and the last step
     /// with all. `CONTRACT=all` tries all of them with each step.
     fn is_tried(step: u8, case: &Case) -> bool {
-        let is_new = case.id[1..].starts_with(&step.to_string());
+        let is_new = case.rule_step() == step;
         let all = std::env::var("CONTRACT").is_ok_and(|which| which == "all");
         is_new || step == LAST_STEP || all
     }

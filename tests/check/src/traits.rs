@@ -24,9 +24,12 @@ impl Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
     // ---- How it runs
-    /// Its limits are times, so no other case runs meanwhile, and a machine
+    /// Its limits are times, so few other cases run meanwhile, and a machine
     /// that is a little late already excuses the program.
     Timed,
+    /// It keeps the processors busy, so few other cases run meanwhile, and a
+    /// machine that was busy with something else excuses the program.
+    Heavy,
     /// Needs what only Linux tells us about a process.
     Linux,
     /// A hostile peer or a fault; counts twice.

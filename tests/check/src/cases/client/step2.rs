@@ -32,7 +32,7 @@ const C2_01: Case = Case {
            one, 50 000 of 9 letters, and then lines of 60 000 bytes.",
     steps: 2..=4,
     rule: (2, 4),
-    tags: &[],
+    tags: &[Tag::Heavy],
     why: "A client that sends everything before it reads works until all \
           buffers between the two ends are full. Then it waits for the server \
           to read, and the server waits for it to read: forever.",

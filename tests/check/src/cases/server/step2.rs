@@ -118,7 +118,7 @@ const S2_03: Case = Case {
            From step 4 on it sends payloads of 60 000 bytes.",
     steps: from(2),
     rule: (2, 1),
-    tags: &[],
+    tags: &[Tag::Heavy],
     why: "A write may take fewer bytes than you gave it, but small tests never \
           show that. Here the client sends without reading until nothing moves \
           any more. By then all buffers are full, so the server's next write \
@@ -498,7 +498,7 @@ const S2_08: Case = Case {
            more open descriptors than before.",
     steps: from(2),
     rule: (2, 2),
-    tags: &[Tag::Linux, Tag::Starts],
+    tags: &[Tag::Linux, Tag::Starts, Tag::Heavy],
     why: "Each connection costs the server a descriptor, and many systems \
           allow a process only 1024. A server that sometimes forgets to close \
           a connection works all day and fails at night.",

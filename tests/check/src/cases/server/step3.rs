@@ -65,7 +65,7 @@ const S3_02: Case = Case {
            does not wait for the others.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[Tag::Queueing],
+    tags: &[Tag::Queueing, Tag::Heavy],
     why: "A pool of four threads, a table with 256 places, or a buffer that \
           connections share passes every test with three clients. Here 1000 \
           clients are connected and all of them have asked before the checker \
@@ -258,7 +258,7 @@ const S3_05: Case = Case {
            that is a warning.",
     steps: from(3),
     rule: (3, 1),
-    tags: &[Tag::Linux, Tag::Starts, Tag::Hostile, Tag::Ending],
+    tags: &[Tag::Linux, Tag::Starts, Tag::Heavy, Tag::Hostile, Tag::Ending],
     why: "A server that is held up for a moment finds many clients waiting. \
           The kernel keeps them in a queue, whose length the server chose when \
           it called `listen`. When the queue is full, the kernel does not \

@@ -772,7 +772,7 @@ const S6_15: Case = Case {
            the memory, and an answer for a new client.",
     steps: from(6),
     rule: (6, 3),
-    tags: FAULT,
+    tags: &[Tag::Starts, Tag::Hostile, Tag::Heavy],
     why: "A PONG goes out at once and ahead of all replies, so it is easy to \
           give it a queue of its own, and to forget that this queue needs a \
           limit, too. A client that asks and asks, and never takes an answer, \

@@ -604,7 +604,7 @@ const S7_17: Case = Case {
            client, and its first reply again.",
     steps: from(7),
     rule: (7, 6),
-    tags: &[],
+    tags: &[Tag::Heavy],
     why: "A server that forgets a client applies its copy a second time. So it \
           must say how many clients it remembers, at least 10 000, and turn \
           new ones away beyond that. To forget the oldest one to make room is \
