@@ -72,8 +72,8 @@ impl Session {
         let (seed, basic) = (random::any_seed(), cases::basic(side, step));
         let is_mute = OnceLock::new();
         let setup = Setup { step, basic, is_mute, seed, target, machine };
-        let all = thread::available_parallelism();
-        let jobs = all.map_or(2, |n| n.get().min(8));
+        let all = thread::available_parallelism().map_or(1, |n| n.get());
+        let jobs = (3 * all).clamp(4, 12); // they mostly wait
         Session { side, setup, command: command.to_owned(), jobs }
     }
 

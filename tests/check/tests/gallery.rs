@@ -139,7 +139,7 @@ fn caught_report(machine: &Machine, defect: &Defect) -> String {
 
 /// Which bytes are wrong depends on which thread, or which end, was faster, or
 /// on a client's random id.
-const RACES: [&str; 11] = [
+const RACES: [&str; 12] = [
     "shared-buffer",
     "reads-once",
     "decodes-each-piece",
@@ -151,6 +151,7 @@ const RACES: [&str; 11] = [
     "new-id-each-time",
     "new-number-each-time",
     "ignores-given-name",
+    "asks-after-goaway",
 ];
 
 /// A report without what differs from run to run.

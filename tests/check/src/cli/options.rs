@@ -71,7 +71,8 @@ pub struct How {
     /// The form of the report; every form but text implies --keep-going
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
-    /// How many cases may run at the same time [default: all processors]
+    /// How many cases may run at the same time [default: 3 for each
+    /// processor, 4 to 12]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     /// End a program that takes more memory than this; it fails
