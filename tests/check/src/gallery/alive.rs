@@ -177,21 +177,31 @@ impl<'a> Talk<'a> {
 
     /// Reads, until something else is to be done.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let moment = Duration::from_millis(1);
+        let mut has_waited = false;
         loop {
-            let left = self.wake().map(|at| {
-                let left = at.saturating_duration_since(Instant::now());
-                left.max(Duration::from_millis(1))
-            });
-            self.stream.set_read_timeout(left)?;
-            return match self.stream.read(buffer) {
-                Ok(n) => Ok(Some(n)),
-                Err(error) => match error.kind() {
-                    // What came while we were stopped comes first.
-                    ErrorKind::Interrupted => continue,
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(None),
-                    _ => Err(error),
-                },
+            let left = match self.wake() {
+                Some(_) if has_waited => Some(moment),
+                at => at.map(|at| {
+                    at.saturating_duration_since(Instant::now()).max(moment)
+                }),
             };
+            self.stream.set_read_timeout(left)?;
+            match self.stream.read(buffer) {
+                Ok(n) => return Ok(Some(n)),
+                // What came while we were stopped comes first, even if that was
+                // at the very end of the wait.
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                        if has_waited {
+                            return Ok(None);
+                        }
+                        has_waited = true;
+                    }
+                    _ => return Err(error),
+                },
+            }
         }
     }
 
@@ -199,7 +209,7 @@ impl<'a> Talk<'a> {
     fn wake(&self) -> Option<Instant> {
         let reply = self.replies.front().map(|(due, _)| *due);
         let look = has_goodbye() && !self.is_leaving;
-        let look = look.then(|| Instant::now() + Duration::from_millis(20));
+        let look = look.then(|| Instant::now() + Duration::from_millis(100));
         [reply, self.frame_end(), self.idle_end(), self.beat(), look]
             .into_iter()
             .flatten()

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::client::print;
@@ -52,13 +54,17 @@ impl Line {
         self.is_read() && is_silent
     }
 
-    /// Has something come before the request was read?
-    pub fn speaks_early(&mut self) -> bool {
-        std::thread::sleep(Duration::from_millis(20));
-        let _ = self.stream.set_nonblocking(true);
-        let seen = self.stream.peek(&mut [0]);
-        let _ = self.stream.set_nonblocking(false);
-        seen.is_ok()
+    /// Does an ERROR come before anything has been sent?
+    pub fn is_refused_early(&mut self) -> bool {
+        static LOOKS: AtomicU32 = AtomicU32::new(0);
+        if LOOKS.fetch_add(1, Relaxed) >= 3 {
+            return false; // or many attempts would take long
+        }
+        let moment = Some(Duration::from_millis(300));
+        let _ = self.stream.set_read_timeout(moment);
+        let mut head = [0; 5];
+        let seen = self.stream.peek(&mut head);
+        matches!(seen, Ok(5)) && head[4] == ERROR
     }
 
     pub fn send(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {

@@ -214,11 +214,11 @@ impl Client<'_> {
             false => end.min(Instant::now() + ms("TCP_REQUEST_MS", 5000)),
         };
         let bytes = self.bytes(&mut line, request);
-        // A server that says no early may have closed already: read why.
-        if line.send(&bytes, until).is_err() && !has_goodbye() {
+        if on("early-no-is-unknown") && line.is_refused_early() {
             return Outcome::Unknown;
         }
-        if on("early-no-is-unknown") && line.speaks_early() {
+        // A server that says no early may have closed already: read why.
+        if line.send(&bytes, until).is_err() && !has_goodbye() {
             return Outcome::Unknown;
         }
         let received = line.receive(until, request);
