@@ -43,7 +43,10 @@ use support::arguments::arguments;
 
 fn main() {
     let arguments = arguments();
-    let mut trials = asynchronous::trials();
+    // The longest first: these wait for a kernel that takes its time.
+    let mut trials = silence::trials();
+    trials.extend(symptoms::trials());
+    trials.extend(asynchronous::trials());
     trials.extend(calls::trials());
     trials.extend(capture::trials());
     trials.extend(drain::trials());
@@ -51,9 +54,7 @@ fn main() {
     trials.extend(panels::trials());
     trials.extend(pictures::trials());
     trials.extend(pipes::trials());
-    trials.extend(silence::trials());
     trials.extend(states::trials());
-    trials.extend(symptoms::trials());
     trials.extend(timeline::trials());
     trials.extend(twice::trials());
     libtest_mimic::run(&arguments, trials).exit();

@@ -376,7 +376,7 @@ fn watched(fault: Fault) -> Vec<String> {
                 *end = Some(started.elapsed());
             }
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(50)); // the kernel's table is large
     }
     let cells = WATCHERS.iter().zip(ends);
     cells.map(|(watcher, end)| cell(fault, watcher, end)).collect()
