@@ -69,11 +69,6 @@ impl Drain {
 }
 
 impl Slot {
-    /// Has the sign to leave been given?
-    pub fn has_sign(&self) -> bool {
-        *self.sign.borrow()
-    }
-
     /// Waits for the sign to leave.
     pub async fn sign(&mut self) {
         let _ = self.sign.wait_for(|sign| *sign).await;

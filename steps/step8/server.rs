@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
@@ -96,8 +97,9 @@ pub async fn answer(
     ledger: &Requests,
     slot: &mut Slot,
 ) -> Result<usize> {
+    let mut sign = pin!(slot.sign());
     let mut total = 0;
-    while let Some((kind, payload)) = next(client, slot).await? {
+    while let Some((kind, payload)) = next(client, sign.as_mut()).await? {
         match kind {
             ECHO => encode(ECHO_REPLY, &payload, client.queue())?,
             WORK => match work(&payload) {
@@ -128,17 +130,14 @@ pub async fn answer(
 /// Returns the next frame. If the sign to leave comes first, says goodbye.
 async fn next(
     client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
-    slot: &mut Slot,
+    sign: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Option<(u8, Vec<u8>)>> {
-    if !client.is_leaving() && !slot.has_sign() {
-        select! {
-            biased;
-            frame = client.receive() => return frame,
-            () = slot.sign() => {}
-        }
-    }
     if !client.is_leaving() {
-        client.leave()?;
+        select! {
+            biased; // a client that never pauses must hear it, too
+            () = sign => client.leave()?,
+            frame = client.receive() => return frame,
+        }
     }
     client.receive().await
 }
