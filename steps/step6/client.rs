@@ -158,9 +158,9 @@ impl Client {
 // ANCHOR: exchange
 /// Sends `message` in a frame and returns the reply to it.
 async fn exchange(server: &mut Server, message: &[u8]) -> Result<Vec<u8>> {
-    frame::encode(ECHO, message, server.queue())?;
+    frame::encode(ECHO, message, server.replies.queue())?;
     match server.receive().await {
-        Ok(Some((kind, payload))) => answer(kind, payload, message),
+        Ok(Some(kind)) => answer(kind, server.frame().0, message),
         Ok(None) => {
             let error = anyhow!("the server ended before the whole reply");
             Err(error.context(Unknown))
@@ -171,9 +171,9 @@ async fn exchange(server: &mut Server, message: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Returns the payload of the reply to `message`. Any other frame is an error.
-fn answer(kind: u8, payload: Vec<u8>, message: &[u8]) -> Result<Vec<u8>> {
-    let (error, outcome) = match (kind, &payload[..]) {
-        (ECHO_REPLY, reply) if reply == message => return Ok(payload),
+fn answer(kind: u8, payload: &[u8], message: &[u8]) -> Result<Vec<u8>> {
+    let (error, outcome) = match (kind, payload) {
+        (ECHO_REPLY, reply) if reply == message => return Ok(reply.to_vec()),
         (ERROR, [code, text @ ..]) => {
             // {:?} escapes what a terminal would obey.
             let text = &text[..text.len().min(MAX_TEXT)];

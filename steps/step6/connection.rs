@@ -1,9 +1,8 @@
 // ANCHOR: connection
 //! One end of a connection: frames in and out, within limits, and a heartbeat.
 
-use std::collections::VecDeque;
-use std::future::pending;
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,14 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::frame::{self, LengthError, PING, PONG};
 use crate::heartbeat::Heartbeat;
 use crate::limits::{PeerLimits, TooSlow};
+use crate::replies::{Replies, finished};
 
 /// Room for received bytes, in bytes; it grows for a frame that is larger.
 const BUFFER: usize = 4 * 1024;
-
-/// We stop reading while more than this waits to leave, in bytes. A reply that
-/// is not ready counts as a few more bytes than it has.
-const MAX_WAITING: usize = 256 * 1024;
-const COST: usize = 256;
 
 /// How many bytes a PING carries, and the PONG that answers it.
 const PING_SIZE: usize = 8;
@@ -35,9 +30,9 @@ pub struct Connection<S> {
     pub stream: S,
     limits: PeerLimits,
     input: Vec<u8>,
-    used: usize,     // how much of `input` has become frames
-    output: Vec<u8>, // what the kernel has not taken yet
-    later: VecDeque<(Instant, Vec<u8>)>, // a reply that is not ready, and others
+    used: usize,           // how much of `input` has become frames
+    payload: Range<usize>, // where in `input` that of the last frame is
+    pub replies: Replies,
     heartbeat: Heartbeat,
     frame_end: Option<Instant>,
     write_end: Option<Instant>,
@@ -52,8 +47,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             stream,
             input: Vec::with_capacity(BUFFER),
             used: 0,
-            output: Vec::new(),
-            later: VecDeque::new(),
+            payload: 0..0,
+            replies: Replies::default(),
             heartbeat: Heartbeat::new(limits.heartbeat),
             limits,
             frame_end: None,
@@ -66,25 +61,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     // ANCHOR_END: connection
 
     // ANCHOR: receive
-    /// Returns the kind and the payload of the next frame, or `None` if the
-    /// stream has ended and all replies have left. It deals with PING and PONG
-    /// itself, and writes what waits.
+    /// Returns the kind of the next frame, or `None` if the stream has ended and
+    /// all replies have left. It deals with PING and PONG itself, and writes
+    /// what waits.
     ///
     /// You may drop this future at any `.await` and call it again: whatever has
     /// arrived, or has not left yet, stays in `self`.
     ///
     /// # Errors
     /// The peer broke the protocol, a limit, or the connection.
-    pub async fn receive(&mut self) -> Result<Option<(u8, Vec<u8>)>> {
+    pub async fn receive(&mut self) -> Result<Option<u8>> {
         loop {
             match self.take()? {
                 // Before the replies that wait: it tells that we live.
-                Some((PING, payload)) if payload.len() == PING_SIZE => {
-                    frame::encode(PONG, &payload, &mut self.output)?;
+                Some(PING) if self.payload.len() == PING_SIZE => {
+                    let payload = &self.input[self.payload.clone()];
+                    frame::encode(PONG, payload, &mut self.replies.output)?;
                 }
-                Some((PONG, _)) => {} // a sign of life, as any byte is
-                Some(frame) => return Ok(Some(frame)),
-                None if self.has_ended && !self.is_full() => break,
+                Some(PONG) => {} // a sign of life, as any byte is
+                Some(kind) => return Ok(Some(kind)),
+                None if self.has_ended && !self.replies.are_full() => break,
                 None => self.step().await?,
             }
         }
@@ -94,23 +90,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Takes the first frame off what has arrived, if we have room for a reply.
-    fn take(&mut self) -> Result<Option<(u8, Vec<u8>)>, LengthError> {
-        if self.is_full() {
+    fn take(&mut self) -> Result<Option<u8>, LengthError> {
+        let mut rest = &self.input[self.used..];
+        if self.replies.are_full() {
             return Ok(None);
         }
-        let mut rest = &self.input[self.used..];
-        let frame = frame::decode(&mut rest)?;
-        let frame = frame.map(|frame| (frame.kind, frame.payload.to_vec()));
+        let Some(frame) = frame::decode(&mut rest)? else { return Ok(None) };
         self.used = self.input.len() - rest.len();
-        if frame.is_some() {
-            self.frame_end = None; // the next frame has its own time
-        }
-        Ok(frame)
+        self.payload = self.used - frame.payload.len()..self.used;
+        self.frame_end = None; // the next frame has its own time
+        Ok(Some(frame.kind))
     }
 
-    fn is_full(&self) -> bool {
-        let later = self.later.iter().map(|(_, bytes)| COST + bytes.len());
-        self.output.len() + later.sum::<usize>() > MAX_WAITING
+    /// The payload of the frame that [`receive`](Connection::receive) has
+    /// announced, and where its reply goes.
+    pub fn frame(&mut self) -> (&[u8], &mut Replies) {
+        (&self.input[self.payload.clone()], &mut self.replies)
     }
 
     /// Is there a piece of a frame?
@@ -119,31 +114,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
     // ANCHOR_END: receive
 
-    // ANCHOR: queue
-    /// Returns where to append a reply: behind all others. It leaves in
-    /// [`receive`](Connection::receive) or [`flush`](Connection::flush).
-    pub fn queue(&mut self) -> &mut Vec<u8> {
-        let last = self.later.back_mut().map(|(_, bytes)| bytes);
-        last.unwrap_or(&mut self.output)
-    }
-
-    /// The same for a reply that is not ready before the moment `ready`.
-    pub fn queue_at(&mut self, ready: Instant) -> &mut Vec<u8> {
-        self.later.push_back((ready, Vec::new()));
-        self.queue()
-    }
-
+    // ANCHOR: flush
     /// Waits until all replies are ready and the kernel has taken them.
     pub async fn flush(&mut self) -> Result<()> {
         self.has_ended = true;
-        while !self.output.is_empty() || !self.later.is_empty() {
+        while !self.replies.is_empty() {
             self.step().await?;
         }
         self.write_error
             .map_or(Ok(()), |e| Err(io::Error::from(e)))
             .context("cannot write")
     }
-    // ANCHOR_END: queue
+    // ANCHOR_END: flush
 
     // ANCHOR: step
     /// Waits for one of four: a reply is ready, the kernel takes bytes, bytes
@@ -153,20 +135,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn step(&mut self) -> Result<()> {
         self.input.drain(..self.used);
         self.used = 0;
-        let reads = !self.has_ended && !self.is_full();
+        let reads = !self.has_ended && !self.replies.are_full();
         let wake = self.wake(Instant::now(), reads)?;
-        let writes = !self.output.is_empty();
+        let Replies { output, later } = &mut self.replies;
+        let writes = !output.is_empty();
         let (mut reader, mut writer) = split(&mut self.stream);
         select! {
             // In this order: a peer that sends without a pause must not keep
             // us from answering, and what has arrived counts before a timer.
             biased;
-            bytes = finished(&mut self.later) => self.output.extend(bytes),
-            n = writer.write(&self.output), if writes => {
+            bytes = finished(later) => output.extend(bytes),
+            n = writer.write(output), if writes => {
                 // After an error no byte will leave, but read on: the peer may
                 // have said why before it closed.
                 self.write_error = n.as_ref().err().map(|e| e.kind());
-                self.output.drain(..n.unwrap_or(self.output.len()));
+                output.drain(..n.unwrap_or(output.len()));
                 self.write_end = None; // what the kernel takes buys new time
             }
             n = reader.read_buf(&mut self.input), if reads => {
@@ -205,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if reads && self.has_input() {
             self.frame_end.get_or_insert(now + self.limits.frame);
         }
-        if !self.output.is_empty() {
+        if !self.replies.output.is_empty() {
             self.write_end.get_or_insert(now + self.limits.write);
         }
         let ends = [self.frame_end, self.write_end].into_iter().flatten();
@@ -218,21 +201,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         ensure!(!has_passed(self.write_end), TooSlow::Write);
         ensure!(!has_passed(self.frame_end), TooSlow::Frame);
         if self.heartbeat.beat(now)? {
-            frame::encode(PING, &[0; PING_SIZE], &mut self.output)?;
-            // A silent peer does not need the room of its largest frame.
+            let output = &mut self.replies.output;
+            frame::encode(PING, &[0; PING_SIZE], output)?;
+            // A silent peer does not need the room of its largest frames.
             self.input.shrink_to(BUFFER);
+            output.shrink_to(BUFFER);
         }
         Ok(())
     }
-}
-
-/// Waits until the first of the replies is ready. Returns it, with those that
-/// were ready before and had to wait for it.
-async fn finished(later: &mut VecDeque<(Instant, Vec<u8>)>) -> Vec<u8> {
-    match later.front() {
-        Some((ready, _)) => sleep_until(*ready).await,
-        None => pending().await,
-    }
-    later.pop_front().map(|(_, bytes)| bytes).unwrap_or_default()
 }
 // ANCHOR_END: step

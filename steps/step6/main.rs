@@ -19,6 +19,7 @@ mod heartbeat;
 mod limits;
 mod listener;
 mod messages;
+mod replies;
 mod retry;
 mod server;
 

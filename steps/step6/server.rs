@@ -55,17 +55,18 @@ pub async fn answer(
     client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
 ) -> Result<usize> {
     let mut total = 0;
-    while let Some((kind, payload)) = client.receive().await? {
+    while let Some(kind) = client.receive().await? {
+        let (payload, replies) = client.frame();
         match kind {
-            ECHO => encode(ECHO_REPLY, &payload, client.queue())?,
-            WORK => match work(&payload) {
+            ECHO => encode(ECHO_REPLY, payload, replies.queue())?,
+            WORK => match work(payload) {
                 Some((ready, rest)) => {
-                    encode(WORK_REPLY, rest, client.queue_at(ready))?;
+                    encode(WORK_REPLY, rest, replies.queue_at(ready))?;
                 }
-                None => encode_error(BAD_PAYLOAD, "bad WORK", client.queue()),
+                None => encode_error(BAD_PAYLOAD, "bad WORK", replies.queue()),
             },
-            PING => encode_error(BAD_PAYLOAD, "bad PING", client.queue()),
-            _ => encode_error(UNKNOWN_KIND, "unknown kind", client.queue()),
+            PING => encode_error(BAD_PAYLOAD, "bad PING", replies.queue()),
+            _ => encode_error(UNKNOWN_KIND, "unknown kind", replies.queue()),
         }
         total += 1;
     }
@@ -107,7 +108,7 @@ async fn give_up(client: &mut Client, error: &Error) {
 /// closes. If the client has not closed in time, too, the close becomes a reset
 /// (RST), so that the kernel does not keep bytes that the client may never read.
 async fn refuse(client: &mut Client, code: u8, text: &str) {
-    encode_error(code, text, client.queue());
+    encode_error(code, text, client.replies.queue());
     let told = client.flush().await.is_ok()
         && matches!(timeout(LINGER, end(&mut client.stream)).await, Ok(Ok(())));
     if !told {

@@ -171,13 +171,14 @@ async fn exchange(
     server: &mut Server,
     request: Request<'_>,
 ) -> Result<Vec<u8>> {
+    let replies = &mut server.replies;
     match request {
-        Request::Echo(message) => encode(ECHO, message, server.queue())?,
-        Request::Add(add) => encode(ADD, &add.to_bytes(), server.queue())?,
+        Request::Echo(message) => encode(ECHO, message, replies.queue())?,
+        Request::Add(add) => encode(ADD, &add.to_bytes(), replies.queue())?,
     }
     loop {
-        let (kind, payload) = match server.receive().await {
-            Ok(Some(frame)) => frame,
+        let kind = match server.receive().await {
+            Ok(Some(kind)) => kind,
             Ok(None) => {
                 let error = anyhow!("the server ended before the whole reply");
                 return Err(error.context(Unknown));
@@ -187,7 +188,7 @@ async fn exchange(
             }
             Err(error) => return Err(error.context(Unknown)),
         };
-        if let Some(reply) = answer(kind, payload, request)? {
+        if let Some(reply) = answer(kind, server.frame().0, request)? {
             return Ok(reply);
         }
     }
@@ -197,19 +198,19 @@ async fn exchange(
 /// another ADD, perhaps of an earlier attempt. Any other frame is an error.
 fn answer(
     kind: u8,
-    payload: Vec<u8>,
+    payload: &[u8],
     request: Request,
 ) -> Result<Option<Vec<u8>>> {
     if let (ADD_REPLY, Request::Add(add)) = (kind, request)
-        && let Some(reply) = Operation::from_bytes(&payload)
+        && let Some(reply) = Operation::from_bytes(payload)
     {
         let is_ours = (reply.client, reply.seq) == (add.client, add.seq);
         let total = reply.amount.to_string().into_bytes();
         return Ok(is_ours.then_some(total));
     }
-    let (error, outcome) = match (kind, &payload[..], request) {
+    let (error, outcome) = match (kind, payload, request) {
         (ECHO_REPLY, reply, Request::Echo(message)) if reply == message => {
-            return Ok(Some(payload));
+            return Ok(Some(reply.to_vec()));
         }
         (ERROR, [code, text @ ..], _) => {
             // {:?} escapes what a terminal would obey.

@@ -21,6 +21,7 @@ mod ledger;
 mod limits;
 mod listener;
 mod messages;
+mod replies;
 mod retry;
 mod server;
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::connection::{Connection, Slow};
+use crate::connection::Connection;
 use crate::drain::{Drain, Slot};
 use crate::frame::{
     ADD, ECHO, ECHO_REPLY, LengthError, PING, WORK, WORK_REPLY,
@@ -25,6 +25,7 @@ use crate::frame::{
 use crate::journal::Request;
 use crate::ledger::{Full, Operation};
 use crate::limits::{PeerLimits, TooSlow};
+use crate::replies::Slow;
 use crate::{listener, say};
 
 /// How long a client that broke the rules may take to read why.
@@ -99,27 +100,28 @@ pub async fn answer(
 ) -> Result<usize> {
     let mut sign = pin!(slot.sign());
     let mut total = 0;
-    while let Some((kind, payload)) = next(client, sign.as_mut()).await? {
+    while let Some(kind) = next(client, sign.as_mut()).await? {
+        let (payload, replies) = client.frame();
         match kind {
-            ECHO => encode(ECHO_REPLY, &payload, client.queue())?,
-            WORK => match work(&payload) {
+            ECHO => encode(ECHO_REPLY, payload, replies.queue())?,
+            WORK => match work(payload) {
                 Some((ready, rest)) => {
                     let ready = Slow::Until(ready);
-                    encode(WORK_REPLY, rest, client.queue_after(ready))?;
+                    encode(WORK_REPLY, rest, replies.queue_after(ready))?;
                 }
-                None => encode_error(BAD_PAYLOAD, "bad WORK", client.queue()),
+                None => encode_error(BAD_PAYLOAD, "bad WORK", replies.queue()),
             },
-            ADD => match Operation::from_bytes(&payload) {
+            ADD => match Operation::from_bytes(payload) {
                 Some(operation) => {
                     let (reply, answer) = oneshot::channel();
                     let sent = ledger.send(Request { operation, reply }).await;
                     sent.context("the ledger has stopped")?;
-                    client.queue_after(Slow::Answer(operation, answer));
+                    replies.queue_after(Slow::Answer(operation, answer));
                 }
-                None => encode_error(BAD_PAYLOAD, "bad ADD", client.queue()),
+                None => encode_error(BAD_PAYLOAD, "bad ADD", replies.queue()),
             },
-            PING => encode_error(BAD_PAYLOAD, "bad PING", client.queue()),
-            _ => encode_error(UNKNOWN_KIND, "unknown kind", client.queue()),
+            PING => encode_error(BAD_PAYLOAD, "bad PING", replies.queue()),
+            _ => encode_error(UNKNOWN_KIND, "unknown kind", replies.queue()),
         }
         total += 1;
     }
@@ -127,11 +129,11 @@ pub async fn answer(
 }
 
 // ANCHOR: next
-/// Returns the next frame. If the sign to leave comes first, says goodbye.
+/// Returns the kind of the next frame. If the sign to leave comes first, says goodbye.
 async fn next(
     client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
     sign: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Option<(u8, Vec<u8>)>> {
+) -> Result<Option<u8>> {
     if !client.is_leaving() {
         select! {
             biased; // a client that never pauses must hear it, too
@@ -181,7 +183,7 @@ async fn give_up(client: &mut Client, error: &Error) {
 /// closes. If the client has not closed in time, too, the close becomes a reset
 /// (RST), so that the kernel does not keep bytes that the client may never read.
 async fn refuse(client: &mut Client, code: u8, text: &str) {
-    encode_error(code, text, client.queue());
+    encode_error(code, text, client.replies.queue());
     let told = client.flush().await.is_ok()
         && matches!(timeout(LINGER, end(&mut client.stream)).await, Ok(Ok(())));
     if !told {
@@ -292,7 +294,7 @@ mod tests {
         let mut connection = Connection::new(end, LIMITS);
         let operation = Operation { client: 1, seq: 1, amount: 5 };
         let (_, never) = oneshot::channel();
-        connection.queue_after(Slow::Answer(operation, never));
+        connection.replies.queue_after(Slow::Answer(operation, never));
         assert!(
             connection
                 .flush()

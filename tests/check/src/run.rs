@@ -181,12 +181,7 @@ fn judge_alone(setup: &Setup, case: &'static Case) -> Verdict {
         "this machine is too busy to tell; try again when it is not".to_owned();
     let mut left = CASE;
     for n in 0..TRIES {
-        let room = match n + usize::from(case.has(Tag::Heavy)) {
-            0 => Room::Little,
-            1 => Room::Much,
-            _ => Room::All,
-        };
-        let ((tried, took), was_crowded) = turn.with(room, || {
+        let ((tried, took), was_crowded) = turn.with(room(case, n), || {
             let start = Instant::now();
             (try_once(setup, case, left), start.elapsed())
         });
@@ -208,6 +203,15 @@ fn judge_alone(setup: &Setup, case: &'static Case) -> Verdict {
         }
     }
     Verdict::Unknown(why)
+}
+
+/// The room that a case has when it is tried for the nth time, from 0.
+fn room(case: &Case, n: usize) -> Room {
+    match n + usize::from(case.has(Tag::Heavy)) {
+        0 => Room::Little,
+        1 => Room::Much,
+        _ => Room::All,
+    }
 }
 
 /// Why a case cannot be tried here.
