@@ -123,6 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     // ANCHOR_END: receive
 
     // ANCHOR: flush
+    // ANCHOR: leave
     /// Says goodbye. [`receive`](Connection::receive) goes on until the peer
     /// ends, or until nothing is owed and no request can be on its way.
     pub fn leave(&mut self) -> Result<()> {
@@ -134,6 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub fn is_leaving(&self) -> bool {
         self.leave_end.is_some()
     }
+    // ANCHOR_END: leave
 
     /// Waits until all replies are ready and the kernel has taken them.
     pub async fn flush(&mut self) -> Result<()> {

@@ -446,7 +446,8 @@ mod tests {
         let mut end = Connection::new(stream, PeerLimits { write, ..LIMITS });
         let (requests, _) = mpsc::channel(1);
         let one = ServerLimits { connections: 1, drain: write };
-        let mut slot = Drain::new(one).slot().unwrap();
+        let drain = Drain::new(one);
+        let mut slot = drain.slot().unwrap();
         let end = timeout(LINGER * 5, answer(&mut end, &requests, &mut slot));
         let error = end.await.expect("the limit holds").unwrap_err();
         flood.abort();
