@@ -75,7 +75,7 @@ const RACE: &str = "while data := conn.recv(1024):";
 fn transcript(folder: &Path, step: &str) -> String {
     let cmd = "python3 server.py {addr}";
     let output = Command::new(env!("CARGO_BIN_EXE_check"))
-        .args(["server", step, "--seed", "7", "--cmd", cmd])
+        .args(["server", step, "--seed", "7", "--jobs", "2", "--cmd", cmd])
         .current_dir(folder)
         .env_remove("PYTHONUNBUFFERED") // as on the reader's machine
         .output()

@@ -37,7 +37,7 @@ const fn wild(
 const ALL: [Wild; 22] = [
     wild("python3", "s1_localhost_v6.py", "server", "step1", "0 S1-01"),
     wild("python3", "s1_no_reuseaddr.py", "server", "step2", "✗ S1-05"),
-    wild("python3", "s2_exact_1024.py", "server", "step2", "✗ S2-03"),
+    wild("python3", "s2_exact_1024.py", "server", "step2", "✗ S2-10"),
     wild("node", "s2_mapped_address.js", "server", "step2", "✓ S2-01"),
     wild("python3", "s2_never_accepts.py", "server", "step2", "✗ S2-01 ✗ S2-02 ✗ S2-03 ✗ S2-04"),
     wild("node", "s2_node_half_close.js", "server", "step2", "✗ S2-02"),

@@ -11,8 +11,10 @@ use crate::program::running::{Program, Told, describe};
 /// How long a program may take until it says that it listens.
 const START: Duration = Duration::from_secs(10);
 
-/// A program that listens and does not say so within this time will not.
+/// From this time on we look whether the program listens without saying so. If
+/// it still has not said so a moment later, it will not.
 const SILENT: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_secs(1);
 
 const FIRST_WORDS: &str = "listening on ";
 const WANTED: &str = "It must be: listening on IP:PORT";
@@ -26,6 +28,7 @@ pub type Trouble = Vec<String>;
 /// It ended, said something else, or said nothing in time.
 pub fn wait_ready(program: &mut Program) -> Result<SocketAddr, Trouble> {
     let start = Instant::now();
+    let mut listens_since = None;
     loop {
         if let Some(line) = program.out.first_line(Duration::from_millis(50)) {
             return read_address(&line, program.told);
@@ -37,28 +40,36 @@ pub fn wait_ready(program: &mut Program) -> Result<SocketAddr, Trouble> {
             }
             return Err(ended_early(program));
         }
-        if start.elapsed() > SILENT {
-            silent(program)?;
+        if start.elapsed() > SILENT && listens(program) {
+            let since = listens_since.get_or_insert_with(Instant::now);
+            if since.elapsed() > MOMENT {
+                return Err(silent(program));
+            }
         }
         if start.elapsed() > START {
-            let mut trouble =
-                vec!["It printed no line on stdout within 10 s.".to_owned()];
-            trouble.extend(on_stderr(program));
-            trouble.push(
-                "Its first line must be `listening on IP:PORT`, and it must \
-                 flush that line."
-                    .into(),
-            );
-            return Err(trouble);
+            return Err(said_nothing(program));
         }
     }
 }
 
+fn said_nothing(program: &Program) -> Trouble {
+    let mut trouble =
+        vec!["It printed no line on stdout within 10 s.".to_owned()];
+    trouble.extend(on_stderr(program));
+    trouble.push(
+        "Its first line must be `listening on IP:PORT`, and it must flush that \
+         line."
+            .into(),
+    );
+    trouble
+}
+
+fn listens(program: &Program) -> bool {
+    !proc::listening(&program.pids()).is_empty()
+}
+
 /// It listens, and said nothing: why?
-fn silent(program: &Program) -> Result<(), Trouble> {
-    if proc::listening(&program.pids()).is_empty() {
-        return Ok(());
-    }
+fn silent(program: &Program) -> Trouble {
     let stderr = on_stderr(program);
     let says_so = stderr
         .iter()
@@ -77,7 +88,7 @@ fn silent(program: &Program) -> Result<(), Trouble> {
                 .into()
         }
     });
-    Err(trouble)
+    trouble
 }
 
 /// What it printed on stderr, for the trouble.
