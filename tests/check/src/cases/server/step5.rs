@@ -412,7 +412,8 @@ fn is_wait(error: &std::io::Error) -> bool {
 fn still_open(client: &Peer) -> Failure {
     let wanted = format!("closed {LIMIT} ms after the last progress");
     let actual = "nothing moves, and the connection is still open";
-    Failure { by_time: true, ..client.fail(wanted, actual) }
+    // It had two seconds more.
+    Failure { by_time: true, is_sure: true, ..client.fail(wanted, actual) }
 }
 
 const S5_07: Case = Case {
