@@ -115,7 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     // ANCHOR_END: receive
 
     // ANCHOR: flush
-    /// Waits until all replies are ready and the kernel has taken them.
+    /// Waits until all replies are ready and the kernel has taken them. From
+    /// now on nothing is read.
     pub async fn flush(&mut self) -> Result<()> {
         self.has_ended = true;
         while !self.replies.is_empty() {
@@ -135,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn step(&mut self) -> Result<()> {
         self.input.drain(..self.used);
         self.used = 0;
+        self.payload = 0..0; // these bytes have moved
         let reads = !self.has_ended && !self.replies.are_full();
         let wake = self.wake(Instant::now(), reads)?;
         let Replies { output, later } = &mut self.replies;
@@ -148,8 +150,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             n = writer.write(output), if writes => {
                 // After an error no byte will leave, but read on: the peer may
                 // have said why before it closed.
-                self.write_error = n.as_ref().err().map(|e| e.kind());
+                let error = n.as_ref().err().map(|e| e.kind());
+                self.write_error = self.write_error.or(error);
                 output.drain(..n.unwrap_or(output.len()));
+                if output.is_empty() {
+                    output.shrink_to(BUFFER); // after a large reply
+                }
                 self.write_end = None; // what the kernel takes buys new time
             }
             n = reader.read_buf(&mut self.input), if reads => {
@@ -176,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Returns when the first timer fires. A peer cannot help it if we do not
-    /// read, so its clocks stand still then.
+    /// read, so its clocks start anew after that.
     fn next_end(&mut self, now: Instant, reads: bool) -> Instant {
         let mut beat = now + self.limits.heartbeat;
         if reads {
@@ -203,9 +209,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.heartbeat.beat(now)? {
             let output = &mut self.replies.output;
             frame::encode(PING, &[0; PING_SIZE], output)?;
-            // A silent peer does not need the room of its largest frames.
+            // A silent peer does not need the room of its busy times.
             self.input.shrink_to(BUFFER);
-            output.shrink_to(BUFFER);
+            self.replies.later.shrink_to_fit();
         }
         Ok(())
     }

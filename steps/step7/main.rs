@@ -110,7 +110,7 @@ struct Adds {
 // ANCHOR_END: args
 
 /// How many operations may wait for the ledger. When there are more, their
-/// connections wait, too, and answer no PING meanwhile.
+/// connections wait, too, and neither read nor write meanwhile.
 const WAITING: usize = 64 * 1024;
 
 // ANCHOR: main

@@ -1,7 +1,6 @@
 // ANCHOR: connection
 //! One end of a connection: frames in and out, within limits, and a heartbeat.
 
-use std::future::pending;
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
@@ -44,7 +43,8 @@ pub struct Connection<S> {
     second_look: Option<Instant>,
     write_error: Option<io::ErrorKind>,
     has_ended: bool, // nothing more is read
-    leave_end: Option<Instant>,
+    pub is_leaving: bool,
+    leave_end: Option<Instant>, // once the GOAWAY has left
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -62,6 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             second_look: None,
             write_error: None,
             has_ended: false,
+            is_leaving: false,
             leave_end: None,
         }
     }
@@ -92,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.flush().await?;
-        let is_whole = !self.has_input() || self.is_leaving();
+        let is_whole = !self.has_input() || self.is_leaving;
         ensure!(is_whole, "ended in the middle of a frame");
         Ok(None)
     }
@@ -127,17 +128,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Says goodbye. [`receive`](Connection::receive) goes on until the peer
     /// ends, or until nothing is owed and no request can be on its way.
     pub fn leave(&mut self) -> Result<()> {
-        self.leave_end = Some(Instant::now() + GRACE);
+        self.is_leaving = true;
         let output = &mut self.replies.output;
         Ok(frame::encode(GOAWAY, &[SHUTDOWN], output)?)
     }
-
-    pub fn is_leaving(&self) -> bool {
-        self.leave_end.is_some()
-    }
     // ANCHOR_END: leave
 
-    /// Waits until all replies are ready and the kernel has taken them.
+    /// Waits until all replies are ready and the kernel has taken them. From
+    /// now on nothing is read.
     pub async fn flush(&mut self) -> Result<()> {
         self.has_ended = true;
         while !self.replies.is_empty() {
@@ -157,9 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn step(&mut self) -> Result<()> {
         self.input.drain(..self.used);
         self.used = 0;
+        self.payload = 0..0; // these bytes have moved
         let reads = !self.has_ended && !self.replies.are_full();
         let wake = self.wake(Instant::now(), reads)?;
-        let owes = !self.replies.is_empty();
+        let reads = reads && !self.has_ended;
         let Replies { output, later } = &mut self.replies;
         let writes = !output.is_empty();
         let (mut reader, mut writer) = split(&mut self.stream);
@@ -171,17 +170,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             n = writer.write(output), if writes => {
                 // After an error no byte will leave, but read on: the peer may
                 // have said why before it closed.
-                self.write_error = n.as_ref().err().map(|e| e.kind());
+                let error = n.as_ref().err().map(|e| e.kind());
+                self.write_error = self.write_error.or(error);
                 output.drain(..n.unwrap_or(output.len()));
+                if output.is_empty() {
+                    output.shrink_to(BUFFER); // after a large reply
+                    if self.is_leaving {
+                        let end = Instant::now() + GRACE;
+                        self.leave_end.get_or_insert(end);
+                    }
+                }
                 self.write_end = None; // what the kernel takes buys new time
             }
             n = reader.read_buf(&mut self.input), if reads => {
                 self.has_ended = n.context("cannot read")? == 0;
                 self.heartbeat.heard();
-            }
-            // Until then we read, and answer PINGs.
-            () = until(self.leave_end), if reads && !owes => {
-                self.has_ended = true;
             }
             () = sleep_until(wake) => {} // the next step does what is due
         }
@@ -203,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Returns when the first timer fires. A peer cannot help it if we do not
-    /// read, so its clocks stand still then.
+    /// read, so its clocks start anew after that.
     fn next_end(&mut self, now: Instant, reads: bool) -> Instant {
         let mut beat = now + self.limits.heartbeat;
         if reads {
@@ -218,8 +221,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.replies.output.is_empty() {
             self.write_end.get_or_insert(now + self.limits.write);
         }
-        let ends = [self.frame_end, self.write_end].into_iter().flatten();
-        ends.fold(beat, Instant::min)
+        let leave_end =
+            self.leave_end.filter(|_| reads && self.replies.is_empty());
+        let ends = [self.frame_end, self.write_end, leave_end];
+        ends.into_iter().flatten().fold(beat, Instant::min)
     }
 
     /// Does what is due.
@@ -227,21 +232,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let has_passed = |end: Option<Instant>| end.is_some_and(|e| e <= now);
         ensure!(!has_passed(self.write_end), TooSlow::Write);
         ensure!(!has_passed(self.frame_end), TooSlow::Frame);
-        if self.heartbeat.beat(now)? {
+        if self.replies.is_empty() && has_passed(self.leave_end) {
+            self.has_ended = true;
+        } else if self.heartbeat.beat(now)? {
             let output = &mut self.replies.output;
             frame::encode(PING, &[0; PING_SIZE], output)?;
-            // A silent peer does not need the room of its largest frames.
+            // A silent peer does not need the room of its busy times.
             self.input.shrink_to(BUFFER);
-            output.shrink_to(BUFFER);
+            self.replies.later.shrink_to_fit();
         }
         Ok(())
-    }
-}
-
-async fn until(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => pending().await,
     }
 }
 // ANCHOR_END: step

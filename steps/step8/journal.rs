@@ -91,6 +91,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 // ANCHOR: replay
 /// Applies the records of `bytes`. Returns how many bytes are good: what may
 /// follow them is one record that a crash has torn, so it was never answered.
+/// (A power cut may tear more than one of a batch; that is an error, too.)
 fn replay(bytes: &[u8], ledger: &mut Ledger) -> Result<usize> {
     if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) {
         return Ok(0); // new, or a crash came before there was a record

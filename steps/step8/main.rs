@@ -114,7 +114,7 @@ struct Adds {
 // ANCHOR_END: args
 
 /// How many operations may wait for the ledger. When there are more, their
-/// connections wait, too, and answer no PING meanwhile.
+/// connections wait, too, and neither read nor write meanwhile.
 const WAITING: usize = 64 * 1024;
 
 // ANCHOR: main
@@ -172,9 +172,9 @@ async fn run_server(
     // In a task of its own: a slow disk delays neither accept nor a signal.
     let ledger = tokio::spawn(journal::run(ledger, journal, receiver));
     select! {
-        biased; // with the last connection, the ledger ends, too
-        end = drain::serve(listener, limits, requests, own, stops) => end,
+        biased; // an error of the ledger comes first: it tells why
         end = ledger => end?,
+        end = drain::serve(listener, limits, requests, own, stops) => end,
     }
 }
 

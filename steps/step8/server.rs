@@ -129,16 +129,17 @@ pub async fn answer(
 }
 
 // ANCHOR: next
-/// Returns the kind of the next frame. If the sign to leave comes first, says goodbye.
+/// Returns the kind of the next frame. If the sign to leave comes first, says
+/// goodbye.
 async fn next(
     client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
     sign: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Option<u8>> {
-    if !client.is_leaving() {
+    if !client.is_leaving {
         select! {
             biased; // a client that never pauses must hear it, too
             () = sign => client.leave()?,
-            frame = client.receive() => return frame,
+            kind = client.receive() => return kind,
         }
     }
     client.receive().await
@@ -506,7 +507,7 @@ mod tests {
         hear(&mut client, GOAWAY).await;
         let (outcome, time) = server.await.unwrap();
         assert_eq!(outcome.unwrap(), 0);
-        assert_eq!(time.as_millis(), 400);
+        assert_eq!(time.as_millis(), 401); // with the second look
     }
 
     /// It is answered, and so is a PING while it waits.
@@ -522,7 +523,23 @@ mod tests {
         hear(&mut client, b"\0\0\0\x02\x85a").await;
         let (outcome, time) = server.await.unwrap();
         assert_eq!(outcome.unwrap(), 1);
-        assert_eq!(time.as_millis(), 3_300);
+        assert_eq!(time.as_millis(), 3_301);
+    }
+
+    /// The goodbye is stuck behind a reply that the client takes late.
+    #[tokio::test(start_paused = true)]
+    async fn the_moment_begins_when_the_goodbye_has_left() {
+        let (mut client, server) = server_until(10, ms(100));
+        client.write_all(HI).await.unwrap();
+        ms(1_000).await; // in the pipe: the reply, and a piece of the goodbye
+        hear(&mut client, REPLY).await;
+        hear(&mut client, GOAWAY).await;
+        ms(200).await;
+        client.write_all(HI).await.unwrap();
+        hear(&mut client, REPLY).await;
+        let (outcome, time) = server.await.unwrap();
+        assert_eq!(outcome.unwrap(), 2);
+        assert_eq!(time.as_millis(), 1_301);
     }
 
     #[tokio::test(start_paused = true)]
