@@ -167,21 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // us from answering, and what has arrived counts before a timer.
             biased;
             bytes = finished(later) => output.extend(bytes?),
-            n = writer.write(output), if writes => {
-                // After an error no byte will leave, but read on: the peer may
-                // have said why before it closed.
-                let error = n.as_ref().err().map(|e| e.kind());
-                self.write_error = self.write_error.or(error);
-                output.drain(..n.unwrap_or(output.len()));
-                if output.is_empty() {
-                    output.shrink_to(BUFFER); // after a large reply
-                    if self.is_leaving {
-                        let end = Instant::now() + GRACE;
-                        self.leave_end.get_or_insert(end);
-                    }
-                }
-                self.write_end = None; // what the kernel takes buys new time
-            }
+            n = writer.write(output), if writes => self.wrote(n),
             n = reader.read_buf(&mut self.input), if reads => {
                 self.has_ended = n.context("cannot read")? == 0;
                 self.heartbeat.heard();
@@ -189,6 +175,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             () = sleep_until(wake) => {} // the next step does what is due
         }
         Ok(())
+    }
+
+    /// Notes what `write` says. What the kernel takes buys new time.
+    fn wrote(&mut self, n: io::Result<usize>) {
+        // After an error no byte will leave, but read on: the peer may have said
+        // why before it closed.
+        let error = n.as_ref().err().map(|e| e.kind());
+        self.write_error = self.write_error.or(error);
+        self.write_end = None;
+        let output = &mut self.replies.output;
+        output.drain(..n.unwrap_or(output.len()));
+        if output.is_empty() {
+            output.shrink_to(BUFFER); // after a large reply
+            if self.is_leaving {
+                self.leave_end.get_or_insert(Instant::now() + GRACE);
+            }
+        }
     }
 
     /// Does what is due, and returns when to call this again.
