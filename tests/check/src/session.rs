@@ -26,7 +26,7 @@ use crate::verdict::Verdict;
 const MEMORY: u64 = 2048;
 
 /// How often a patient caller has a case judged.
-const PATIENCE: usize = 3;
+const PATIENCE: usize = 5;
 
 /// A program under test, and how to try it.
 ///

@@ -209,7 +209,7 @@ impl<'a> Talk<'a> {
     fn wake(&self) -> Option<Instant> {
         let reply = self.replies.front().map(|(due, _)| *due);
         let look = has_goodbye() && !self.is_leaving;
-        let look = look.then(|| Instant::now() + Duration::from_millis(100));
+        let look = look.then(|| Instant::now() + Duration::from_millis(170));
         [reply, self.frame_end(), self.idle_end(), self.beat(), look]
             .into_iter()
             .flatten()
