@@ -191,6 +191,7 @@ async function onPaper(name) {
 async function asPdf() {
   const paper = await context({}, "navy");
   const { page, problems } = await open(paper, "print.html");
+  await unfold(page);
   for (const what of ["captions", "boxes", "shapes"]) problems.push(...(await look(what)(page)));
   problems.push(...(await terminals(page)));
   const path = join(shots, "book.pdf");
