@@ -91,10 +91,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Takes the first frame off what has arrived, if we have room for a reply.
     fn take(&mut self) -> Result<Option<u8>, LengthError> {
-        let mut rest = &self.input[self.used..];
         if self.replies.are_full() {
             return Ok(None);
         }
+        let mut rest = &self.input[self.used..];
         let Some(frame) = frame::decode(&mut rest)? else { return Ok(None) };
         self.used = self.input.len() - rest.len();
         self.payload = self.used - frame.payload.len()..self.used;

@@ -6,9 +6,10 @@ use std::future::pending;
 
 use tokio::time::{Instant, sleep_until};
 
-/// We stop reading while more than this waits to leave, in bytes. A reply that
-/// is not ready counts as a few more bytes than it has.
+/// We stop reading while more than this waits to leave, in bytes.
 const MAX_WAITING: usize = 256 * 1024;
+
+/// A reply that is not ready counts as so many more bytes, for its place here.
 const COST: usize = 256;
 
 #[derive(Default)]

@@ -69,8 +69,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     // ANCHOR_END: connection
 
     // ANCHOR: receive
-    /// Returns the kind of the next frame, or `None` if the stream has ended and
-    /// all replies have left. It deals with PING and PONG itself, and writes
+    /// Returns the kind of the next frame, or `None` if the stream has ended, or
+    /// the time after our goodbye, and all replies have left. It deals with PING and PONG itself, and writes
     /// what waits.
     ///
     /// You may drop this future at any `.await` and call it again: whatever has
@@ -100,10 +100,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Takes the first frame off what has arrived, if we have room for a reply.
     fn take(&mut self) -> Result<Option<u8>, LengthError> {
-        let mut rest = &self.input[self.used..];
         if self.replies.are_full() {
             return Ok(None);
         }
+        let mut rest = &self.input[self.used..];
         let Some(frame) = frame::decode(&mut rest)? else { return Ok(None) };
         self.used = self.input.len() - rest.len();
         self.payload = self.used - frame.payload.len()..self.used;

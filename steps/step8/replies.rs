@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::ledger::{Answer, Full, Operation};
 
-/// We stop reading while more than this waits to leave, in bytes. A reply that
-/// is not ready counts as a few more bytes than it has.
+/// We stop reading while more than this waits to leave, in bytes.
 const MAX_WAITING: usize = 256 * 1024;
+
+/// A reply that is not ready counts as so many more bytes, for its place here.
 const COST: usize = 256;
 
 /// What a reply waits for.

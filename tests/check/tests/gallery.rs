@@ -70,8 +70,8 @@ fn session(
 }
 
 /// The correct program, or one that is merely slow, passes each case, without
-/// a warning: those that are new with its step, and at the last step all. Our
-/// own steps are tried with all cases, each of them.
+/// a warning: those that are new with its step, and at the last step all. (With
+/// `CONTRACT=all`, `tests/contract.rs` tries our own steps with all.)
 fn passes(
     machine: &Machine,
     side: Side,

@@ -313,7 +313,8 @@ const S5_06: Case = Case {
     does: "With TCP_WRITE_MS=600, the checker sends ECHOs of 60 000 bytes and \
            never reads. It expects that the server stops taking them before 64 \
            MiB, and closes within 600 ms (plus 2 s) after the last byte has \
-           moved.",
+           moved. (Then the checker reads once: its own kernel may have had no \
+           room for the server's last bytes, and for the RST behind them.)",
     steps: from(5),
     rule: (5, 2),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
