@@ -411,7 +411,7 @@ fn bytes() {
         rows += &format!("<tr><th scope=\"row\">{at}</th>{cells}</tr>\n");
     }
     let columns = ["at", "client", "seq", "amount", "CRC32"];
-    let note = "After client 7 has added 5 and −3: each row is a record.";
+    let note = "After client 7 has added 5 and −3: the name of the format, and a row for each record.";
     let table = bands::figure("journal", &columns, &rows, note);
     snapshot("twice-journal", &table);
 }
