@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
+#[path = "support/ladder.rs"]
+mod ladder;
 #[path = "support/packets.rs"]
 mod packets;
 #[path = "support/states.rs"]
@@ -20,6 +22,8 @@ mod asynchronous;
 mod calls;
 #[path = "tools/capture.rs"]
 mod capture;
+#[path = "tools/diagnosis.rs"]
+mod diagnosis;
 #[path = "tools/drain.rs"]
 mod drain;
 #[path = "tools/flow.rs"]
@@ -38,6 +42,8 @@ mod symptoms;
 mod timeline;
 #[path = "tools/twice.rs"]
 mod twice;
+#[path = "tools/wan.rs"]
+mod wan;
 
 use support::arguments::arguments;
 
@@ -72,6 +78,7 @@ fn main() {
     trials.extend(asynchronous::trials());
     trials.extend(calls::trials());
     trials.extend(capture::trials());
+    trials.extend(diagnosis::trials());
     trials.extend(drain::trials());
     trials.extend(flow::trials());
     trials.extend(panels::trials());
@@ -80,5 +87,6 @@ fn main() {
     trials.extend(states::trials());
     trials.extend(timeline::trials());
     trials.extend(twice::trials());
+    trials.extend(wan::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

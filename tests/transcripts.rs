@@ -165,6 +165,7 @@ fn stopped_twice() {
     scene.snapshot("drain-twice");
 }
 
+// ANCHOR: messages
 #[test]
 fn step4_answers_messages() {
     let mut scene = Scene::new();
@@ -178,6 +179,7 @@ fn step4_answers_messages() {
     scene.wait_for(0, "ended", 1);
     scene.snapshot("step4-answers-messages");
 }
+// ANCHOR_END: messages
 
 /// A browser, say, that takes the port for a web server's.
 #[test]

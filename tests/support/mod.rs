@@ -74,6 +74,7 @@ impl Output {
         text_of(&self.bytes())
     }
 
+    // ANCHOR: wait
     fn wait_for_bytes(&self, what: &str, found: impl Fn(&[u8], bool) -> bool) {
         let end = Instant::now() + DEADLINE;
         let mut state = self.state.lock().unwrap();
@@ -91,6 +92,7 @@ impl Output {
             state = self.changed.wait_timeout(state, left).unwrap().0;
         }
     }
+    // ANCHOR_END: wait
 
     fn bytes(&self) -> Vec<u8> {
         self.state.lock().unwrap().0.clone()
@@ -242,11 +244,13 @@ impl Program {
     }
 }
 
+// ANCHOR: drop
 impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
     }
 }
+// ANCHOR_END: drop
 
 /// A test; one that misses something is skipped, and its name says why.
 pub fn trial(

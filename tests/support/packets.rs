@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use etherparse::{
-    NetSlice, SlicedPacket, TcpOptionElement, TcpSlice, TransportSlice,
+    LaxNetSlice, LaxSlicedPacket, TcpOptionElement, TcpSlice, TransportSlice,
 };
-use pcap_parser::PcapCapture;
+use pcap_parser::{Linktype, PcapCapture};
 
 use crate::states::states;
 use crate::support::bands;
@@ -32,6 +32,9 @@ pub struct Packet {
     pub mss: Option<u16>,
     /// When it was seen, counted from 1970.
     pub time: Duration,
+    /// The number that its sender's kernel gave to the IP packet (RFC 791,
+    /// section 3.1). Linux counts those of a connection.
+    pub id: u16,
 }
 
 impl Packet {
@@ -57,12 +60,23 @@ pub fn read(file: &[u8]) -> Vec<Packet> {
     let mut server = None;
     let mut scales = HashMap::new();
     for block in &capture.blocks {
-        let sliced = SlicedPacket::from_ethernet(block.data).unwrap();
-        assert!(matches!(sliced.net, Some(NetSlice::Ipv4(_))));
-        let Some(TransportSlice::Tcp(tcp)) = sliced.transport else {
+        let header = match capture.header.network {
+            Linktype::RAW => 0,
+            _ => 14, // that of Ethernet
+        };
+        let sliced = LaxSlicedPacket::from_ip(&block.data[header..]).unwrap();
+        let (Some(LaxNetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
+            (sliced.net, sliced.transport)
+        else {
             panic!("not TCP: {:02x?}", block.data);
         };
         let mut packet = packet(&tcp);
+        let header = ip.header();
+        packet.id = header.identification();
+        // Some captures keep only the start of a packet.
+        let all = header.total_len() - 4 * u16::from(header.ihl());
+        let payload = usize::from(all) - tcp.header_slice().len();
+        packet.payload.resize(payload, 0);
         // A demo listens on any port: that is where the first SYN goes.
         let server = *server.get_or_insert(tcp.destination_port());
         let shown = |port| if port == server { SERVER } else { port };
@@ -103,6 +117,7 @@ fn packet(tcp: &TcpSlice) -> Packet {
         window: tcp.window_size().into(),
         mss: None,
         time: Duration::ZERO,
+        id: 0,
     }
 }
 
@@ -425,7 +440,7 @@ pub fn line(port: u16, name: &str, x: usize, height: usize) -> String {
     )
 }
 
-/// A packet, and its number where it starts.
+/// A packet, and its number where it starts. A RST has a bar at its tip.
 pub fn arrow(
     id: &str,
     p: &Packet,
@@ -436,13 +451,45 @@ pub fn arrow(
     let (side, middle) = (side(p.from), (from + to) / 2);
     let tip = if from < to { to - 3 } else { to + 3 };
     let label = escape(&label(p));
+    let is_reset = p.has("RST");
+    let reset = is_reset.then(|| reset(side, tip, tip_y)).unwrap_or_default();
+    let title = title(p, p);
     format!(
-        "<line class=\"packet {side}\" x1=\"{from}\" y1=\"{y}\" \
+        "<g class=\"segment\"><title>{title}</title>\n\
+         <line class=\"packet {side}\" x1=\"{from}\" y1=\"{y}\" \
          x2=\"{tip}\" y2=\"{tip_y}\" marker-end=\"url(#{id}-{side}-tip)\"/>\n\
          <text class=\"label {side}\" x=\"{middle}\" y=\"{}\">\
-         {label}</text>\n{}",
+         {label}</text>\n{}{reset}</g>\n",
         y - 4,
         badge(number, side, from, y)
+    )
+}
+
+/// A RST breaks a connection: a bar across its tip.
+pub fn reset(side: &str, x: usize, y: usize) -> String {
+    let (top, end) = (y - 11, y + 11);
+    format!("<path class=\"cross {side}\" d=\"M{x} {top}L{x} {end}\"/>\n")
+}
+
+/// The numbers and the first bytes of one packet, or of a row from the first
+/// to the last, for those who point at it.
+pub fn title(first: &Packet, last: &Packet) -> String {
+    let marks = ["SYN", "FIN"].iter().filter(|flag| last.has(flag)).count();
+    let end = last.seq as usize + last.payload.len() + marks;
+    let bytes = first.payload.iter().take(16);
+    let mut bytes: String = bytes.map(|byte| format!(" {byte:02x}")).collect();
+    if first.payload.len() > 16 {
+        bytes += " …";
+    }
+    if !bytes.is_empty() {
+        bytes.insert(0, ':');
+    }
+    format!(
+        "{}, seq {} to {end}, ack {}, window {}{bytes}",
+        first.flags.join(" "),
+        first.seq,
+        first.ack,
+        first.window
     )
 }
 

@@ -58,7 +58,7 @@ pub fn trials() -> Vec<Trial> {
     trials.into()
 }
 
-fn has(program: &str) -> bool {
+pub fn has(program: &str) -> bool {
     is_installed(program, if program == "nft" { "-v" } else { "-V" })
         || is_installed(program, "--version")
 }
@@ -74,7 +74,7 @@ fn real(shown: &str) -> String {
 }
 
 /// A machine of its own, where a client has one port.
-fn machine(name: &str) -> Namespace {
+pub fn machine(name: &str) -> Namespace {
     let net = Namespace::new(name);
     net.shell(&ports(50001, 50001));
     net
@@ -103,25 +103,25 @@ fn run(net: &Namespace, script: &str) -> Program {
 }
 
 /// Starts a command that is meant to stay.
-fn start(net: &Namespace, shown: &str) -> Program {
+pub fn start(net: &Namespace, shown: &str) -> Program {
     run(net, &format!("exec {shown}"))
 }
 
 /// Starts a server, and waits until it listens.
-fn serve(net: &Namespace, shown: &str) -> Program {
+pub fn serve(net: &Namespace, shown: &str) -> Program {
     let server = start(net, shown);
     server.wait_for("listening on ");
     server
 }
 
 /// A client without a text, with this port, which waits for its user.
-fn silent_client(net: &Namespace, step: &str, port: u16) -> Program {
+pub fn silent_client(net: &Namespace, step: &str, port: u16) -> Program {
     net.shell(&ports(port, port));
     start(net, &format!("cargo run --bin {step} -- client"))
 }
 
 /// A command, and what its program has printed so far.
-fn printed(shown: &str, program: &Program) -> String {
+pub fn printed(shown: &str, program: &Program) -> String {
     let text = String::from_utf8(program.texts().0).unwrap();
     // Of a traceback of Python, the last line says what happened.
     let text = match text.split_once("Traceback") {
@@ -135,7 +135,7 @@ fn printed(shown: &str, program: &Program) -> String {
 }
 
 /// Types a command that ends by itself.
-fn typed(net: &Namespace, shown: &str) -> String {
+pub fn typed(net: &Namespace, shown: &str) -> String {
     let mut program = run(net, shown);
     program.end_input();
     program.wait_end();
@@ -155,7 +155,7 @@ const PEER: &str = "Peer Address:Port";
 
 /// Types `ss`, and prints its table with columns as narrow as they can be and
 /// its lines in the order of their addresses.
-fn ss(net: &Namespace, shown: &str) -> String {
+pub fn ss(net: &Namespace, shown: &str) -> String {
     let text = typed(net, shown);
     let mut lines = text.lines().skip(1);
     let header = lines.next().unwrap_or_default();
@@ -186,7 +186,7 @@ fn ss(net: &Namespace, shown: &str) -> String {
 }
 
 /// Waits until the table of `ss` with these arguments has `part`.
-fn wait_for_ss(net: &Namespace, arguments: &str, part: &str) {
+pub fn wait_for_ss(net: &Namespace, arguments: &str, part: &str) {
     let command = format!("ss {arguments}");
     let words: Vec<&str> = part.split(' ').collect();
     wait_until(part, || {
@@ -199,7 +199,7 @@ fn wait_for_ss(net: &Namespace, arguments: &str, part: &str) {
 }
 
 /// Parts of a page, each with what stands in it.
-fn terminals(parts: &[(&str, &str)]) -> String {
+pub fn terminals(parts: &[(&str, &str)]) -> String {
     let parts = parts.iter().enumerate();
     let parts = parts.map(|(i, (title, text))| {
         format!("# terminal {}: {title}\n{text}", i + 1)
@@ -209,9 +209,9 @@ fn terminals(parts: &[(&str, &str)]) -> String {
 
 /// Keeps a text as the page prints it: the processes are numbered from 4001
 /// in order, a line ends where its text does and has at most 110 characters.
-fn keep(name: &str, text: &str) {
+pub fn keep(name: &str, text: &str) {
     let mut ids: Vec<String> = Vec::new();
-    let process = Regex::new(r"(pid=|/proc/|--pid )(\d+)").unwrap();
+    let process = Regex::new(r"(pid=|/proc/|--pid |-p |\[pid )(\d+)").unwrap();
     let text = process.replace_all(text, |found: &Captures| {
         let id = ids.iter().position(|id| *id == found[2]);
         let id = id.unwrap_or_else(|| {

@@ -1,0 +1,403 @@
+//! A conversation over a long road, drawn from two captures, one at each end:
+//! only so can a picture show how long a packet was under way, and which one
+//! did not arrive.
+
+use std::time::Duration;
+
+use crate::packets::{
+    Packet, SERVER, escape, figure, line, reset, side, title,
+};
+
+/// A packet, and what became of it. Times count from the first packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    pub packet: Packet,
+    pub left: Duration,
+    /// `None` says that it was lost on the way.
+    pub arrived: Option<Duration>,
+    /// Has its sender sent these bytes, or this SYN or FIN, before?
+    pub is_again: bool,
+}
+
+/// Finds each packet of the two captures in the other one.
+pub fn segments(client: &[Packet], server: &[Packet]) -> Vec<Segment> {
+    let start = client[0].time; // the client's SYN leaves first
+    let mut segments = Vec::new();
+    for (is_server, sent, received) in
+        [(false, client, server), (true, server, client)]
+    {
+        let mine = |p: &&Packet| (p.from == SERVER) == is_server;
+        let mut received: Vec<&Packet> = received.iter().filter(mine).collect();
+        let mut end = 0; // of what was sent so far
+        for packet in sent.iter().filter(mine) {
+            let found = received.iter().position(|p| is_same(p, packet));
+            let arrived = found.map(|i| received.remove(i).time - start);
+            let new_end = packet.seq + length(packet);
+            let is_again = new_end <= end && length(packet) > 0;
+            end = end.max(new_end);
+            let left = packet.time - start;
+            let packet = packet.clone();
+            segments.push(Segment { packet, left, arrived, is_again });
+        }
+        assert_eq!(received.len(), 0, "who sent these? {received:?}");
+    }
+    segments.sort_by_key(|segment| segment.left);
+    segments
+}
+
+fn is_same(a: &Packet, b: &Packet) -> bool {
+    let key = |p: &Packet| (p.id, p.seq, p.ack, p.payload.len(), p.window);
+    key(a) == key(b) && a.flags == b.flags
+}
+
+/// How many numbers it takes: SYN and FIN have one each.
+fn length(p: &Packet) -> u32 {
+    let marks = ["SYN", "FIN"].iter().filter(|flag| p.has(flag));
+    p.payload.len() as u32 + marks.count() as u32
+}
+
+/// Packets that left one behind the other and fared alike: one arrow.
+struct Flight {
+    segments: Vec<Segment>,
+}
+
+/// As many packets as this within as much time as this are one flight.
+const MANY: usize = 4;
+const TOGETHER: Duration = Duration::from_millis(8);
+
+impl Flight {
+    fn first(&self) -> &Segment {
+        &self.segments[0]
+    }
+
+    fn last(&self) -> &Segment {
+        &self.segments[self.segments.len() - 1]
+    }
+
+    fn takes(&self, next: &Segment) -> bool {
+        let (first, last) = (self.first(), self.last());
+        let kind = |s: &Segment| {
+            let p = &s.packet;
+            let marks = ["SYN", "FIN", "RST"].map(|flag| p.has(flag));
+            let is_empty = p.payload.is_empty();
+            (p.from, s.is_again, s.arrived.is_some(), is_empty, marks)
+        };
+        let is_plain = kind(first).4 == [false; 3] && first.packet.window > 0;
+        let is_soon = next.left - last.left < TOGETHER;
+        is_plain && is_soon && kind(first) == kind(next)
+    }
+}
+
+/// The flights in the order in which they start. What is not many is drawn
+/// one by one.
+fn flights(segments: &[Segment]) -> Vec<Flight> {
+    let mut flights: Vec<Flight> = Vec::new();
+    for segment in segments {
+        let from = segment.packet.from;
+        let mut open = flights.iter_mut().rev();
+        let open = open.find(|flight| flight.first().packet.from == from);
+        match open.filter(|flight| flight.takes(segment)) {
+            Some(flight) => flight.segments.push(segment.clone()),
+            None => flights.push(Flight { segments: vec![segment.clone()] }),
+        }
+    }
+    let mut drawn = Vec::new();
+    for flight in flights {
+        match flight.segments.len() {
+            MANY.. => drawn.push(flight),
+            _ => drawn.extend(
+                flight
+                    .segments
+                    .into_iter()
+                    .map(|s| Flight { segments: vec![s] }),
+            ),
+        }
+    }
+    drawn.sort_by_key(|flight| flight.first().left);
+    drawn
+}
+
+// ---- Where a moment stands
+
+const TOP: f64 = 52.0;
+const CLIENT: usize = 130;
+const SERVER_AT: usize = 490;
+const WIDTH: usize = 620;
+/// Pixels for a millisecond.
+const SCALE: f64 = 1.4;
+/// So many pixels at most for a time in which nothing happens.
+const QUIET: f64 = 84.0;
+/// From one label to the next at the same side.
+const LABEL: f64 = 20.0;
+
+/// Each moment of the conversation, how far down it is, and whether some of
+/// the time before it is left out.
+struct Scale {
+    moments: Vec<(Duration, f64, bool)>,
+}
+
+impl Scale {
+    fn of(flights: &[Flight]) -> Scale {
+        // When something leaves it needs room for its label.
+        let mut events: Vec<(Duration, f64)> = Vec::new();
+        for flight in flights {
+            events.push((flight.first().left, LABEL));
+            events.push((flight.last().left, 1.0));
+            let ends = [flight.first(), flight.last()];
+            let arrived = ends.into_iter().filter_map(|end| end.arrived);
+            events.extend(arrived.map(|time| (time, 1.0)));
+        }
+        events.sort_by_key(|event| event.0);
+        let (mut last, mut y) = (Duration::ZERO, TOP - LABEL);
+        let moments = events.into_iter().map(|(time, room)| {
+            let to_scale = (time - last).as_secs_f64() * 1000.0 * SCALE;
+            y += to_scale.clamp(room, QUIET);
+            last = time;
+            (time, y, to_scale > QUIET)
+        });
+        Scale { moments: moments.collect() }
+    }
+
+    /// Of several things at one moment, the nth.
+    fn y(&self, time: Duration, nth: usize) -> f64 {
+        let here = self.moments.iter().filter(|moment| moment.0 == time);
+        let here: Vec<f64> = here.map(|moment| moment.1).collect();
+        here[nth.min(here.len() - 1)]
+    }
+
+    fn end(&self) -> f64 {
+        self.moments.last().map_or(TOP, |moment| moment.1)
+    }
+}
+
+// ---- The picture
+
+/// Draws two captures of one conversation. `id` is that of the figure.
+pub fn draw(id: &str, title: &str, segments: &[Segment]) -> String {
+    let flights = flights(segments);
+    let scale = Scale::of(&flights);
+    let height = scale.end() as usize + 16;
+    let mut body = line(50001, "client", CLIENT, height);
+    body += &line(SERVER, "server", SERVER_AT, height);
+    body += &breaks(&scale);
+    for flight in &flights {
+        body += &arrow(id, flight, &scale);
+    }
+    body += &times(&flights, &scale);
+    let words: Vec<String> = flights.iter().map(in_words).collect();
+    figure(id, title, &words.join("; "), [WIDTH, height], &body)
+}
+
+/// What happens in a flight, for those who do not see it.
+fn in_words(flight: &Flight) -> String {
+    let (first, last) = (flight.first(), flight.last());
+    let from = side(first.packet.from);
+    let fate = match last.arrived {
+        Some(time) => format!("arrives at {}", shown(time)),
+        None => "is lost".to_owned(),
+    };
+    format!(
+        "at {} the {from} sends {}, which {fate}",
+        shown(first.left),
+        label(flight)
+    )
+}
+
+fn shown(time: Duration) -> String {
+    match time.as_micros() {
+        ..1_000_000 => format!("{} ms", (time.as_micros() + 500) / 1000),
+        _ => format!("{:.2} s", time.as_secs_f64()),
+    }
+}
+
+/// What is written on an arrow.
+fn label(flight: &Flight) -> String {
+    let (first, last) = (flight.first(), flight.last());
+    let p = &first.packet;
+    let n = flight.segments.len();
+    let bytes: usize =
+        flight.segments.iter().map(|s| s.packet.payload.len()).sum();
+    let mut flags = p.flags.clone();
+    flags.retain(|flag| *flag != "PSH" && (*flag != "ACK" || p.has("SYN")));
+    let mut label = match (n, bytes) {
+        (1, 0) if flags.is_empty() => format!("ACK {}", p.ack),
+        (1, 0) => flags.join(" "),
+        (1, _) => {
+            flags.insert(0, "");
+            format!("{bytes} bytes{}", flags.join(" "))
+        }
+        (_, 0) => format!("{n} ACKs, up to {}", last.packet.ack),
+        _ => format!("{n} segments, {bytes} bytes"),
+    };
+    if p.window == 0 && !p.has("SYN") && !p.has("RST") {
+        label += ", window 0";
+    }
+    if first.is_again {
+        label = format!("again: {label}");
+    }
+    label
+}
+
+fn arrow(id: &str, flight: &Flight, scale: &Scale) -> String {
+    let (first, last) = (flight.first(), flight.last());
+    let side = side(first.packet.from);
+    let across = match side {
+        "client" => [CLIENT, SERVER_AT],
+        _ => [SERVER_AT, CLIENT],
+    };
+    let [x, other] = across;
+    let y = scale.y(first.left, 0);
+    let band = band(flight, side, across, scale);
+    let line = match first.arrived {
+        Some(time) => {
+            let ends = [y, scale.y(time, 0)];
+            arrived(id, first, side, across, ends)
+        }
+        None => lost(side, across, y),
+    };
+    let ring = ring(&last.packet, side, x, y);
+    let (at, anchor) =
+        if x < other { (x + 12, "start") } else { (x - 12, "end") };
+    let label = escape(&label(flight));
+    let title = title(&first.packet, &last.packet);
+    let y = y - 5.0;
+    format!(
+        "<g class=\"segment\"><title>{title}</title>\n{band}{line}{ring}\
+         <text class=\"word {side}\" x=\"{at}\" y=\"{y:.0}\" \
+         text-anchor=\"{anchor}\">{label}</text></g>\n"
+    )
+}
+
+/// From one lifeline to the other. What is sent again is a thick line.
+fn arrived(
+    id: &str,
+    segment: &Segment,
+    side: &str,
+    [x, other]: [usize; 2],
+    [y, tip_y]: [f64; 2],
+) -> String {
+    let tip = if x < other { other - 3 } else { other + 3 };
+    let ends =
+        format!("x1=\"{x}\" y1=\"{y:.0}\" x2=\"{tip}\" y2=\"{tip_y:.0}\"");
+    let mut svg = String::new();
+    if segment.is_again {
+        svg += &format!("<line class=\"again {side}\" {ends}/>\n");
+    }
+    svg += &format!(
+        "<line class=\"packet {side}\" {ends} \
+         marker-end=\"url(#{id}-{side}-tip)\"/>\n"
+    );
+    if segment.packet.has("RST") {
+        svg += &reset(side, tip, tip_y as usize);
+    }
+    svg
+}
+
+/// Behind the arrow of a flight, a band from its first packet to its last.
+fn band(
+    flight: &Flight,
+    side: &str,
+    [x, other]: [usize; 2],
+    scale: &Scale,
+) -> String {
+    let ends = [flight.first(), flight.last()];
+    let [Some(first), Some(last)] = ends.map(|end| end.arrived) else {
+        return String::new();
+    };
+    if flight.segments.len() == 1 {
+        return String::new();
+    }
+    let left = ends.map(|end| scale.y(end.left, 0));
+    let arrived = [first, last].map(|time| scale.y(time, 0));
+    format!(
+        "<path class=\"flight {side}\" d=\"M{x} {:.0}L{other} {:.0}L{other} \
+         {:.0}L{x} {:.0}z\"/>\n",
+        left[0],
+        arrived[0],
+        arrived[1].max(arrived[0] + 6.0),
+        left[1].max(left[0] + 6.0)
+    )
+}
+
+/// Half an arrow, with a cross at its end.
+fn lost(side: &str, [x, other]: [usize; 2], y: f64) -> String {
+    let end = (x + other) / 2;
+    let tip = y + 16.0;
+    let (a, b, c, d) = (end - 7, end + 7, tip - 7.0, tip + 7.0);
+    format!(
+        "<line class=\"packet {side} lost\" x1=\"{x}\" y1=\"{y:.0}\" \
+         x2=\"{end}\" y2=\"{tip:.0}\"/>\n\
+         <path class=\"cross {side}\" d=\"M{a} {c:.0}L{b} {d:.0}M{a} {d:.0}L{b} \
+         {c:.0}\"/>\n\
+         <text class=\"word {side}\" x=\"{}\" y=\"{:.0}\" \
+         text-anchor=\"middle\">lost</text>\n",
+        end,
+        tip + 22.0
+    )
+}
+
+/// A window of 0 is a ring at its sender.
+fn ring(p: &Packet, side: &str, x: usize, y: f64) -> String {
+    match p.window {
+        0 if !p.has("SYN") && !p.has("RST") => format!(
+            "<circle class=\"mark {side}\" cx=\"{x}\" cy=\"{y:.0}\" \
+             r=\"7\"/>\n"
+        ),
+        _ => String::new(),
+    }
+}
+
+/// The times at both lifelines, as far as there is room for them.
+fn times(flights: &[Flight], scale: &Scale) -> String {
+    let mut svg = String::new();
+    for (x, anchor, is_server) in
+        [(CLIENT - 12, "end", false), (SERVER_AT + 12, "start", true)]
+    {
+        let mut events: Vec<Duration> = Vec::new();
+        for flight in flights {
+            let first = flight.first();
+            match (first.packet.from == SERVER) == is_server {
+                true => events.push(first.left),
+                false => events.extend(first.arrived),
+            }
+        }
+        events.sort();
+        let mut last = f64::MIN;
+        for time in events {
+            let y = scale.y(time, 0) + 5.0;
+            if y - last > 17.0 {
+                last = y;
+                svg += &format!(
+                    "<text class=\"time\" x=\"{x}\" y=\"{y:.0}\" \
+                     text-anchor=\"{anchor}\">{}</text>\n",
+                    shown(time)
+                );
+            }
+        }
+    }
+    svg
+}
+
+/// Where time is left out, both lifelines are broken.
+fn breaks(scale: &Scale) -> String {
+    let mut svg = String::new();
+    let pairs = scale.moments.windows(2);
+    for pair in pairs.filter(|pair| pair[1].2) {
+        let y = (pair[0].1 + pair[1].1) / 2.0;
+        let time = shown(pair[1].0 - pair[0].0);
+        for x in [CLIENT, SERVER_AT] {
+            let (left, top) = (x - 8, y - 5.0);
+            svg += &format!(
+                "<rect class=\"gap\" x=\"{left}\" y=\"{top:.0}\" width=\"16\" \
+                 height=\"10\"/>\n"
+            );
+        }
+        svg += &format!(
+            "<text class=\"label\" x=\"{}\" y=\"{:.0}\">{time} without a packet\
+             </text>\n",
+            (CLIENT + SERVER_AT) / 2,
+            y + 5.0
+        );
+    }
+    svg
+}
