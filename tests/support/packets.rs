@@ -56,34 +56,20 @@ impl Packet {
 /// Reads the file that `tcpdump -w` has written.
 pub fn read(file: &[u8]) -> Vec<Packet> {
     let capture = PcapCapture::from_file(file).expect("a pcap file");
+    let before_ip = match capture.header.network {
+        Linktype::RAW => 0,
+        _ => 14, // the header of Ethernet
+    };
     let mut packets: Vec<Packet> = Vec::new();
     let mut server = None;
     let mut scales = HashMap::new();
     for block in &capture.blocks {
-        let header = match capture.header.network {
-            Linktype::RAW => 0,
-            _ => 14, // that of Ethernet
-        };
-        let sliced = LaxSlicedPacket::from_ip(&block.data[header..]).unwrap();
-        let (Some(LaxNetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
-            (sliced.net, sliced.transport)
-        else {
-            panic!("not TCP: {:02x?}", block.data);
-        };
-        let mut packet = packet(&tcp);
-        let header = ip.header();
-        packet.id = header.identification();
-        // Some captures keep only the start of a packet.
-        let all = header.total_len() - 4 * u16::from(header.ihl());
-        let payload = usize::from(all) - tcp.header_slice().len();
-        packet.payload.resize(payload, 0);
+        let (mut packet, scale) = segment(&block.data[before_ip..]);
         // A demo listens on any port: that is where the first SYN goes.
-        let server = *server.get_or_insert(tcp.destination_port());
+        let server = *server.get_or_insert(packet.to);
         let shown = |port| if port == server { SERVER } else { port };
         packet.from = shown(packet.from);
         packet.to = shown(packet.to);
-        let (mss, scale) = options(&tcp);
-        packet.mss = mss;
         let way = (packet.from, packet.to);
         if packet.has("SYN") {
             scales.insert(way, scale);
@@ -95,6 +81,26 @@ pub fn read(file: &[u8]) -> Vec<Packet> {
         packets.push(packet);
     }
     relative(packets)
+}
+
+/// The TCP segment of an IP packet, and the scale of windows in it.
+fn segment(bytes: &[u8]) -> (Packet, u8) {
+    let sliced = LaxSlicedPacket::from_ip(bytes).unwrap();
+    let (Some(LaxNetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
+        (sliced.net, sliced.transport)
+    else {
+        panic!("not TCP: {bytes:02x?}");
+    };
+    let mut packet = packet(&tcp);
+    let header = ip.header();
+    packet.id = header.identification();
+    // Some captures keep only the start of a packet.
+    let length = header.total_len() - 4 * u16::from(header.ihl());
+    let length = usize::from(length) - tcp.header_slice().len();
+    packet.payload.resize(length, 0);
+    let (mss, scale) = options(&tcp);
+    packet.mss = mss;
+    (packet, scale)
 }
 
 /// What the header says.
@@ -451,15 +457,17 @@ pub fn arrow(
     let (side, middle) = (side(p.from), (from + to) / 2);
     let tip = if from < to { to - 3 } else { to + 3 };
     let label = escape(&label(p));
-    let is_reset = p.has("RST");
-    let reset = is_reset.then(|| reset(side, tip, tip_y)).unwrap_or_default();
+    let bar = match p.has("RST") {
+        true => reset(side, tip, tip_y),
+        false => String::new(),
+    };
     let title = title(p, p);
     format!(
         "<g class=\"segment\"><title>{title}</title>\n\
          <line class=\"packet {side}\" x1=\"{from}\" y1=\"{y}\" \
          x2=\"{tip}\" y2=\"{tip_y}\" marker-end=\"url(#{id}-{side}-tip)\"/>\n\
          <text class=\"label {side}\" x=\"{middle}\" y=\"{}\">\
-         {label}</text>\n{}{reset}</g>\n",
+         {label}</text>\n{}{bar}</g>\n",
         y - 4,
         badge(number, side, from, y)
     )

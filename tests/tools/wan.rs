@@ -1,21 +1,114 @@
-//! The ladders of "A remote network", drawn from its kept captures.
+//! The ladders of "A remote network", drawn from its kept captures. The
+//! package `lab` plays the scenes and keeps what was captured at both ends.
 
 use std::fs;
 
 use libtest_mimic::Trial;
+use regex::Regex;
 
-use crate::ladder::{draw, segments};
-use crate::packets::read;
+use crate::ladder::{Segment, draw, segments};
+use crate::packets::{SERVER, read};
+use crate::pictures::{Checked, try_lies};
+use crate::support::shapes::{Shape, same, shapes};
 use crate::support::{ROOT, snapshot, trial};
+
+/// A scene of the lab, and the title of its drawing.
+const SCENES: [(&str, &str); 1] = [("lost-syn", "The first SYN is lost")];
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let test = || {
-        let [c, s] = ["client", "server"]
-            .map(|e| read(&fs::read(format!("/tmp/wan/{e}.pcap")).unwrap()));
-        let segments = segments(&c, &s);
-        let svg = draw("ladder-try", "A try", &segments);
-        fs::write("/tmp/wan/try.svg", &svg).unwrap();
-    };
-    vec![trial("wan::try", None, test)]
+    let ladders = SCENES.map(|(name, title)| {
+        let test = move || ladder(name, title);
+        trial(&format!("wan::{name}, as the book prints it"), None, test)
+    });
+    let lies = trial("wan::a ladder with a lie is found", None, lies);
+    ladders.into_iter().chain([lies]).collect()
+}
+
+/// The captures of a scene, taken together.
+fn kept(name: &str) -> Vec<Segment> {
+    let [client, server] = ["client", "server"].map(|end| {
+        let file = format!("{ROOT}/tests/captures/wan-{name}-{end}.pcap");
+        read(&fs::read(file).unwrap())
+    });
+    segments(&client, &server)
+}
+
+fn ladder(name: &str, title: &str) {
+    let segments = kept(name);
+    let id = format!("ladder-{name}");
+    let picture = draw(&id, title, &segments);
+    check(&picture, &segments).unwrap();
+    snapshot(&id, &picture);
+}
+
+/// Each arrow stands for as many packets as it says, starts at its sender,
+/// and gets across if these did; together they are all packets. Time runs
+/// down.
+fn check(picture: &str, segments: &[Segment]) -> Checked {
+    let mut rest: Vec<&Segment> = segments.iter().collect();
+    let mut last = f64::MIN;
+    for arrow in picture.split("<g class=\"segment\">").skip(1) {
+        let shapes = shapes(arrow);
+        let is_line = |s: &&Shape| s.is("line", "packet");
+        let line = shapes.iter().find(is_line).ok_or("no line")?;
+        let [[_, y], _] = line.ends();
+        same("time runs down", y > last, true)?;
+        last = y;
+        check_arrow(line, &shapes, &mut rest)?;
+    }
+    same("packets that no arrow shows", rest.len(), 0)
+}
+
+/// Takes the packets of one arrow out of `rest`.
+fn check_arrow(
+    line: &Shape,
+    shapes: &[Shape],
+    rest: &mut Vec<&Segment>,
+) -> Checked {
+    let label =
+        shapes.iter().find(|s| s.is("text", "word") && s.text != "lost");
+    let label = &label.ok_or("no label")?.text;
+    let many = Regex::new(r"(\d+) (?:segments|ACKs)").unwrap();
+    let n = many.captures(label).map_or(1, |found| found[1].parse().unwrap());
+    let is_mine = |s: &Segment| side(s) == line.side();
+    let mine: Vec<&Segment> =
+        rest.iter().copied().filter(|s| is_mine(s)).take(n).collect();
+    same("packets", mine.len(), n)?;
+    rest.retain(|s| !mine.iter().any(|m| std::ptr::eq(*m, *s)));
+    let [[x, _], [tip, _]] = line.ends();
+    let length = (tip - x) * if line.side() == "client" { 1.0 } else { -1.0 };
+    let is_across = (350.0..=360.0).contains(&length);
+    let has = |tag, class| shapes.iter().any(|s: &Shape| s.is(tag, class));
+    for segment in &mine {
+        same("across", is_across, segment.arrived.is_some())?;
+        same("again", label.starts_with("again: "), segment.is_again)?;
+        let is_reset = segment.packet.has("RST");
+        let is_lost = segment.arrived.is_none();
+        same("a cross", has("path", "cross"), is_lost || is_reset)?;
+    }
+    let bytes = Regex::new(r"(\d+) bytes").unwrap();
+    let bytes = bytes
+        .captures(label)
+        .map_or("0", |found| found.get(1).unwrap().as_str());
+    let all = mine.iter().map(|s| s.packet.payload.len()).sum::<usize>();
+    same("bytes", bytes, &*all.to_string())
+}
+
+fn side(segment: &Segment) -> &'static str {
+    crate::packets::side(segment.packet.from)
+}
+
+fn lies() {
+    let segments = kept("lost-syn");
+    assert!(segments.iter().any(|s| s.packet.from == SERVER));
+    let picture = draw("ladder-lies", "Some lies", &segments);
+    let lies = [
+        ("x2=\"487\"", "x2=\"310\""),
+        ("class=\"cross client\"", "class=\"mark client\""),
+        (">again: SYN<", ">SYN<"),
+        ("x1=\"130\"", "x1=\"490\""),
+        ("packet client", "packet server"),
+    ];
+    try_lies(&picture, &lies, |svg| check(svg, &segments));
 }
