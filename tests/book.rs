@@ -431,7 +431,9 @@ fn made_by_tests() -> Vec<Regex> {
     let mut made = Vec::new();
     let literal = Regex::new(r#""([a-z0-9-]*[{}a-z0-9-]+)""#).unwrap();
     let hole = Regex::new(r"\\\{[^}]*\\\}").unwrap();
-    let folders = ["tests", "tests/tools"].map(|dir| Path::new(ROOT).join(dir));
+    let folders =
+        ["tests", "tests/tools", "tests/lab/tests", "tests/sim/tests"]
+            .map(|dir| Path::new(ROOT).join(dir));
     for entry in folders.iter().flat_map(|dir| fs::read_dir(dir).unwrap()) {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "rs") {
@@ -809,6 +811,7 @@ fn wrong_names(pages: &Pages) -> Vec<String> {
         .map(|path| fs::read_to_string(format!("{ROOT}/{path}")).unwrap());
     let cases = cases();
     let target = Regex::new(r"--(bin|test|bench) ([a-z0-9-]+)").unwrap();
+    let package = Regex::new(r"cargo \w+ (?:--\w+ )*-p ([a-z]+)").unwrap();
     let path = Regex::new(r"`((?:book|steps|tests)/[^`{}*]+)`").unwrap();
     let case = Regex::new(r"(?i)\b([sc]\d[-_]\d\d)(?:\b|_)").unwrap();
     let mut problems = Vec::new();
@@ -818,6 +821,12 @@ fn wrong_names(pages: &Pages) -> Vec<String> {
             let entry = format!("[[{kind}]]\nname = \"{target}\"\n");
             if !manifests.iter().any(|text| text.contains(&entry)) {
                 problems.push(format!("{name}: no {kind} {target}"));
+            }
+        }
+        for found in package.captures_iter(text) {
+            let folder = format!("{ROOT}/tests/{}", &found[1]);
+            if !Path::new(&folder).exists() {
+                problems.push(format!("{name}: no package {}", &found[1]));
             }
         }
         for found in path.captures_iter(text) {
@@ -851,6 +860,7 @@ fn wrong_commands_and_paths_are_found() {
     for (text, problem) in [
         ("`cargo run --bin step99`", "no bin step99"),
         ("```sh\ncargo test --test nothing\n```", "no test nothing"),
+        ("`cargo run -p chalk -- x`", "no package chalk"),
         ("See `tests/nowhere.rs`.", "no file tests/nowhere.rs"),
         ("The case `s9_99`", "no case s9_99"),
         ("The case [S9-99](cases.md#s4-05)", "no case S9-99"),

@@ -17,32 +17,77 @@ pub struct Segment {
     pub arrived: Option<Duration>,
     /// Has its sender sent these bytes, or this SYN or FIN, before?
     pub is_again: bool,
+    /// Has it nothing, and a number that was used before? It asks whether the
+    /// other end is there, or has room (RFC 9293, sections 3.8.4 and 3.8.6.1).
+    pub is_probe: bool,
+    /// Does a later one of its sender arrive before it?
+    pub is_overtaken: bool,
+    /// Was its sender's window 0 in the packet before?
+    pub was_full: bool,
 }
 
 /// Finds each packet of the two captures in the other one.
 pub fn segments(client: &[Packet], server: &[Packet]) -> Vec<Segment> {
-    let start = client[0].time; // the client's SYN leaves first
-    let mut segments = Vec::new();
-    for (is_server, sent, received) in
-        [(false, client, server), (true, server, client)]
-    {
-        let mine = |p: &&Packet| (p.from == SERVER) == is_server;
-        let mut received: Vec<&Packet> = received.iter().filter(mine).collect();
-        let mut end = 0; // of what was sent so far
-        for packet in sent.iter().filter(mine) {
-            let found = received.iter().position(|p| is_same(p, packet));
-            let arrived = found.map(|i| received.remove(i).time - start);
-            let new_end = packet.seq + length(packet);
-            let is_again = new_end <= end && length(packet) > 0;
-            end = end.max(new_end);
-            let left = packet.time - start;
-            let packet = packet.clone();
-            segments.push(Segment { packet, left, arrived, is_again });
-        }
-        assert_eq!(received.len(), 0, "who sent these? {received:?}");
+    let mut segments = one_way(false, client, server);
+    segments.extend(one_way(true, server, client));
+    // The client's SYN leaves first.
+    let start = client[0].time;
+    for segment in &mut segments {
+        segment.left -= start;
+        segment.arrived = segment.arrived.map(|time| time - start);
     }
     segments.sort_by_key(|segment| segment.left);
+    let overtaken: Vec<bool> =
+        (0..segments.len()).map(|i| is_overtaken(&segments[i..])).collect();
+    for (segment, is_overtaken) in segments.iter_mut().zip(overtaken) {
+        segment.is_overtaken = is_overtaken;
+    }
     segments
+}
+
+/// What one end sent, and what of it reached the other.
+fn one_way(
+    is_server: bool,
+    sent: &[Packet],
+    received: &[Packet],
+) -> Vec<Segment> {
+    let mine = |p: &&Packet| (p.from == SERVER) == is_server;
+    let mut received: Vec<&Packet> = received.iter().filter(mine).collect();
+    let (mut end, mut was_full) = (0, false);
+    let segments = sent.iter().filter(mine).map(|p| {
+        let found = received.iter().position(|other| is_same(other, p));
+        let new_end = p.seq + length(p);
+        let is_empty = length(p) == 0;
+        let segment = Segment {
+            packet: p.clone(),
+            left: p.time,
+            arrived: found.map(|i| received.remove(i).time),
+            is_again: new_end <= end && !is_empty,
+            is_probe: new_end < end && is_empty && !p.has("RST"),
+            is_overtaken: false, // so far
+            was_full,
+        };
+        end = end.max(new_end);
+        was_full = is_full(p);
+        segment
+    });
+    let segments = segments.collect();
+    assert_eq!(received.len(), 0, "who sent these? {received:?}");
+    segments
+}
+
+/// Is the first of these overtaken by one of the others?
+fn is_overtaken(segments: &[Segment]) -> bool {
+    let first = &segments[0];
+    segments.iter().any(|s| {
+        s.packet.from == first.packet.from
+            && s.arrived.is_some_and(|time| Some(time) < first.arrived)
+    })
+}
+
+/// Has its sender no room for a single byte more?
+fn is_full(p: &Packet) -> bool {
+    p.window == 0 && !p.has("SYN") && !p.has("RST")
 }
 
 fn is_same(a: &Packet, b: &Packet) -> bool {
@@ -80,11 +125,18 @@ impl Flight {
             let p = &s.packet;
             let marks = ["SYN", "FIN", "RST"].map(|flag| p.has(flag));
             let is_empty = p.payload.is_empty();
-            (p.from, s.is_again, s.arrived.is_some(), is_empty, marks)
+            let is_odd = s.is_probe || s.is_overtaken || s.was_full;
+            let fate = (s.is_again, is_odd, s.arrived.is_some());
+            (p.from, fate, is_empty, marks)
         };
-        let is_plain = kind(first).4 == [false; 3] && first.packet.window > 0;
+        let is_plain = kind(first).3 == [false; 3] && first.packet.window > 0;
         let is_soon = next.left - last.left < TOGETHER;
-        is_plain && is_soon && kind(first) == kind(next)
+        // One that is overtaken, or late, is drawn for itself.
+        let is_behind = match (last.arrived, next.arrived) {
+            (Some(a), Some(b)) => a <= b && b - a < TOGETHER,
+            _ => true,
+        };
+        is_plain && is_soon && is_behind && kind(first) == kind(next)
     }
 }
 
@@ -176,7 +228,8 @@ impl Scale {
 pub fn draw(id: &str, title: &str, segments: &[Segment]) -> String {
     let flights = flights(segments);
     let scale = Scale::of(&flights);
-    let height = scale.end() as usize + 16;
+    let ends_lost = segments.last().is_some_and(|s| s.arrived.is_none());
+    let height = scale.end() as usize + if ends_lost { 48 } else { 16 };
     let mut body = line(50001, "client", CLIENT, height);
     body += &line(SERVER, "server", SERVER_AT, height);
     body += &breaks(&scale);
@@ -220,6 +273,7 @@ fn label(flight: &Flight) -> String {
     let mut flags = p.flags.clone();
     flags.retain(|flag| *flag != "PSH" && (*flag != "ACK" || p.has("SYN")));
     let mut label = match (n, bytes) {
+        (1, 0) if first.is_probe => "probe".to_owned(),
         (1, 0) if flags.is_empty() => format!("ACK {}", p.ack),
         (1, 0) => flags.join(" "),
         (1, _) => {
@@ -229,8 +283,8 @@ fn label(flight: &Flight) -> String {
         (_, 0) => format!("{n} ACKs, up to {}", last.packet.ack),
         _ => format!("{n} segments, {bytes} bytes"),
     };
-    if p.window == 0 && !p.has("SYN") && !p.has("RST") {
-        label += ", window 0";
+    if is_full(p) || first.was_full && n == 1 {
+        label += &format!(", window {}", p.window);
     }
     if first.is_again {
         label = format!("again: {label}");
@@ -338,12 +392,12 @@ fn lost(side: &str, [x, other]: [usize; 2], y: f64) -> String {
 
 /// A window of 0 is a ring at its sender.
 fn ring(p: &Packet, side: &str, x: usize, y: f64) -> String {
-    match p.window {
-        0 if !p.has("SYN") && !p.has("RST") => format!(
+    match is_full(p) {
+        true => format!(
             "<circle class=\"mark {side}\" cx=\"{x}\" cy=\"{y:.0}\" \
              r=\"7\"/>\n"
         ),
-        _ => String::new(),
+        false => String::new(),
     }
 }
 

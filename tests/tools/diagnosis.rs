@@ -121,7 +121,7 @@ fn bytes() {
     server.wait_for_times("ended", 1);
     wait_for_ss(&net, "-tan", "TIME-WAIT");
     let mut text = ss(&net, "ss -tan");
-    let shown = "ss -tino 'sport = :8888'";
+    let shown = "ss -tin 'sport = :8888'";
     let inside = typed(&net, shown);
     let names = ["rto", "rtt", "mss", "cwnd"];
     let words = inside.split_whitespace().filter_map(|word| {
