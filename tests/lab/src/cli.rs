@@ -1,13 +1,16 @@
 //! The command line.
 
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
-use std::{env, path::Path};
 
 use anyhow::{Context, Result, ensure};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::road::Conditions;
+use crate::scenes::{self, SCENES, Scene};
 
 /// Two machines and the road between them, in one command
 ///
@@ -33,6 +36,24 @@ enum Act {
         #[command(flatten)]
         road: RoadArgs,
     },
+    /// Play a scene of the page "A remote network", always the same
+    Show {
+        /// Its name, or `all`
+        #[arg(value_parser = names())]
+        name: String,
+        /// Also write the packets, as each machine saw them, to
+        /// wan-NAME-client.pcap and wan-NAME-server.pcap in this folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+}
+
+fn names() -> PossibleValuesParser {
+    let scenes = SCENES.iter();
+    let all = PossibleValue::new("all").help("one after the other");
+    let values =
+        scenes.map(|s| PossibleValue::new(s.name).help(s.title)).chain([all]);
+    PossibleValuesParser::new(values)
 }
 
 #[derive(Args)]
@@ -129,19 +150,50 @@ fn run() -> Result<ExitCode> {
         end_with_parent();
         return play(Cli::parse_from(args)).map(|()| ExitCode::SUCCESS);
     }
-    match &Cli::parse().act {
-        Act::Lan { what } | Act::Wan { what, .. } => build(&[&what.step])?,
+    let name = match Cli::parse().act {
+        Act::Lan { what } | Act::Wan { what, .. } => {
+            build(&[&what.step])?;
+            return run_inside(&args[1..]);
+        }
+        Act::Show { name, .. } => name,
+    };
+    let wanted = |scene: &&Scene| scene.name == name || name == "all";
+    for (i, scene) in SCENES.iter().filter(wanted).enumerate() {
+        build(&programs(scene))?;
+        let mut own: Vec<String> = args[1..].to_vec();
+        own.iter_mut()
+            .filter(|arg| *arg == "all")
+            .for_each(|arg| *arg = scene.name.into());
+        if i > 0 {
+            println!();
+        }
+        let code = run_inside(&own)?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
     }
-    run_inside(&args[1..])
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The programs of a scene that Cargo builds.
+fn programs(scene: &Scene) -> Vec<&'static str> {
+    let first = [scene.server, scene.client]
+        .into_iter()
+        .filter_map(|command| command.split(' ').next());
+    first.filter(|name| *name != "python3").collect()
 }
 
 #[cfg(target_os = "linux")]
 fn play(cli: Cli) -> Result<()> {
-    use crate::linux::{lan, wan};
+    use crate::linux::{lan, show, wan};
     match cli.act {
         Act::Lan { what } => lan::run(&what.step, &what.texts),
         Act::Wan { what, road } => {
             wan::run(&what.step, &what.texts, road.into())
+        }
+        Act::Show { name, keep } => {
+            let scene = scenes::find(&name).context("no such scene")?;
+            show::run(scene, keep.as_deref())
         }
     }
 }

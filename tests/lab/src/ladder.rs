@@ -1,11 +1,14 @@
 //! Packets as text.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
 use std::time::Duration;
 
 use crate::road::{Crossing, Side};
 use crate::segment::Segment;
+
+/// Packets that follow each other within this time may be one burst. Shorter
+/// than any road in use here.
+const BURST: Duration = Duration::from_millis(4);
 
 /// A packet, with its numbers counted from the start of its connection.
 #[derive(Clone, Debug)]
@@ -26,39 +29,57 @@ pub struct Step {
 
 /// Reads the headers of all packets that are TCP.
 pub fn steps(crossings: &[Crossing]) -> Vec<Step> {
-    let mut first = HashMap::new(); // the number of each end's SYN
-    let mut seen = HashSet::new();
-    let mut next = HashMap::new(); // the number after the last one sent
     let start = crossings.first().map_or(Duration::ZERO, |c| c.sent);
-    let mut steps = Vec::new();
-    for crossing in crossings {
-        let from = crossing.from;
-        let Some(mut segment) = Segment::read(&crossing.bytes) else {
-            continue;
-        };
-        let (source, target) = segment.ports;
-        let ports = source.max(target); // the client's is the larger one
-        if segment.syn {
-            first.insert((from, ports), segment.seq);
-        }
-        let own = first.get(&(from, ports)).copied().unwrap_or_default();
-        let other = first.get(&(from.other(), ports)).copied();
-        segment.count_from(own, other.unwrap_or_default());
-        let (seq, has_content) = (segment.seq, segment.has_content());
-        let key = (from, ports, seq, segment.len > 0);
-        let again = has_content && !seen.insert(key);
-        let end = next.entry((from, ports)).or_insert(0);
-        steps.push(Step {
-            from,
+    let mut before = Before::default();
+    let steps = crossings.iter().filter_map(|crossing| {
+        let mut segment = Segment::read(&crossing.bytes)?;
+        let (again, probe) = before.note(crossing.from, &mut segment);
+        Some(Step {
+            from: crossing.from,
             sent: crossing.sent - start,
             arrived: crossing.arrived.map(|time| time - start),
-            again,
-            probe: !has_content && !segment.rst && seq < *end,
             segment,
-        });
-        *end = (*end).max(steps[steps.len() - 1].segment.end());
+            again,
+            probe,
+        })
+    });
+    steps.collect()
+}
+
+/// An end of a connection: its machine, and the client's port.
+type End = (Side, u16);
+
+/// What went by before a packet.
+#[derive(Default)]
+struct Before {
+    /// The number of each end's SYN.
+    first: HashMap<End, u32>,
+    /// The number after the last one that it sent.
+    next: HashMap<End, u32>,
+    /// What had content: its number, and whether it was data.
+    seen: HashSet<(End, u32, bool)>,
+}
+
+impl Before {
+    /// Makes the numbers of a segment relative. Was it sent before? Is it a
+    /// probe?
+    fn note(&mut self, from: Side, segment: &mut Segment) -> (bool, bool) {
+        let port = segment.ports.0.max(segment.ports.1);
+        let (own, other) = ((from, port), (from.other(), port));
+        if segment.syn {
+            self.first.insert(own, segment.seq);
+        }
+        let first = |end| self.first.get(&end).copied().unwrap_or_default();
+        segment.count_from(first(own), first(other));
+        let is_data = segment.len > 0;
+        let again = segment.has_content()
+            && !self.seen.insert((own, segment.seq, is_data));
+        let next = self.next.entry(own).or_default();
+        let probe =
+            !segment.has_content() && !segment.rst && segment.seq < *next;
+        *next = (*next).max(segment.end());
+        (again, probe)
     }
-    steps
 }
 
 /// A line for each packet: when it passed, who sent it, and its header.
@@ -98,32 +119,37 @@ fn flags(segment: &Segment) -> String {
 }
 
 /// The road from above: on the left when a packet was at the client, on the
-/// right when it was at the server, in whole milliseconds. Segments that
-/// follow each other in one burst are one line.
+/// right when it was at the server, in whole milliseconds. What belongs to one
+/// burst is one line, with the times of its first packet.
 pub fn ladder(crossings: &[Crossing]) -> String {
-    let mut text = "     ms  client                              ".to_owned();
-    text += "      ms  server\n";
+    let head = ["ms", "client", "", "ms", "server"];
+    let mut text = line(head.map(str::to_owned));
     for burst in bursts(steps(crossings)) {
         let Step { from, sent, arrived, .. } = &burst[0];
-        let what = describe(&burst);
-        let arrived = arrived.as_ref().map_or("lost".to_owned(), ms);
-        let line = match (from, arrived.as_str()) {
-            (Side::Client, "lost") => {
-                format!("{:>7}  {what:32} --x    lost", ms(sent))
+        let (what, sent) = (describe(&burst), ms(sent));
+        let none = String::new();
+        text += &match (from, arrived) {
+            (Side::Client, Some(time)) => {
+                line([sent, what, "-->".into(), ms(time), none])
             }
-            (Side::Client, _) => {
-                format!("{:>7}  {what:32} --> {arrived:>7}", ms(sent))
+            (Side::Client, None) => {
+                line([sent, what, "--x".into(), "lost".into(), none])
             }
-            (Side::Server, "lost") => {
-                format!("{:>7}  {:32} x-- {:>7}  {what}", "lost", "", ms(sent))
+            (Side::Server, Some(time)) => {
+                line([ms(time), none, "<--".into(), sent, what])
             }
-            (Side::Server, _) => {
-                format!("{arrived:>7}  {:32} <-- {:>7}  {what}", "", ms(sent))
+            (Side::Server, None) => {
+                line(["lost".into(), none, "x--".into(), sent, what])
             }
         };
-        let _ = writeln!(text, "{line}");
     }
     text
+}
+
+fn line([left, client, arrow, right, server]: [String; 5]) -> String {
+    let line =
+        format!("{left:>5}  {client:29}  {arrow:3}  {right:>5}  {server}");
+    format!("{}\n", line.trim_end())
 }
 
 fn ms(time: &Duration) -> String {
@@ -146,50 +172,56 @@ fn bursts(steps: Vec<Step>) -> Vec<Vec<Step>> {
 fn belongs(burst: &[Step], step: &Step) -> bool {
     let last = &burst[burst.len() - 1];
     let is_plain = |step: &Step| {
-        let Segment { syn, fin, rst, sack, window, .. } = step.segment;
-        !(syn || fin || rst || step.again || step.probe)
-            && step.arrived.is_some()
-            && sack.is_none()
-            && window > 0
+        let Segment { syn, fin, rst, window, .. } = step.segment;
+        !(syn || fin || rst || step.again || step.probe) && window > 0
     };
-    let has_data = |step: &Step| step.segment.len > 0;
-    let follows = match has_data(step) {
-        true => step.segment.seq == last.segment.end(),
-        false => step.segment.acked > last.segment.acked,
+    let kind = |step: &Step| {
+        let Segment { len, sack, .. } = step.segment;
+        (step.from, len > 0, sack.is_some())
     };
-    step.from == last.from
-        && is_plain(last)
+    let follows = match step.segment.len {
+        0 => step.segment.acked >= last.segment.acked,
+        _ => step.segment.seq == last.segment.end(),
+    };
+    is_plain(last)
         && is_plain(step)
-        && has_data(last) == has_data(step)
+        && kind(last) == kind(step)
         && follows
-        && step.sent - last.sent < Duration::from_millis(10)
-        && step.arrived >= last.arrived
+        && step.sent - last.sent < BURST
+        && have_arrived_together(last, step)
+}
+
+fn have_arrived_together(last: &Step, step: &Step) -> bool {
+    let (Some(last), Some(step)) = (last.arrived, step.arrived) else {
+        return false;
+    };
+    step >= last && step - last < BURST
 }
 
 fn describe(burst: &[Step]) -> String {
     let (first, last) = (&burst[0], &burst[burst.len() - 1]);
-    let segment = &last.segment;
-    if burst.len() > 1 && segment.len > 0 {
-        let (seq, end) = (first.segment.seq, segment.end() - 1);
-        return format!("{} segments, {seq} to {end}", burst.len());
-    }
+    let (seq, segment, n) = (first.segment.seq, &last.segment, burst.len());
+    let Segment { syn, fin, rst, ack, len, acked, window, .. } = *segment;
     let mut words = Vec::new();
-    let Segment { syn, fin, rst, .. } = *segment;
-    for (is_set, flag) in [(syn, "SYN"), (fin, "FIN"), (rst, "RST")] {
-        words.extend(is_set.then(|| flag.to_owned()));
-    }
-    if segment.len > 0 {
-        let (seq, end) = (segment.seq, segment.end() - 1);
-        words.push(format!("{} bytes, {seq} to {end}", segment.len));
-    } else if segment.ack && !rst {
-        words.push(format!("ack {}", segment.acked));
-    }
-    words.extend((burst.len() > 1).then(|| format!("({}x)", burst.len())));
+    words.extend(syn.then(|| "SYN".to_owned()));
+    words.extend(rst.then(|| "RST".to_owned()));
+    words.extend((len > 0 && n == 1).then(|| format!("{len} bytes,")));
+    words.extend((len > 0 && n > 1).then(|| format!("{n} segments,")));
+    words.extend((len > 0).then(|| format!("{seq}-{}", seq_of_last(segment))));
+    let fin_alone = || format!("FIN {}", segment.end().wrapping_sub(1));
+    words.extend((fin && len == 0).then(fin_alone));
+    words.extend((fin && len > 0).then(|| "FIN".to_owned()));
+    words.extend((len == 0 && ack && !rst).then(|| format!("ack {acked}")));
+    words.extend((len == 0 && n > 1).then(|| format!("({n}x)")));
     if let Some((start, end)) = segment.sack {
-        words.push(format!("has {start} to {}", end.wrapping_sub(1)));
+        words.push(format!("has {start}-{}", end.wrapping_sub(1)));
     }
-    words.extend((segment.window == 0 && !rst).then(|| "window 0".to_owned()));
+    words.extend((window == 0 && !rst).then(|| "window 0".to_owned()));
     words.extend(first.probe.then(|| "probe".to_owned()));
     words.extend(first.again.then(|| "again".to_owned()));
     words.join(" ")
+}
+
+fn seq_of_last(segment: &Segment) -> u32 {
+    segment.seq.wrapping_add(segment.len as u32).wrapping_sub(1)
 }

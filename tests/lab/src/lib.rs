@@ -10,11 +10,13 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
+pub mod capture;
 pub mod cli;
 pub mod ladder;
 #[cfg(target_os = "linux")]
 mod linux;
 pub mod road;
+pub mod scenes;
 pub mod segment;
 
 pub use cli::main;

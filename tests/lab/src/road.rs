@@ -73,7 +73,7 @@ pub enum Fate {
 /// A packet as a fault sees it.
 #[derive(Debug)]
 pub struct Passing {
-    /// When it was sent, counted from the start.
+    /// When it was sent, counted from the first packet.
     pub at: Duration,
     /// The machine that sent it.
     pub from: Side,
@@ -163,7 +163,7 @@ impl Road {
         Some(crossing)
     }
 
-    fn fate(&mut self, at: Duration, from: Side, bytes: &[u8]) -> Fate {
+    fn fate(&mut self, now: Duration, from: Side, bytes: &[u8]) -> Fate {
         let Some(fault) = &mut self.fault else { return Fate::Pass };
         let Some(segment) = Segment::read(bytes) else { return Fate::Pass };
         let (mut nth, mut copies) = (0, 0);
@@ -178,6 +178,7 @@ impl Road {
                 nth = lane.segments;
             }
         }
+        let at = now - self.log.first().map_or(now, |first| first.sent);
         fault(&Passing { at, from, segment, nth, copies })
     }
 
@@ -209,5 +210,146 @@ impl Road {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::tests::packet;
+    use Side::{Client, Server};
+
+    const ACK: u8 = 0x10;
+    const SYN: u8 = 0x02;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn road(conditions: Conditions) -> Road {
+        Road::new(conditions, None)
+    }
+
+    /// Sends packets of 1000 bytes, one each millisecond.
+    fn send(road: &mut Road, n: u64) {
+        for i in 0..n {
+            road.enter(ms(i), Client, packet(i as u32, ACK, 960));
+        }
+    }
+
+    /// When each packet arrived, in the order of sending.
+    fn arrivals(road: &mut Road) -> Vec<Option<Duration>> {
+        while let Some(due) = road.next_due() {
+            assert!(road.leave(due - ms(1)).is_none(), "too early");
+            assert!(road.leave(due).is_some());
+        }
+        road.log().iter().map(|crossing| crossing.arrived).collect()
+    }
+
+    #[test]
+    fn each_packet_takes_the_delay() {
+        let delay = ms(25);
+        let mut road = road(Conditions { delay, ..Default::default() });
+        road.enter(ms(0), Client, packet(1, ACK, 5));
+        road.enter(ms(3), Server, packet(9, ACK, 5));
+        assert_eq!(road.next_due(), Some(ms(25)));
+        assert_eq!(arrivals(&mut road), [Some(ms(25)), Some(ms(28))]);
+        assert_eq!(road.next_due(), None);
+    }
+
+    #[test]
+    fn packets_sent_at_the_same_time_keep_their_order() {
+        let delay = ms(25);
+        let mut road = road(Conditions { delay, ..Default::default() });
+        for seq in 0..100 {
+            road.enter(ms(0), Client, packet(seq, ACK, 1));
+        }
+        for seq in 0..100 {
+            let packet = road.leave(ms(25)).unwrap();
+            assert_eq!(Segment::read(&packet.bytes).unwrap().seq, seq);
+        }
+    }
+
+    #[test]
+    fn only_jitter_changes_the_order() {
+        let (delay, jitter) = (ms(25), ms(5));
+        let conditions = Conditions { delay, jitter, ..Default::default() };
+        let mut road = road(conditions);
+        send(&mut road, 1000);
+        let times = arrivals(&mut road);
+        assert!(!times.is_sorted());
+        for (i, time) in times.iter().enumerate() {
+            let took = time.unwrap() - ms(i as u64);
+            assert!((ms(20)..=ms(30)).contains(&took), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn a_seed_loses_the_same_packets_each_time() {
+        let lost = |seed| {
+            let mut road = road(Conditions {
+                delay: ms(25),
+                loss: 0.05,
+                seed,
+                ..Default::default()
+            });
+            send(&mut road, 1000);
+            let times = arrivals(&mut road);
+            times.iter().map(Option::is_none).collect::<Vec<_>>()
+        };
+        assert_eq!(lost(1), lost(1));
+        assert_ne!(lost(1), lost(2));
+        let n = lost(1).iter().filter(|is_lost| **is_lost).count();
+        assert!((30..70).contains(&n), "{n} of 1000");
+    }
+
+    #[test]
+    fn a_rate_spaces_the_packets() {
+        // 1000 bytes are 8000 bits: 10 ms each.
+        let rate = Some(800_000);
+        let mut road = road(Conditions { rate, ..Default::default() });
+        send(&mut road, 3);
+        let expected = [10, 20, 30].map(|n| Some(ms(n)));
+        assert_eq!(arrivals(&mut road), expected);
+    }
+
+    #[test]
+    fn a_full_queue_drops_what_comes() {
+        let delay = ms(5000);
+        let mut road = road(Conditions { delay, ..Default::default() });
+        send(&mut road, 1002);
+        road.enter(ms(1002), Server, packet(0, ACK, 1)); // has its own
+        let times = arrivals(&mut road);
+        let lost = |i: &usize| times[*i].is_none();
+        assert_eq!((0..1003).filter(lost).collect::<Vec<_>>(), [1000, 1001]);
+        road.enter(ms(9000), Client, packet(0, ACK, 1));
+        assert_eq!(road.next_due(), Some(ms(14_000)), "there is room again");
+    }
+
+    #[test]
+    fn a_fault_knows_what_was_sent_before() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let fault = Box::new(move |p: &Passing| {
+            tell.send((p.at, p.nth, p.copies)).unwrap();
+            if p.nth == 2 { Fate::Lose } else { Fate::Late(ms(7)) }
+        });
+        let mut road = Road::new(Conditions::default(), Some(fault));
+        for (at, seq, flags, len) in [
+            (100, 0, SYN, 0),
+            (101, 1, ACK, 0),
+            (102, 1, ACK, 10),
+            (103, 11, ACK, 10),
+            (104, 11, ACK, 10),
+        ] {
+            road.enter(ms(at), Client, packet(seq, flags, len));
+        }
+        let expected = [(0, 0, 0), (1, 0, 0), (2, 1, 0), (3, 2, 0), (4, 2, 1)];
+        let told: Vec<_> = told.try_iter().collect();
+        assert_eq!(told, expected.map(|(at, n, c)| (ms(at), n, c)));
+        let late = |n| Some(ms(n));
+        assert_eq!(
+            arrivals(&mut road),
+            [late(107), late(108), late(109), None, None]
+        );
     }
 }

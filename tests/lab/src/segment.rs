@@ -86,7 +86,7 @@ fn first_sack(tcp: &TcpSlice) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A packet of TCP without options.

@@ -29,11 +29,11 @@ pub fn run(step: &str, texts: &[String]) -> Result<()> {
     let capture = Capture::start(&server)?;
 
     let words = [step, "server", "--addr", ALL_INTERFACES];
-    let running = server.start(&words.map(str::to_owned))?;
+    let running = server.start(&words.map(str::to_owned), "")?;
     running.wait_for("listening on ")?;
     let addr = format!("{SERVER}:8888");
     let words = [step, "client", "--addr", &addr].map(str::to_owned);
-    let mut asking = client.start(&[&words, texts].concat())?;
+    let mut asking = client.start(&[&words, texts].concat(), "")?;
     ensure!(asking.ends_within(DEADLINE), "the client did not end");
 
     println!("\nat the server's end of the cable:");

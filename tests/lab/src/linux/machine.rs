@@ -17,6 +17,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// How long anything may take that should take no time.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// The folder of the whole project.
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
 /// The first argument of the program when it runs inside.
 pub const INSIDE: &str = "inside";
 
@@ -181,7 +184,7 @@ impl Machine {
         let program = words.next().unwrap_or_default();
         let output = self
             .inside(|| Command::new(program).args(words).output())?
-            .with_context(|| format!("cannot run {program}"))?;
+            .with_context(|| format!("cannot run {program} (install it?)"))?;
         let said = String::from_utf8_lossy(&output.stderr);
         let is_done = output.status.success();
         ensure!(is_done, "cannot run {command}: {}", said.trim());
@@ -207,20 +210,27 @@ impl Machine {
     }
 
     /// Starts a program, and prints each line of it behind the machine's name.
+    /// With `typed`, it gets that on stdin, and then waits for more.
     ///
     /// # Errors
     /// There is no such program.
-    pub fn start(&self, words: &[String]) -> Result<Program> {
+    pub fn start(&self, words: &[String], typed: &str) -> Result<Program> {
         let [name, args @ ..] = words else { bail!("a program has a name") };
         let mut command = Command::new(find(name));
         command.args(args).env_remove("RUST_BACKTRACE");
-        command.stdin(Stdio::null());
+        command.current_dir(ROOT).stdin(Stdio::null());
+        if !typed.is_empty() {
+            command.stdin(Stdio::piped());
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         say(self.name, &format!("$ {}", shown(words)));
         let child = self.inside(|| command.spawn())?;
-        let child = child.with_context(|| {
+        let mut child = child.with_context(|| {
             format!("cannot run {name} (try: cargo build --bin {name})")
         })?;
+        if let Some(stdin) = &mut child.stdin {
+            stdin.write_all(typed.as_bytes()).context("cannot type")?;
+        }
         Ok(Program::watch(self.name, child))
     }
 }
@@ -309,7 +319,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        let _ = self.child.kill(); // its stdin is open until here
         let _ = self.child.wait();
     }
 }

@@ -3,4 +3,5 @@
 pub mod lan;
 pub mod machine;
 pub mod router;
+pub mod show;
 pub mod wan;

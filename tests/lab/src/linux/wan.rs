@@ -27,10 +27,10 @@ pub fn run(step: &str, texts: &[String], conditions: Conditions) -> Result<()> {
 
     let addr = format!("{}:8888", ADDRESSES[0]);
     let words = [step, "server", "--addr", &addr].map(str::to_owned);
-    let running = server.start(&words)?;
+    let running = server.start(&words, "")?;
     running.wait_for("listening on ")?;
     let words = [step, "client", "--addr", &addr].map(str::to_owned);
-    let mut asking = client.start(&[&words, texts].concat())?;
+    let mut asking = client.start(&[&words, texts].concat(), "")?;
     let has_ended = asking.ends_within(LIMIT);
     router.wait_for_quiet(pause, LIMIT);
     let log = router.log();
