@@ -10,7 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::road::Conditions;
-use crate::scenes::{self, SCENES, Scene};
+use crate::scenes::{SCENES, Scene};
 
 /// Two machines and the road between them, in one command
 ///
@@ -71,8 +71,8 @@ struct RoadArgs {
     /// How long a packet takes, one way: 25ms or 1.5s, up to 10s
     #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = time)]
     delay: Duration,
-    /// How much more or less that may be, for each packet. Packets may then
-    /// overtake each other. No more than the delay
+    /// How much more or less that may be, at random, up to 10s. Packets may
+    /// then overtake each other
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = time)]
     jitter: Duration,
     /// How many packets get lost, in either direction: 0% to 100%
@@ -82,7 +82,8 @@ struct RoadArgs {
     /// 1000 packets may wait, further ones get lost
     #[arg(long, value_name = "BITS", value_parser = rate)]
     rate: Option<u64>,
-    /// The same number loses the packets in the same places
+    /// Chooses the random numbers: with the same one, the same packets of each
+    /// direction get lost, counted from the first
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
@@ -147,7 +148,7 @@ fn run() -> Result<ExitCode> {
     let mut args: Vec<String> = env::args().collect();
     if args.get(1).is_some_and(|arg| arg == INSIDE) {
         args.remove(1);
-        end_with_parent();
+        end_with_parent()?;
         return play(Cli::parse_from(args)).map(|()| ExitCode::SUCCESS);
     }
     let name = match Cli::parse().act {
@@ -186,13 +187,14 @@ fn programs(scene: &Scene) -> Vec<&'static str> {
 #[cfg(target_os = "linux")]
 fn play(cli: Cli) -> Result<()> {
     use crate::linux::{lan, show, wan};
+    use crate::scenes::find;
     match cli.act {
         Act::Lan { what } => lan::run(&what.step, &what.texts),
         Act::Wan { what, road } => {
             wan::run(&what.step, &what.texts, road.into())
         }
         Act::Show { name, keep } => {
-            let scene = scenes::find(&name).context("no such scene")?;
+            let scene = find(&name).context("no such scene")?;
             show::run(scene, keep.as_deref())
         }
     }

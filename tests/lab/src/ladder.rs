@@ -214,7 +214,8 @@ fn describe(burst: &[Step]) -> String {
     words.extend((len == 0 && ack && !rst).then(|| format!("ack {acked}")));
     words.extend((len == 0 && n > 1).then(|| format!("({n}x)")));
     if let Some((start, end)) = segment.sack {
-        words.push(format!("has {start}-{}", end.wrapping_sub(1)));
+        let verb = if start < acked { "twice" } else { "has" }; // RFC 2883
+        words.push(format!("{verb} {start}-{}", end.wrapping_sub(1)));
     }
     words.extend((window == 0 && !rst).then(|| "window 0".to_owned()));
     words.extend(first.probe.then(|| "probe".to_owned()));

@@ -98,13 +98,14 @@ struct Lane {
     free: Duration,
     /// How many segments with data came, each counted once.
     segments: usize,
+    /// The state of its random numbers.
+    random: u64,
 }
 
 /// A road between two machines.
 pub struct Road {
     conditions: Conditions,
     fault: Option<Fault>,
-    random: u64,
     lanes: [Lane; 2],
     seen: HashMap<(Side, u32, bool), usize>,
     due: BinaryHeap<Reverse<(Duration, usize)>>,
@@ -115,10 +116,12 @@ impl Road {
     /// Makes a road, with a fault if there shall be one.
     pub fn new(conditions: Conditions, fault: Option<Fault>) -> Road {
         Road {
-            random: conditions.seed,
+            lanes: [2, 3].map(|n| Lane {
+                random: conditions.seed.wrapping_mul(n),
+                ..Default::default()
+            }),
             conditions,
             fault,
-            lanes: Default::default(),
             seen: HashMap::new(),
             due: BinaryHeap::new(),
             log: Vec::new(),
@@ -189,8 +192,8 @@ impl Road {
         from: Side,
         size: usize,
     ) -> Option<Duration> {
-        let (luck, wobble) = (self.random(), self.random());
         let lane = &mut self.lanes[from as usize];
+        let (luck, wobble) = (lane.random(), lane.random());
         if luck < self.conditions.loss || lane.load == QUEUE {
             return None;
         }
@@ -202,7 +205,9 @@ impl Road {
         let most = lane.free + delay + jitter;
         Some(most.saturating_sub(jitter.mul_f64(2.0 * wobble)).max(lane.free))
     }
+}
 
+impl Lane {
     /// A number from 0 to 1, not 1 itself (SplitMix64).
     fn random(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -52,7 +52,7 @@ const USUAL: Scene = Scene {
 };
 
 /// All scenes, in the order of the page.
-pub const SCENES: [Scene; 12] = [
+pub const SCENES: [Scene; 13] = [
     Scene {
         name: "round-trips",
         title: "a connection, and two requests on it",
@@ -88,6 +88,12 @@ pub const SCENES: [Scene; 12] = [
         name: "reordering",
         title: "the ninth segment is overtaken by the tenth",
         fault: || Box::new(|p| late(is_new(p, 9), 5)),
+        ..USUAL
+    },
+    Scene {
+        name: "overtaken",
+        title: "the fifth segment is overtaken by five",
+        fault: || Box::new(|p| late(is_new(p, 5), 5)),
         ..USUAL
     },
     Scene {

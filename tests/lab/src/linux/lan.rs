@@ -33,7 +33,7 @@ pub fn run(step: &str, texts: &[String]) -> Result<()> {
     running.wait_for("listening on ")?;
     let addr = format!("{SERVER}:8888");
     let words = [step, "client", "--addr", &addr].map(str::to_owned);
-    let mut asking = client.start(&[&words, texts].concat(), "")?;
+    let asking = client.start(&[&words, texts].concat(), "")?;
     ensure!(asking.ends_within(DEADLINE), "the client did not end");
 
     println!("\nat the server's end of the cable:");

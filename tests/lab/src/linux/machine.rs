@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -75,11 +75,17 @@ fn unshare() -> Command {
 /// Ends this process when the one outside has ended, even by `kill -9`: then
 /// its end of the pipe is closed. As we are the first process in here, the
 /// kernel ends all others with us (pid_namespaces(7)).
-pub fn end_with_parent() {
+///
+/// # Errors
+/// We are not inside: what follows would change the network of this system.
+pub fn end_with_parent() -> Result<()> {
+    let is_first = std::process::id() == 1;
+    ensure!(is_first, "{INSIDE} is a word between lab and itself");
     thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(1);
     });
+    Ok(())
 }
 
 // ---- A machine
@@ -273,47 +279,77 @@ fn say(name: &str, line: &str) {
 /// A program that runs. It is killed when this value goes away.
 pub struct Program {
     child: Child,
-    lines: Arc<(Mutex<Vec<String>>, Condvar)>,
-    readers: Vec<thread::JoinHandle<()>>,
+    said: Arc<Said>,
+}
+
+/// What a program has printed.
+#[derive(Default)]
+struct Said {
+    /// The lines, and how many of its two pipes are still open.
+    state: Mutex<(Vec<String>, usize)>,
+    changed: Condvar,
+}
+
+impl Said {
+    /// Waits until `found` says so, at most until `limit` is over. Did it?
+    fn wait(
+        &self,
+        limit: Duration,
+        found: impl Fn(&[String], usize) -> bool,
+    ) -> bool {
+        let is_not =
+            |state: &mut (Vec<String>, usize)| !found(&state.0, state.1);
+        let state = lock(&self.state);
+        let waited = self.changed.wait_timeout_while(state, limit, is_not);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Prints each line of a pipe, and keeps it.
+    fn read(
+        self: &Arc<Said>,
+        name: &'static str,
+        pipe: Option<impl Read + Send + 'static>,
+    ) {
+        let said = Arc::clone(self);
+        let Some(pipe) = pipe else { return };
+        lock(&said.state).1 += 1;
+        thread::spawn(move || {
+            let lines = BufReader::new(pipe).lines();
+            for line in lines.map_while(Result::ok) {
+                say(name, &line);
+                lock(&said.state).0.push(line);
+                said.changed.notify_all();
+            }
+            lock(&said.state).1 -= 1;
+            said.changed.notify_all();
+        });
+    }
 }
 
 impl Program {
     fn watch(name: &'static str, mut child: Child) -> Program {
-        let lines = Arc::default();
-        let stdout = child.stdout.take().map(|pipe| read(name, pipe, &lines));
-        let stderr = child.stderr.take().map(|pipe| read(name, pipe, &lines));
-        let readers = stdout.into_iter().chain(stderr).collect();
-        Program { child, lines, readers }
+        let said = Arc::<Said>::default();
+        said.read(name, child.stdout.take());
+        said.read(name, child.stderr.take());
+        Program { child, said }
     }
 
     /// Waits until it has printed a line that starts like this.
     ///
     /// # Errors
-    /// It has not within the deadline.
+    /// It has ended without it, or not printed it within the deadline.
     pub fn wait_for(&self, start: &str) -> Result<()> {
-        let (lines, changed) = &*self.lines;
-        let is_missing = |lines: &mut Vec<String>| {
-            !lines.iter().any(|line| line.starts_with(start))
-        };
-        let waited =
-            changed.wait_timeout_while(lock(lines), DEADLINE, is_missing);
-        let timeout = waited.unwrap_or_else(PoisonError::into_inner).1;
-        ensure!(!timeout.timed_out(), "waited in vain for {start:?}");
+        let is_there =
+            |lines: &[String]| lines.iter().any(|line| line.starts_with(start));
+        self.said.wait(DEADLINE, |lines, open| open == 0 || is_there(lines));
+        let is_found = is_there(&lock(&self.said.state).0);
+        ensure!(is_found, "waited in vain for a line that starts {start:?}");
         Ok(())
     }
 
     /// Waits until it has ended by itself, at most this long. Has it?
-    pub fn ends_within(&mut self, limit: Duration) -> bool {
-        let end = Instant::now() + limit;
-        while Instant::now() < end {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                // What it printed at the end is still in the pipes.
-                self.readers.drain(..).for_each(|reader| drop(reader.join()));
-                return true;
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        false
+    pub fn ends_within(&self, limit: Duration) -> bool {
+        self.said.wait(limit, |_, open| open == 0)
     }
 }
 
@@ -322,19 +358,4 @@ impl Drop for Program {
         let _ = self.child.kill(); // its stdin is open until here
         let _ = self.child.wait();
     }
-}
-
-fn read(
-    name: &'static str,
-    pipe: impl Read + Send + 'static,
-    lines: &Arc<(Mutex<Vec<String>>, Condvar)>,
-) -> thread::JoinHandle<()> {
-    let all = Arc::clone(lines);
-    thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            say(name, &line);
-            lock(&all.0).push(line);
-            all.1.notify_all();
-        }
-    })
 }

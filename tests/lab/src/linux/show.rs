@@ -24,6 +24,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub fn run(scene: &Scene, keep: Option<&Path>) -> Result<()> {
     println!("# {}: {}", scene.name, scene.title);
     let machines = [Machine::this("server")?, Machine::another("client")?];
+    for machine in &machines {
+        // Room for all that is on its way: how the kernel makes more of it
+        // differs from run to run.
+        machine.set("ipv4/tcp_rmem", "4096 4194304 6291456")?;
+    }
     let conditions = Conditions { delay: DELAY, ..Conditions::default() };
     let road = Road::new(conditions, Some((scene.fault)()));
     let [server, client] = &machines;
@@ -31,7 +36,7 @@ pub fn run(scene: &Scene, keep: Option<&Path>) -> Result<()> {
 
     let running = server.start(&words(scene.server), "")?;
     running.wait_for("listening on ")?;
-    let mut asking = client.start(&words(scene.client), scene.typed)?;
+    let asking = client.start(&words(scene.client), scene.typed)?;
     let lasts = scene.lasts.unwrap_or(DEADLINE);
     let mut seen = String::new();
     if let Some((side, when)) = scene.look {

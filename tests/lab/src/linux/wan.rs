@@ -30,7 +30,7 @@ pub fn run(step: &str, texts: &[String], conditions: Conditions) -> Result<()> {
     let running = server.start(&words, "")?;
     running.wait_for("listening on ")?;
     let words = [step, "client", "--addr", &addr].map(str::to_owned);
-    let mut asking = client.start(&[&words, texts].concat(), "")?;
+    let asking = client.start(&[&words, texts].concat(), "")?;
     let has_ended = asking.ends_within(LIMIT);
     router.wait_for_quiet(pause, LIMIT);
     let log = router.log();
