@@ -69,14 +69,17 @@ struct What {
 #[derive(Args)]
 struct RoadArgs {
     /// How long a packet takes, one way: 25ms or 1.5s, up to 10s
-    #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "25ms")]
+    #[arg(value_parser = time)]
     delay: Duration,
     /// How much more or less that may be, at random, up to 10s. Packets may
     /// then overtake each other
-    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "0ms")]
+    #[arg(value_parser = time)]
     jitter: Duration,
     /// How many packets get lost, in either direction: 0% to 100%
-    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "0%")]
+    #[arg(value_parser = percent)]
     loss: f64,
     /// How many bits per second fit through: 64kbit or 1mbit, at least 8kbit.
     /// 1000 packets may wait, further ones get lost
@@ -151,24 +154,25 @@ fn run() -> Result<ExitCode> {
         end_with_parent()?;
         return play(Cli::parse_from(args)).map(|()| ExitCode::SUCCESS);
     }
-    let name = match Cli::parse().act {
+    match Cli::parse().act {
         Act::Lan { what } | Act::Wan { what, .. } => {
             build(&[&what.step])?;
-            return run_inside(&args[1..]);
+            run_inside(&args[1..])
         }
-        Act::Show { name, .. } => name,
-    };
+        Act::Show { name, keep } => show(&name, keep),
+    }
+}
+
+/// Plays a scene, or all of them, each on machines of its own.
+#[cfg(target_os = "linux")]
+fn show(name: &str, keep: Option<PathBuf>) -> Result<ExitCode> {
+    let keep = keep.map(|folder| format!("--keep={}", folder.display()));
     let wanted = |scene: &&Scene| scene.name == name || name == "all";
-    for (i, scene) in SCENES.iter().filter(wanted).enumerate() {
+    for scene in SCENES.iter().filter(wanted) {
         build(&programs(scene))?;
-        let mut own: Vec<String> = args[1..].to_vec();
-        own.iter_mut()
-            .filter(|arg| *arg == "all")
-            .for_each(|arg| *arg = scene.name.into());
-        if i > 0 {
-            println!();
-        }
-        let code = run_inside(&own)?;
+        let mut args = vec!["show".to_owned(), scene.name.to_owned()];
+        args.extend(keep.clone());
+        let code = crate::linux::machine::run_inside(&args)?;
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }

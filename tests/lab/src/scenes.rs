@@ -81,7 +81,6 @@ pub const SCENES: [Scene; 13] = [
         server: STEP_5,
         client: "step5 client --addr 10.8.0.1:8888 {4339}", // and 5: a frame
         fault: || Box::new(|p| lose(is_new(p, 3))),
-        look: Some((Side::Client, something_is_sent_again)),
         ..USUAL
     },
     Scene {
@@ -195,4 +194,17 @@ fn dark(begins: fn(&Passing) -> bool, lasts: Duration) -> Fault {
 
 fn something_is_sent_again(log: &[Crossing]) -> bool {
     ladder::steps(log).iter().any(|step| step.again)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scene_has_a_name_of_its_own() {
+        for scene in &SCENES {
+            let found = find(scene.name).unwrap();
+            assert_eq!(found.title, scene.title);
+        }
+    }
 }

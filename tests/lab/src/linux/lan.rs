@@ -24,8 +24,8 @@ const ETH_P_ALL: u16 = 3; // packet(7): each packet, in and out
 /// A machine cannot be made, or a program fails to start or to end.
 pub fn run(step: &str, texts: &[String]) -> Result<()> {
     let server = Machine::this("server")?;
-    let mut client = Machine::another("client")?;
-    server.join(&mut client, [SERVER, CLIENT])?;
+    let client = Machine::another("client")?;
+    server.join(&client, [SERVER, CLIENT])?;
     let capture = Capture::start(&server)?;
 
     let words = [step, "server", "--addr", ALL_INTERFACES];

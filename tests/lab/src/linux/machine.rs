@@ -94,7 +94,7 @@ pub fn end_with_parent() -> Result<()> {
 pub struct Machine {
     name: &'static str,
     net: File,
-    /// Keeps the network until it has a device; it ends with its stdin.
+    /// The first process on it, which ends with its stdin.
     holder: Option<Child>,
 }
 
@@ -201,13 +201,13 @@ impl Machine {
     ///
     /// # Errors
     /// `ip` is missing, or the kernel has no veth.
-    pub fn join(&self, other: &mut Machine, addrs: [&str; 2]) -> Result<()> {
-        let holder = other.holder.take().context("a machine has a cable")?;
+    pub fn join(&self, other: &Machine, addrs: [&str; 2]) -> Result<()> {
+        let holder = other.holder.as_ref().map(Child::id);
+        let holder = holder.context("this machine has no holder")?;
         self.run(&format!(
-            "ip link add eth0 type veth peer name eth0 netns {}",
-            holder.id()
+            "ip link add eth0 type veth peer name eth0 netns {holder}"
         ))?;
-        for (machine, addr) in [(self, addrs[0]), (&*other, addrs[1])] {
+        for (machine, addr) in [(self, addrs[0]), (other, addrs[1])] {
             machine.run(&format!("ip address add {addr}/24 dev eth0"))?;
             // Packets as they are on a cable, not put together for speed.
             machine.run("ip link set eth0 up gso_max_segs 1")?;
