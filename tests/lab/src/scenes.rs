@@ -29,8 +29,6 @@ pub struct Scene {
     pub look: Option<(Side, Moment)>,
     /// When the scene ends, unless the client's end ends it.
     pub lasts: Option<Duration>,
-    /// How many bytes of each packet are kept.
-    pub snap: usize,
 }
 
 const STEP_3: &str = "step3 server --addr 10.8.0.1:8888";
@@ -48,7 +46,6 @@ const USUAL: Scene = Scene {
     fault: || Box::new(|_| Fate::Pass),
     look: None,
     lasts: None,
-    snap: 96,
 };
 
 /// All scenes, in the order of the page.

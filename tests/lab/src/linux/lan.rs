@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::machine::{DEADLINE, Machine, lock};
+use super::machine::{DEADLINE, Machine, lock, print};
 use crate::ladder;
 use crate::road::{Crossing, Side};
 use crate::segment::Segment;
@@ -34,11 +34,10 @@ pub fn run(step: &str, texts: &[String]) -> Result<()> {
     let addr = format!("{SERVER}:8888");
     let words = [step, "client", "--addr", &addr].map(str::to_owned);
     let asking = client.start(&[&words, texts].concat(), "")?;
-    ensure!(asking.ends_within(DEADLINE), "the client did not end");
-
-    println!("\nat the server's end of the cable:");
-    print!("{}", ladder::table(&capture.finish()));
-    Ok(())
+    asking.ends_within(DEADLINE);
+    let table = ladder::table(&capture.finish());
+    print(&format!("\nat the server's end of the cable:\n{table}"));
+    asking.succeeds()
 }
 
 /// The packets that one machine sent and received.

@@ -271,7 +271,12 @@ fn say(name: &str, line: &str) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
     };
-    let _ = writeln!(io::stdout(), "{name:6} | {cut}"); // or nobody reads
+    print(&format!("{name:6} | {cut}\n"));
+}
+
+/// Prints a text. If nobody reads it any more, that is no error.
+pub fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 // ---- A program on it
@@ -350,6 +355,17 @@ impl Program {
     /// Waits until it has ended by itself, at most this long. Has it?
     pub fn ends_within(&self, limit: Duration) -> bool {
         self.said.wait(limit, |_, open| open == 0)
+    }
+
+    /// Waits for its exit code, after it has ended.
+    ///
+    /// # Errors
+    /// It has not ended within the deadline, or its exit code is not 0.
+    pub fn succeeds(mut self) -> Result<()> {
+        ensure!(self.ends_within(DEADLINE), "the client did not end");
+        let status = self.child.wait().context("cannot wait for it")?;
+        ensure!(status.success(), "the client ended with {status}");
+        Ok(())
     }
 }
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use super::machine::{DEADLINE, Machine};
+use super::machine::{DEADLINE, Machine, print};
 use super::router::Router;
 use crate::road::{Conditions, Crossing, Road, Side};
 use crate::scenes::{DELAY, Scene};
@@ -16,13 +16,16 @@ use crate::{capture, ladder};
 /// the shortest timer of TCP.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How many bytes of each packet are kept: its headers, and a short message.
+const SNAP: usize = 96;
+
 /// Plays a scene, prints it, and writes its packets to two files in the folder
 /// `keep`.
 ///
 /// # Errors
 /// A machine cannot be made, a program fails, or a file cannot be written.
 pub fn run(scene: &Scene, keep: Option<&Path>) -> Result<()> {
-    println!("# {}: {}", scene.name, scene.title);
+    print(&format!("# {}: {}\n", scene.name, scene.title));
     let machines = [Machine::this("server")?, Machine::another("client")?];
     for machine in &machines {
         // Room for all that is on its way: how the kernel makes more of it
@@ -46,11 +49,11 @@ pub fn run(scene: &Scene, keep: Option<&Path>) -> Result<()> {
         asking.ends_within(lasts);
     }
     if scene.lasts.is_none() {
-        ensure!(asking.ends_within(DEADLINE), "the client did not end");
+        asking.succeeds()?;
         router.wait_for_quiet(PAUSE, DEADLINE);
     }
     let log = router.log();
-    print!("{seen}\n{}", ladder::ladder(&log));
+    print(&format!("{seen}\n{}", ladder::ladder(&log)));
     keep.map_or(Ok(()), |folder| write(scene, &log, folder))
 }
 
@@ -83,7 +86,7 @@ fn look(machine: &Machine) -> Result<String> {
 fn write(scene: &Scene, log: &[Crossing], folder: &Path) -> Result<()> {
     for (side, name) in [(Side::Client, "client"), (Side::Server, "server")] {
         let path = folder.join(format!("wan-{}-{name}.pcap", scene.name));
-        fs::write(&path, capture::write(log, side, scene.snap))
+        fs::write(&path, capture::write(log, side, SNAP))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
