@@ -122,7 +122,6 @@ pub const SCENES: [Scene; 13] = [
         fault: || dark(|p| p.at > HALF_A_SECOND, FOREVER),
         look: Some((Side::Server, |_| false)), // at the end
         lasts: Some(Duration::from_secs(3)),
-        ..USUAL
     },
     Scene {
         name: "heartbeat",
