@@ -14,12 +14,13 @@ use crate::support::shapes::{Shape, same, shapes};
 use crate::support::{ROOT, snapshot, trial};
 
 /// A scene of the lab, and the title of its drawing.
-const SCENES: [(&str, &str); 12] = [
+const SCENES: [(&str, &str); 13] = [
     ("round-trips", "A connection, and two requests on it"),
     ("lost-syn", "The first SYN is lost"),
     ("lost-segment", "The fourth segment of ten is lost"),
     ("lost-last", "The last segment of three is lost"),
     ("reordering", "The ninth segment is overtaken by the tenth"),
+    ("overtaken", "The fifth segment is overtaken by five others"),
     ("nagle", "Two small writes for one request"),
     ("slow-start", "A million bytes on a new connection"),
     (

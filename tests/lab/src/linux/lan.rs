@@ -1,0 +1,91 @@
+//! Two machines and a cable.
+
+use std::io::Read;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::machine::{DEADLINE, Machine, lock, print};
+use crate::ladder;
+use crate::road::{Crossing, Side};
+use crate::segment::Segment;
+
+const SERVER: &str = "10.0.0.1";
+const CLIENT: &str = "10.0.0.2";
+const ALL_INTERFACES: &str = "0.0.0.0:8888";
+const ETH_P_ALL: u16 = 3; // packet(7): each packet, in and out
+
+/// Runs both ends of a step, and prints what they print and each packet.
+///
+/// # Errors
+/// A machine cannot be made, or a program fails to start or to end.
+pub fn run(step: &str, texts: &[String]) -> Result<()> {
+    let server = Machine::this("server")?;
+    let client = Machine::another("client")?;
+    server.join(&client, [SERVER, CLIENT])?;
+    let capture = Capture::start(&server)?;
+
+    let words = [step, "server", "--addr", ALL_INTERFACES];
+    let running = server.start(&words.map(str::to_owned), "")?;
+    running.wait_for("listening on ")?;
+    let addr = format!("{SERVER}:8888");
+    let words = [step, "client", "--addr", &addr].map(str::to_owned);
+    let asking = client.start(&[&words, texts].concat(), "")?;
+    asking.ends_within(DEADLINE);
+    let table = ladder::table(&capture.finish());
+    print(&format!("\nat the server's end of the cable:\n{table}"));
+    asking.succeeds()
+}
+
+/// The packets that one machine sent and received.
+struct Capture {
+    packets: Arc<Mutex<Vec<Crossing>>>,
+}
+
+impl Capture {
+    fn start(machine: &Machine) -> Result<Capture> {
+        let protocol = Protocol::from(i32::from(ETH_P_ALL.to_be()));
+        let socket = machine.inside(|| {
+            Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))
+        })?;
+        let socket = socket.context("cannot capture packets")?;
+        let packets = Arc::default();
+        let all = Arc::clone(&packets);
+        thread::spawn(move || collect(socket, &all));
+        Ok(Capture { packets })
+    }
+
+    /// Waits until both ends are closed, or nothing comes any more.
+    fn finish(self) -> Vec<Crossing> {
+        let pause = Duration::from_millis(300);
+        let end = Instant::now() + DEADLINE;
+        let (mut seen, mut since) = (0, Instant::now());
+        while since.elapsed() < pause && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+            let now = lock(&self.packets).len();
+            if now > seen {
+                (seen, since) = (now, Instant::now());
+            }
+        }
+        lock(&self.packets).clone()
+    }
+}
+
+/// Reads packets until the process ends.
+fn collect(mut socket: Socket, packets: &Mutex<Vec<Crossing>>) {
+    let start = Instant::now();
+    let mut buffer = vec![0; 65_536];
+    while let Ok(n) = socket.read(&mut buffer) {
+        let Some(segment) = Segment::read(&buffer[..n]) else { continue };
+        let from = match segment.ports {
+            (8888, _) => Side::Server,
+            _ => Side::Client,
+        };
+        let sent = start.elapsed();
+        let bytes = buffer[..n].to_vec();
+        lock(packets).push(Crossing { from, sent, arrived: None, bytes });
+    }
+}

@@ -1,0 +1,7 @@
+//! `lab`: see [`lab::main`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lab::main()
+}

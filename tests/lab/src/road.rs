@@ -1,0 +1,360 @@
+//! The road: which packets get lost, and when the others arrive.
+//!
+//! It never looks at a clock: whoever uses it says what time it is.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+use crate::segment::Segment;
+
+/// How many packets are on the road at most, in each direction. When there are
+/// that many, a router drops what comes.
+pub const QUEUE: usize = 1000;
+
+/// An end of the road.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Side {
+    /// The machine on which the server runs.
+    Server,
+    /// The machine on which the client runs.
+    Client,
+}
+
+impl Side {
+    /// The other end.
+    pub fn other(self) -> Side {
+        match self {
+            Side::Server => Side::Client,
+            Side::Client => Side::Server,
+        }
+    }
+}
+
+/// A packet, when it left one machine and when it reached the other one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Crossing {
+    /// The machine that sent it.
+    pub from: Side,
+    /// When it left, counted from the start.
+    pub sent: Duration,
+    /// When it arrived. Nothing if it was lost, or is still on its way.
+    pub arrived: Option<Duration>,
+    /// The packet, from its IP header on.
+    pub bytes: Vec<u8>,
+}
+
+/// What a road does to all packets.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// How long a packet takes, one way.
+    pub delay: Duration,
+    /// How much more or less that may be, for each packet.
+    pub jitter: Duration,
+    /// How many of the packets get lost, from 0 to 1.
+    pub loss: f64,
+    /// How many bits fit through in a second; without it, there is no limit.
+    pub rate: Option<u64>,
+    /// What the random numbers start from.
+    pub seed: u64,
+}
+
+/// What a fault does to one packet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fate {
+    /// Nothing.
+    Pass,
+    /// It never arrives.
+    Lose,
+    /// It takes this much longer.
+    Late(Duration),
+}
+
+/// A packet as a fault sees it.
+#[derive(Debug)]
+pub struct Passing {
+    /// When it was sent, counted from the first packet.
+    pub at: Duration,
+    /// The machine that sent it.
+    pub from: Side,
+    /// Its header.
+    pub segment: Segment,
+    /// Its number among the segments with new data from this machine, from 1.
+    /// 0 if it has no data.
+    pub nth: usize,
+    /// How many times the same data, SYN or FIN went by before.
+    pub copies: usize,
+}
+
+/// Decides about each packet.
+pub type Fault = Box<dyn FnMut(&Passing) -> Fate + Send>;
+
+/// One direction.
+#[derive(Default)]
+struct Lane {
+    /// How many packets are on it.
+    load: usize,
+    /// When the last bit of the last packet is through.
+    free: Duration,
+    /// How many segments with data came, each counted once.
+    segments: usize,
+    /// The state of its random numbers.
+    random: u64,
+}
+
+/// A road between two machines.
+pub struct Road {
+    conditions: Conditions,
+    fault: Option<Fault>,
+    lanes: [Lane; 2],
+    seen: HashMap<(Side, u32, bool), usize>,
+    due: BinaryHeap<Reverse<(Duration, usize)>>,
+    log: Vec<Crossing>,
+}
+
+impl Road {
+    /// Makes a road, with a fault if there shall be one.
+    pub fn new(conditions: Conditions, fault: Option<Fault>) -> Road {
+        Road {
+            lanes: [2, 3].map(|n| Lane {
+                random: conditions.seed.wrapping_mul(n),
+                ..Default::default()
+            }),
+            conditions,
+            fault,
+            seen: HashMap::new(),
+            due: BinaryHeap::new(),
+            log: Vec::new(),
+        }
+    }
+
+    /// Everything that was sent, in this order.
+    pub fn log(&self) -> &[Crossing] {
+        &self.log
+    }
+
+    /// Takes a packet that was sent at `now`.
+    pub fn enter(&mut self, now: Duration, from: Side, bytes: Vec<u8>) {
+        let fate = self.fate(now, from, &bytes);
+        let arrival = match fate {
+            Fate::Lose => None,
+            Fate::Pass => self.arrival(now, from, bytes.len()),
+            Fate::Late(more) => {
+                self.arrival(now, from, bytes.len()).map(|time| time + more)
+            }
+        };
+        if let Some(time) = arrival {
+            self.lanes[from as usize].load += 1;
+            self.due.push(Reverse((time, self.log.len())));
+        }
+        self.log.push(Crossing { from, sent: now, arrived: None, bytes });
+    }
+
+    /// When the next packet arrives.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.due.peek().map(|Reverse((time, _))| *time)
+    }
+
+    /// Hands out a packet whose time has come. Those with the same time come
+    /// in the order in which they were sent.
+    pub fn leave(&mut self, now: Duration) -> Option<&Crossing> {
+        self.next_due().filter(|time| *time <= now)?;
+        let Reverse((_, number)) = self.due.pop()?;
+        let crossing = &mut self.log[number];
+        self.lanes[crossing.from as usize].load -= 1;
+        crossing.arrived = Some(now);
+        Some(crossing)
+    }
+
+    fn fate(&mut self, now: Duration, from: Side, bytes: &[u8]) -> Fate {
+        let Some(fault) = &mut self.fault else { return Fate::Pass };
+        let Some(segment) = Segment::read(bytes) else { return Fate::Pass };
+        let (mut nth, mut copies) = (0, 0);
+        if segment.has_content() {
+            let key = (from, segment.seq, segment.len > 0);
+            let seen = self.seen.entry(key).or_default();
+            copies = *seen;
+            *seen += 1;
+            if segment.len > 0 {
+                let lane = &mut self.lanes[from as usize];
+                lane.segments += usize::from(copies == 0);
+                nth = lane.segments;
+            }
+        }
+        let at = now - self.log.first().map_or(now, |first| first.sent);
+        fault(&Passing { at, from, segment, nth, copies })
+    }
+
+    /// When a packet of this size arrives, if it does.
+    fn arrival(
+        &mut self,
+        now: Duration,
+        from: Side,
+        size: usize,
+    ) -> Option<Duration> {
+        let lane = &mut self.lanes[from as usize];
+        let (luck, wobble) = (lane.random(), lane.random());
+        if luck < self.conditions.loss || lane.load == QUEUE {
+            return None;
+        }
+        let bits = size as f64 * 8.0;
+        let rate = self.conditions.rate;
+        let takes = rate.map_or(0.0, |rate| bits / rate as f64);
+        lane.free = now.max(lane.free) + Duration::from_secs_f64(takes);
+        let Conditions { delay, jitter, .. } = self.conditions;
+        let most = lane.free + delay + jitter;
+        Some(most.saturating_sub(jitter.mul_f64(2.0 * wobble)).max(lane.free))
+    }
+}
+
+impl Lane {
+    /// A number from 0 to 1, not 1 itself (SplitMix64).
+    fn random(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::tests::packet;
+    use Side::{Client, Server};
+
+    const ACK: u8 = 0x10;
+    const SYN: u8 = 0x02;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn road(conditions: Conditions) -> Road {
+        Road::new(conditions, None)
+    }
+
+    /// Sends packets of 1000 bytes, one each millisecond.
+    fn send(road: &mut Road, n: u64) {
+        for i in 0..n {
+            road.enter(ms(i), Client, packet(i as u32, ACK, 960));
+        }
+    }
+
+    /// When each packet arrived, in the order of sending.
+    fn arrivals(road: &mut Road) -> Vec<Option<Duration>> {
+        while let Some(due) = road.next_due() {
+            assert!(road.leave(due - ms(1)).is_none(), "too early");
+            assert!(road.leave(due).is_some());
+        }
+        road.log().iter().map(|crossing| crossing.arrived).collect()
+    }
+
+    #[test]
+    fn each_packet_takes_the_delay() {
+        let delay = ms(25);
+        let mut road = road(Conditions { delay, ..Default::default() });
+        road.enter(ms(0), Client, packet(1, ACK, 5));
+        road.enter(ms(3), Server, packet(9, ACK, 5));
+        assert_eq!(road.next_due(), Some(ms(25)));
+        assert_eq!(arrivals(&mut road), [Some(ms(25)), Some(ms(28))]);
+        assert_eq!(road.next_due(), None);
+    }
+
+    #[test]
+    fn packets_sent_at_the_same_time_keep_their_order() {
+        let delay = ms(25);
+        let mut road = road(Conditions { delay, ..Default::default() });
+        for seq in 0..100 {
+            road.enter(ms(0), Client, packet(seq, ACK, 1));
+        }
+        for seq in 0..100 {
+            let packet = road.leave(ms(25)).unwrap();
+            assert_eq!(Segment::read(&packet.bytes).unwrap().seq, seq);
+        }
+    }
+
+    #[test]
+    fn only_jitter_changes_the_order() {
+        let (delay, jitter) = (ms(25), ms(5));
+        let conditions = Conditions { delay, jitter, ..Default::default() };
+        let mut road = road(conditions);
+        send(&mut road, 1000);
+        let times = arrivals(&mut road);
+        assert!(!times.is_sorted());
+        for (i, time) in times.iter().enumerate() {
+            let took = time.unwrap() - ms(i as u64);
+            assert!((ms(20)..=ms(30)).contains(&took), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn a_seed_loses_the_same_packets_each_time() {
+        let lost = |seed| {
+            let mut road = road(Conditions {
+                delay: ms(25),
+                loss: 0.05,
+                seed,
+                ..Default::default()
+            });
+            send(&mut road, 1000);
+            let times = arrivals(&mut road);
+            times.iter().map(Option::is_none).collect::<Vec<_>>()
+        };
+        assert_eq!(lost(1), lost(1));
+        assert_ne!(lost(1), lost(2));
+        let n = lost(1).iter().filter(|is_lost| **is_lost).count();
+        assert!((30..70).contains(&n), "{n} of 1000");
+    }
+
+    #[test]
+    fn a_rate_spaces_the_packets() {
+        // 1000 bytes are 8000 bits: 10 ms each.
+        let rate = Some(800_000);
+        let mut road = road(Conditions { rate, ..Default::default() });
+        send(&mut road, 3);
+        let expected = [10, 20, 30].map(|n| Some(ms(n)));
+        assert_eq!(arrivals(&mut road), expected);
+    }
+
+    #[test]
+    fn a_full_queue_drops_what_comes() {
+        let delay = ms(5000);
+        let mut road = road(Conditions { delay, ..Default::default() });
+        send(&mut road, 1002);
+        road.enter(ms(1002), Server, packet(0, ACK, 1)); // has its own
+        let times = arrivals(&mut road);
+        let lost = |i: &usize| times[*i].is_none();
+        assert_eq!((0..1003).filter(lost).collect::<Vec<_>>(), [1000, 1001]);
+        road.enter(ms(9000), Client, packet(0, ACK, 1));
+        assert_eq!(road.next_due(), Some(ms(14_000)), "there is room again");
+    }
+
+    #[test]
+    fn a_fault_knows_what_was_sent_before() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let fault = Box::new(move |p: &Passing| {
+            tell.send((p.at, p.nth, p.copies)).unwrap();
+            if p.nth == 2 { Fate::Lose } else { Fate::Late(ms(7)) }
+        });
+        let mut road = Road::new(Conditions::default(), Some(fault));
+        for (at, seq, flags, len) in [
+            (100, 0, SYN, 0),
+            (101, 1, ACK, 0),
+            (102, 1, ACK, 10),
+            (103, 11, ACK, 10),
+            (104, 11, ACK, 10),
+        ] {
+            road.enter(ms(at), Client, packet(seq, flags, len));
+        }
+        let expected = [(0, 0, 0), (1, 0, 0), (2, 1, 0), (3, 2, 0), (4, 2, 1)];
+        let told: Vec<_> = told.try_iter().collect();
+        assert_eq!(told, expected.map(|(at, n, c)| (ms(at), n, c)));
+        let late = |n| Some(ms(n));
+        assert_eq!(
+            arrivals(&mut road),
+            [late(107), late(108), late(109), None, None]
+        );
+    }
+}

@@ -1,0 +1,410 @@
+//! Plays everything that the lab can play, and compares what crossed the road
+//! with the captures that the book shows.
+
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lab::ladder::{self, Step};
+use lab::road::{Crossing, Side};
+use lab::scenes::{DELAY, SCENES, Scene};
+use lab::segment::Segment;
+use libtest_mimic::{Arguments, Trial};
+
+const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const LAB: &str = env!("CARGO_BIN_EXE_lab");
+const DEADLINE: Duration = Duration::from_secs(20);
+const NOBODY: &str = "65534";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let no_lan = missing(&["ip", "unshare"], "true");
+    let no_wan =
+        no_lan.clone().or_else(|| missing(&["ss"], "test -w /dev/net/tun"));
+    let no_nobody = no_lan.clone().or_else(|| missing(&["setpriv"], AS_NOBODY));
+    let mut trials = vec![
+        trial("two machines and a cable", &no_lan, lan),
+        trial("a cable does not need root", &no_nobody, lan_as_nobody),
+        trial("who may not use TUN is told so", &no_nobody, wan_as_nobody),
+        trial("a bad road is survived", &no_wan, wan),
+        trial("a wrong option is explained", &None, options),
+        trial("nothing is left behind", &no_wan, nothing_left),
+    ];
+    for scene in &SCENES {
+        let python = scene.server.contains("python3")
+            || scene.client.contains("python3");
+        let needs: &[&str] = if python { &["python3"] } else { &[] };
+        let absent = no_wan.clone().or_else(|| missing(needs, "true"));
+        let (name, title) = (scene.name, scene.title);
+        trials.push(trial(&format!("show {name}: {title}"), &absent, || {
+            plays(scene)
+        }));
+        let title = format!("the capture of {name} shows it");
+        trials.push(trial(&title, &None, || kept(scene)));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+// ---- What a test needs
+
+fn trial(
+    title: &str,
+    missing: &Option<String>,
+    test: impl FnOnce() + Send + 'static,
+) -> Trial {
+    let title = match missing {
+        Some(what) => format!("{title} (skipped: {what})"),
+        None => title.to_owned(),
+    };
+    let trial = Trial::test(title, || {
+        test();
+        Ok(())
+    });
+    trial.with_ignored_flag(missing.is_some())
+}
+
+/// What is not there: Linux, a program, or what the script asks for.
+fn missing(programs: &[&str], script: &str) -> Option<String> {
+    if !cfg!(target_os = "linux") {
+        return Some("needs Linux".to_owned());
+    }
+    let succeeds = |script: &str| {
+        let output = Command::new("sh").args(["-c", script]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let absent = programs
+        .iter()
+        .find(|program| !succeeds(&format!("command -v {program}")));
+    match absent {
+        Some(program) => Some(format!("needs {program}")),
+        None if !succeeds("unshare -rn true || unshare -n true") => {
+            Some("needs network namespaces".to_owned())
+        }
+        None => (!succeeds(script)).then(|| format!("needs: {script}")),
+    }
+}
+
+/// Can another user make namespaces, and run what Cargo has built?
+const AS_NOBODY: &str =
+    "setpriv --reuid 65534 --regid 65534 --clear-groups unshare -rn true";
+
+/// Runs the lab to its end. Returns its exit code and what it printed.
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn lab(args: &[&str]) -> String {
+    let (code, stdout, stderr) = run(Command::new(LAB).args(args));
+    assert_eq!((code, &*stderr), (Some(0), ""), "{stdout}");
+    stdout
+}
+
+/// Asserts a snapshot, which the book includes from its fourth line on.
+fn snapshot(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_snapshot_path(format!("{TESTS}/snapshots"));
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+// ---- The cable
+
+fn lan() {
+    snapshot(
+        "lab-lan",
+        &without_times(&lab(&["lan", "--step", "step5", "hello"])),
+    );
+}
+
+fn lan_as_nobody() {
+    let (code, stdout, stderr) = run(&mut nobody(&["lan", "hello"]));
+    assert_eq!((code, &*stderr), (Some(0), ""), "{stdout}");
+    assert!(stdout.contains("client | hello\n"), "{stdout}");
+}
+
+fn nobody(args: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+    command.arg(LAB).args(args).env_remove("CARGO"); // may not write target/
+    command
+}
+
+fn wan_as_nobody() {
+    let is_allowed = missing(
+        &[],
+        &format!(
+            "setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \
+         test -w /dev/net/tun"
+        ),
+    );
+    let (code, stdout, stderr) = run(&mut nobody(&["wan", "hello"]));
+    if is_allowed.is_none() {
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        return;
+    }
+    assert_eq!((code, &*stdout), (Some(1), ""), "{stderr}");
+    let start = "error: cannot use /dev/net/tun (be root, or ";
+    assert!(stderr.starts_with(start), "{stderr}");
+}
+
+/// The same program, packet for packet, at other times. Both machines print at
+/// once, so here the server's lines come first.
+fn without_times(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let talk = lines.iter().take_while(|line| line.contains(" | ")).count();
+    lines[..talk].sort_by_key(|line| line.starts_with("client"));
+    for line in &mut lines[talk..] {
+        if line.trim_start().starts_with(|c: char| c.is_ascii_digit()) {
+            line.replace_range(..6, "     …");
+        }
+    }
+    lines.join("\n")
+}
+
+// ---- The road
+
+fn wan() {
+    let text = lab(&[
+        "wan", "--delay", "10ms", "--jitter", "2ms", "--loss", "10%", "--rate",
+        "1mbit", "--seed", "7", "--step", "step5", "one", "two",
+    ]);
+    assert!(text.contains("client | two\n"), "{text}");
+    assert!(text.trim_end().ends_with(" sent again"), "{text}");
+}
+
+fn options() {
+    for (args, part) in [
+        (["--delay", "25"], "write 25ms or 1.5s"),
+        (["--delay", "11s"], "from 0ms to 10s"),
+        (["--loss", "0.1"], "write 5%"),
+        (["--loss", "101%"], "from 0% to 100%"),
+        (["--rate", "1"], "write 64kbit or 1mbit"),
+        (["--rate", "1kbit"], "8kbit to 1000mbit"),
+    ] {
+        let (code, _, said) = run(Command::new(LAB).arg("wan").args(args));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(part), "{said}");
+    }
+    let (code, _, said) = run(Command::new(LAB).args(["show", "nothing"]));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("lost-segment"), "{said}");
+}
+
+// ---- The scenes
+
+/// What the files in a folder say about a scene.
+fn captured(folder: &Path, scene: &Scene) -> Vec<Crossing> {
+    let file = |side: &str| {
+        let name = format!("wan-{}-{side}.pcap", scene.name);
+        fs::read(folder.join(name)).unwrap()
+    };
+    lab::capture::read(&file("client"), &file("server")).unwrap()
+}
+
+fn captures() -> PathBuf {
+    Path::new(TESTS).join("captures")
+}
+
+/// The text form of the kept capture, which the page prints. So its times are
+/// those of one run.
+fn kept(scene: &Scene) {
+    let log = captured(&captures(), scene);
+    assert!(is_in_time(scene, &log));
+    snapshot(&format!("lab-{}", scene.name), &ladder::ladder(&log));
+}
+
+/// Plays the scene. A busy machine may hold back a packet until a timer fires,
+/// and so it has three attempts.
+fn plays(scene: &'static Scene) {
+    let expected = essence(scene, &captured(&captures(), scene));
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let (log, text) = play(scene);
+        seen = essence(scene, &log);
+        if seen == expected && is_in_time(scene, &log) {
+            if scene.look.is_some() {
+                let name = format!("lab-{}-ss", scene.name);
+                snapshot(&name, &without_numbers(&text));
+            }
+            return;
+        }
+    }
+    assert_eq!(seen, expected);
+    panic!("the times of {} are not those of the page", scene.name);
+}
+
+fn play(scene: &Scene) -> (Vec<Crossing>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = folder.path().to_str().unwrap();
+    let text = lab(&["show", scene.name, "--keep", keep]);
+    let log = captured(folder.path(), scene);
+    for crossing in &log {
+        let took = crossing.arrived.map_or(DELAY, |time| time - crossing.sent);
+        assert!(took >= DELAY, "a packet took {took:?}");
+    }
+    assert!(text.ends_with(&ladder::ladder(&log)), "{text}");
+    (log, text)
+}
+
+/// What stays the same from run to run: of the packets that say something, who
+/// sent them, in which order, which got lost, and which were sent again. How
+/// many bytes a segment has depends on the moment when the window is large or
+/// small; there the lengths are left out, and equal lines.
+fn essence(scene: &Scene, log: &[Crossing]) -> Vec<String> {
+    let is_coarse = ["slow-start", "zero-window"].contains(&scene.name);
+    let steps = ladder::steps(log);
+    let mut lines = Vec::new();
+    for side in [Side::Client, Side::Server] {
+        let own = steps.iter().filter(|step| step.from == side);
+        let says = |step: &&Step| {
+            let Segment { rst, window, .. } = step.segment;
+            step.segment.has_content() || step.probe || rst || window == 0
+        };
+        lines.extend(own.filter(says).map(|step| {
+            let Segment { syn, fin, rst, seq, len, window, .. } = step.segment;
+            let flags = format!("{side:?} {syn} {fin} {rst} {}", window == 0);
+            let fate = format!("{} {}", step.again, step.arrived.is_none());
+            let place = format!("{seq} {len} {}", step.probe);
+            if is_coarse {
+                format!("{flags} {fate}")
+            } else {
+                format!("{flags} {fate} {place}")
+            }
+        }));
+    }
+    if is_coarse {
+        lines.dedup();
+    }
+    lines
+}
+
+/// Are the times such as the page says? A busy machine makes them longer, so
+/// most are only bounded from below.
+fn is_in_time(scene: &Scene, log: &[Crossing]) -> bool {
+    let steps = ladder::steps(log);
+    let gaps = waits(&steps);
+    let ms = Duration::from_millis;
+    match scene.name {
+        "slow-start" => flights(&steps).starts_with(&[10, 20, 40, 80]),
+        // One second (RFC 6298, section 2).
+        "lost-syn" => gaps[0] >= ms(990),
+        // After a round trip; a timer would take 250 ms.
+        "lost-segment" | "overtaken" => (ms(50)..ms(200)).contains(&gaps[0]),
+        "lost-last" => gaps[0] >= ms(250),
+        // Each wait is twice as long, once the probe is over.
+        "cable" => gaps[1..].windows(2).all(|w| w[1] > w[0].mul_f64(1.8)),
+        _ => true,
+    }
+}
+
+/// How long the client waited before each time that it sent something again.
+fn waits(steps: &[Step]) -> Vec<Duration> {
+    let mut waits = Vec::new();
+    let own = steps.iter().filter(|step| step.from == Side::Client);
+    let own: Vec<&Step> = own.collect();
+    for (i, step) in own.iter().enumerate().filter(|(_, step)| step.again) {
+        let before = own[..i].iter().rev();
+        let mut before = before.filter(|b| b.segment.seq == step.segment.seq);
+        let last = before.find(|b| b.segment.has_content()).unwrap();
+        waits.push(step.sent - last.sent);
+    }
+    waits
+}
+
+/// How many segments the client sent at once, before it had to wait.
+fn flights(steps: &[Step]) -> Vec<usize> {
+    let (mut flights, mut last) = (Vec::new(), Duration::ZERO);
+    for step in steps {
+        if step.from != Side::Client || step.segment.len == 0 {
+            continue;
+        }
+        if step.sent - last > DELAY {
+            flights.push(0);
+        }
+        last = step.sent;
+        *flights.last_mut().unwrap() += 1;
+    }
+    flights
+}
+
+/// What ss said, its numbers as far as they are the same in each run.
+fn without_numbers(text: &str) -> String {
+    let lines = text.lines().skip_while(|line| !line.starts_with("$ ss"));
+    let lines = lines.take_while(|line| !line.is_empty()).map(|line| {
+        let words = line.split("  ").map(|word| match word.split_once(':') {
+            Some(("rto", n)) => format!("rto:{}…", &n[..1]),
+            Some((name @ ("cwnd" | "ssthresh"), _)) => format!("{name}:N"),
+            _ => word.to_owned(),
+        });
+        words.collect::<Vec<_>>().join("  ")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+// ---- Nothing is left behind
+
+/// Ten runs, and all but three are ended in the middle.
+fn nothing_left() {
+    let mark = format!("lab-test-{}", std::process::id());
+    let before = interfaces();
+    for n in 0..10u64 {
+        let mut lab = Command::new("setsid"); // a group of its own
+        lab.args([LAB, "wan", "--delay", "100ms", "--step", "step5", "one"]);
+        lab.env("LAB_MARK", &mark);
+        lab.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let lab = lab.spawn().unwrap();
+        end(lab, n);
+    }
+    let end = Instant::now() + DEADLINE;
+    while let Some(left) = marked(&mark) {
+        assert!(Instant::now() < end, "still running: {left}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(interfaces(), before);
+}
+
+/// Ends a run at a moment that differs from run to run: anywhere from its
+/// start to the end of its packets.
+fn end(mut lab: Child, n: u64) {
+    let moments = [5, 20, 40, 80, 120, 250, 450];
+    let signal = ["-KILL", "-INT", "-TERM"][n as usize % 3];
+    let Some(moment) = moments.get(n as usize) else {
+        assert!(lab.wait().unwrap().success());
+        return;
+    };
+    thread::sleep(Duration::from_millis(*moment));
+    // Ctrl-C goes to the whole group, and the others to one process.
+    let group = if signal == "-INT" { "-" } else { "" };
+    let target = format!("{group}{}", lab.id());
+    let kill = Command::new("kill").args([signal, "--", &target]).status();
+    assert!(kill.unwrap().success());
+    assert!(!lab.wait().unwrap().success());
+}
+
+/// A process that has this mark in its environment, if there is one.
+fn marked(mark: &str) -> Option<String> {
+    let processes = fs::read_dir("/proc").unwrap();
+    processes.filter_map(Result::ok).find_map(|process| {
+        let mut environment = String::new();
+        let file = fs::File::open(process.path().join("environ"));
+        file.ok()?.read_to_string(&mut environment).ok()?;
+        let name = fs::read_to_string(process.path().join("comm")).ok()?;
+        environment.contains(mark).then_some(name)
+    })
+}
+
+fn interfaces() -> Vec<String> {
+    let all = fs::read_dir("/sys/class/net").unwrap();
+    let names = all.map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
