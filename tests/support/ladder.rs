@@ -258,7 +258,7 @@ fn in_words(flight: &Flight) -> String {
 
 fn shown(time: Duration) -> String {
     match time.as_micros() {
-        ..1_000_000 => format!("{} ms", (time.as_micros() + 500) / 1000),
+        ..1_000_000 => format!("{} ms", time.as_millis()),
         _ => format!("{:.2} s", time.as_secs_f64()),
     }
 }
