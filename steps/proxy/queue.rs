@@ -1,0 +1,210 @@
+// ANCHOR: queue
+//! The bytes on their way through the proxy, in one direction: which of them
+//! may leave, and when. Nothing in here reads, writes or waits.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::faults::{After, Stop};
+use crate::plan::Plan;
+
+/// How many bytes may be on their way in one direction. When that many are,
+/// the proxy stops reading, and the sender finds out through TCP's window.
+pub const ROOM: usize = 64 * 1024;
+
+/// What may happen next, and not before when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Next {
+    pub at: Instant,
+    pub what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum What {
+    Write(usize),
+    Finish,
+    Stop(Stop, After),
+}
+
+pub struct Queue {
+    bytes: VecDeque<u8>,
+    due: VecDeque<(Instant, usize)>, // when the next so many bytes may leave
+    end: Option<Instant>,            // when the end of the stream may
+    latest: Instant, // the last of these times: nothing overtakes
+    free: Instant,   // when the rate allows the next byte
+    passed: Passed,
+}
+
+impl Queue {
+    pub fn new() -> Queue {
+        let now = Instant::now();
+        Queue {
+            bytes: VecDeque::new(),
+            due: VecDeque::new(),
+            end: None,
+            latest: now,
+            free: now,
+            passed: Passed::default(),
+        }
+    }
+
+    /// How many bytes may be added; 0 after the end.
+    pub fn room(&self) -> usize {
+        match self.end {
+            None => ROOM - self.bytes.len(),
+            Some(_) => 0,
+        }
+    }
+
+    /// Adds bytes that leave at `due`, or right after those before them.
+    pub fn push(&mut self, bytes: &[u8], due: Instant) {
+        self.bytes.extend(bytes);
+        self.latest = self.latest.max(due);
+        match self.due.back_mut() {
+            // A note for each byte would need more room than the bytes, and
+            // timers do not know less than a millisecond.
+            Some((last, n)) if self.latest - *last < MILLISECOND => {
+                *n += bytes.len();
+            }
+            _ => self.due.push_back((self.latest, bytes.len())),
+        }
+    }
+
+    /// Adds the end of the stream.
+    pub fn finish(&mut self, due: Instant) {
+        self.end = Some(self.latest.max(due));
+    }
+    // ANCHOR_END: queue
+
+    // ANCHOR: next
+    /// What this plan lets happen next; `None` if nothing is on its way.
+    pub fn next(&self, plan: &Plan) -> Option<Next> {
+        for &(stop, after) in &plan.stops {
+            if after == After::Nothing {
+                let what = What::Stop(stop, after);
+                return Some(Next { at: Instant::now(), what });
+            }
+        }
+        let mut at = self.due.front().map(|due| due.0).or(self.end)?;
+        if plan.rate.is_some() {
+            at = at.max(self.free);
+        }
+        let piece = self.piece();
+        let mut length = piece.len().min(longest(plan));
+        for &(stop, after) in &plan.stops {
+            if self.passed.has_reached(after) {
+                return Some(Next { at, what: What::Stop(stop, after) });
+            }
+            length = length.min(self.passed.until(after, piece));
+        }
+        let what = match piece {
+            [] => What::Finish,
+            _ => What::Write(length),
+        };
+        Some(Next { at, what })
+    }
+
+    /// The next bytes that leave at one time.
+    pub fn piece(&self) -> &[u8] {
+        let bytes = self.bytes.as_slices().0;
+        let due = self.due.front().map_or(0, |due| due.1);
+        &bytes[..due.min(bytes.len())]
+    }
+
+    /// Takes the first `n` bytes of the piece out: they were written.
+    pub fn sent(&mut self, n: usize, next: Next, plan: &Plan) {
+        self.passed.advance(&self.bytes.as_slices().0[..n]);
+        self.bytes.drain(..n);
+        if let Some((_, left)) = self.due.front_mut() {
+            *left -= n;
+            if *left == 0 {
+                self.due.pop_front();
+            }
+        }
+        if let Some(rate) = plan.rate {
+            // Counted from when the bytes might leave, not from when they did:
+            // what a late timer costs is made up for.
+            let cost = n as f64 / rate as f64;
+            self.free = next.at + Duration::from_secs_f64(cost);
+        }
+    }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// The most bytes of one write. A rate alone is kept in 20 steps a second.
+fn longest(plan: &Plan) -> usize {
+    let step = plan.rate.map_or(u64::MAX, |rate| (rate / 20).max(1));
+    usize::try_from(plan.slice.unwrap_or(step)).unwrap_or(usize::MAX)
+}
+// ANCHOR_END: next
+
+// ANCHOR: passed
+/// What has left so far, in bytes and in frames (step 4: a length of four
+/// bytes, then as many bytes as it says).
+#[derive(Clone, Default)]
+struct Passed {
+    bytes: u64,
+    frames: u64,
+    head: u32, // the bytes of the length, as far as they have come
+    seen: u32, // how many those are
+    left: u32, // how many bytes of the frame are missing
+}
+
+impl Passed {
+    fn has_reached(&self, after: After) -> bool {
+        match after {
+            After::Nothing => true,
+            After::Bytes(n) => self.bytes >= n,
+            After::Frames(n) => self.frames >= n,
+        }
+    }
+
+    /// How many of `bytes` may still leave until that is reached.
+    fn until(&self, after: After, bytes: &[u8]) -> usize {
+        let mut then = self.clone();
+        let mut n = 0;
+        while n < bytes.len() && !then.has_reached(after) {
+            n += match after {
+                After::Bytes(most) => {
+                    let most = (most - then.bytes).min(bytes.len() as u64);
+                    then.bytes += most;
+                    most as usize
+                }
+                _ => then.step(&bytes[n..]),
+            }
+        }
+        n
+    }
+
+    fn advance(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let n = self.step(bytes);
+            bytes = &bytes[n..];
+        }
+    }
+
+    /// Counts a byte of a length, or the rest of a frame; returns how many
+    /// bytes that were.
+    fn step(&mut self, bytes: &[u8]) -> usize {
+        let mut n = 1;
+        if self.left > 0 {
+            n = bytes.len().min(self.left as usize);
+            self.left -= n as u32;
+            self.frames += u64::from(self.left == 0);
+        } else {
+            self.head = self.head << 8 | u32::from(bytes[0]);
+            self.seen += 1;
+            if self.seen == 4 {
+                self.left = self.head;
+                self.frames += u64::from(self.left == 0);
+                (self.head, self.seen) = (0, 0);
+            }
+        }
+        self.bytes += n as u64;
+        n
+    }
+}
+// ANCHOR_END: passed
