@@ -30,6 +30,8 @@ mod panels;
 mod pictures;
 #[path = "tools/pipes.rs"]
 mod pipes;
+#[path = "tools/proxy.rs"]
+mod proxy;
 #[path = "tools/silence.rs"]
 mod silence;
 #[path = "tools/symptoms.rs"]
@@ -77,6 +79,7 @@ fn main() {
     trials.extend(panels::trials());
     trials.extend(pictures::trials());
     trials.extend(pipes::trials());
+    trials.extend(proxy::trials());
     trials.extend(states::trials());
     trials.extend(timeline::trials());
     trials.extend(twice::trials());

@@ -197,24 +197,6 @@ fn after(words: Words) -> Result<After> {
 }
 // ANCHOR_END: parse
 
-/// The words that mean the same.
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        if !self.at.is_zero() {
-            write!(f, "at {:?} ", self.at)?;
-        }
-        match (self.connections.start(), self.connections.end()) {
-            (1, &u64::MAX) => {}
-            (first, last) if first == last => write!(f, "conn {first} ")?,
-            (first, last) => write!(f, "conn {first}-{last} ")?,
-        }
-        match self.way {
-            Some(way) => write!(f, "{way} {}", self.fault),
-            None => self.fault.fmt(f),
-        }
-    }
-}
-
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
@@ -255,31 +237,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_reads_as_it_is_written() {
+    fn a_fault_is_printed_as_it_is_written() {
         for text in [
             "delay 100ms",
             "jitter 2s",
-            "at 2s stall",
-            "conn 1-2 reset",
-            "conn 3 up cut after 10 bytes",
-            "at 500ms conn 7 down reset after 2 frames",
             "rate 1000",
             "slice 3",
-            "up corrupt 100",
+            "corrupt 100",
             "slow-close 1s",
+            "stall",
+            "reset after 2 frames",
+            "cut after 10 bytes",
             "refuse",
             "clear",
         ] {
             let rule: Rule = text.parse().unwrap();
-            assert_eq!(rule.to_string(), text);
+            assert_eq!(rule.fault.to_string(), text);
+            assert_eq!((rule.at, rule.way), (Duration::ZERO, None));
+            assert_eq!(rule.connections, 1..=u64::MAX);
         }
-        for (text, same) in [
-            ("down  conn 2 rate 10KB", "conn 2 down rate 10000"),
-            ("rate 1MB", "rate 1000000"),
-            ("stall after 1 frame", "stall after 1 frames"),
+    }
+
+    #[test]
+    fn where_and_when_stand_before_it_in_any_order() {
+        let rule = Rule {
+            at: Duration::from_millis(500),
+            connections: 2..=3,
+            way: Some(Way::Down),
+            fault: Fault::Rate(10_000),
+        };
+        for text in [
+            "at 500ms conn 2-3 down rate 10KB",
+            " down conn 2-3  at 500ms rate 10000 ",
         ] {
-            assert_eq!(text.parse::<Rule>().unwrap(), same.parse().unwrap());
+            assert_eq!(text.parse::<Rule>().unwrap(), rule);
         }
+        let frame: Rule = "conn 7 cut after 1 frame".parse().unwrap();
+        assert_eq!(frame.connections, 7..=7);
+        assert_eq!(frame.fault, Fault::Stop(Stop::Cut, After::Frames(1)));
     }
 
     #[test]

@@ -16,9 +16,10 @@ use crate::plan::Rules;
 use crate::relay::{self, Shared};
 use crate::say;
 
-/// How many connections are relayed at once. More of them wait in the kernel's
-/// queue. Each may hold 160 KiB: twice a read and a full queue.
-const CONNECTIONS: usize = 1024;
+/// How many connections are relayed at once; more of them wait in the kernel's
+/// queue. Each needs two descriptors, of which many systems give 1024, and at
+/// most 160 KiB: two directions, each with a full queue and a read.
+const CONNECTIONS: usize = 400;
 
 /// How long the proxy pauses after `accept` has failed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -74,7 +75,7 @@ pub async fn obey(
         line.clear();
         match text.parse::<Rule>() {
             Ok(rule) => {
-                say(format!("from now on: {rule}"));
+                say(format!("from now on: {text}"));
                 rules.send_modify(|rules| rules.add(rule));
             }
             Err(_) if text.is_empty() => {}

@@ -208,3 +208,102 @@ impl Passed {
     }
 }
 // ANCHOR_END: passed
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::{Fault, Rule};
+
+    fn plan(texts: &[&str]) -> Plan {
+        let fault = |text: &&str| text.parse::<Rule>().unwrap().fault;
+        Plan::of(texts.iter().map(fault).collect::<Vec<Fault>>().into_iter())
+    }
+
+    /// Plays a queue to its end: after how many milliseconds, how many bytes.
+    /// Stops at a stop.
+    fn played(queue: &mut Queue, plan: &Plan) -> Vec<(u128, usize)> {
+        let start = queue.latest.min(Instant::now());
+        let mut seen = Vec::new();
+        while let Some(next) = queue.next(plan) {
+            let What::Write(n) = next.what else { break };
+            queue.sent(n, next, plan);
+            seen.push(((next.at - start).as_millis(), n));
+        }
+        seen
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_overtakes() {
+        let mut queue = Queue::new();
+        let now = Instant::now();
+        queue.push(b"one", now + 5 * MILLISECOND);
+        queue.push(b"two", now + 2 * MILLISECOND); // a luckier throw of dice
+        queue.push(b"three", now + 9 * MILLISECOND);
+        queue.finish(now);
+        assert_eq!(queue.piece(), b"onetwo");
+        let plan = plan(&[]);
+        assert_eq!(played(&mut queue, &plan), [(5, 6), (9, 5)]);
+        let at = now + 9 * MILLISECOND;
+        let end = Some(Next { at, what: What::Finish });
+        assert_eq!(queue.next(&plan), end);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_is_kept() {
+        for (faults, pieces) in [
+            (&["rate 100"][..], &[(0, 5), (50, 5), (100, 2)][..]),
+            (&["rate 100", "slice 10"], &[(0, 10), (100, 2)]),
+            (&["rate 3"], &[(0, 1), (333, 1), (666, 1)]),
+        ] {
+            let mut queue = Queue::new();
+            queue.push(&[b'x'; 12], Instant::now());
+            let seen = played(&mut queue, &plan(faults));
+            assert_eq!(seen[..pieces.len()], *pieces, "{faults:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_lets_exactly_that_much_pass() {
+        let frames = b"\0\0\0\x02\x01a\0\0\0\0\0\0\0\x04\x01bcd\0";
+        for (fault, passed) in [
+            ("stall", 0),
+            ("stall after 0 bytes", 0),
+            ("stall after 7 bytes", 7),
+            ("stall after 1 frame", 6),
+            ("stall after 2 frames", 10),
+            ("stall after 3 frames", 18),
+            ("stall after 4 frames", 19),
+        ] {
+            for slice in [1, 3, 100] {
+                let mut queue = Queue::new();
+                queue.push(frames, Instant::now());
+                let plan = plan(&[fault, &format!("slice {slice}")]);
+                let seen = played(&mut queue, &plan);
+                let sum: usize = seen.iter().map(|(_, n)| n).sum();
+                assert_eq!(sum, passed, "{fault}, slice {slice}");
+            }
+        }
+    }
+
+    /// Without more that could pass, there is nothing to stop.
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_waits_for_what_it_keeps() {
+        let mut queue = Queue::new();
+        let plan = plan(&["cut after 3 bytes"]);
+        queue.push(b"abc", Instant::now());
+        assert_eq!(played(&mut queue, &plan), [(0, 3)]);
+        assert_eq!(queue.next(&plan), None);
+        queue.finish(Instant::now());
+        let next = queue.next(&plan).unwrap().what;
+        assert_eq!(next, What::Stop(Stop::Cut, After::Bytes(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn single_bytes_need_little_room() {
+        let mut queue = Queue::new();
+        for _ in 0..ROOM {
+            queue.push(b"x", Instant::now());
+        }
+        assert_eq!((queue.room(), queue.due.len()), (0, 1));
+    }
+}
