@@ -79,7 +79,14 @@ impl Rule {
         self.connections.contains(&connection)
             && self.way.is_none_or(|only| only == way)
     }
+
+    /// Does it act on all connections, from their start?
+    pub fn is_everywhere(&self) -> bool {
+        self.at.is_zero() && self.connections == ALL && self.way.is_none()
+    }
 }
+
+const ALL: RangeInclusive<u64> = 1..=u64::MAX;
 // ANCHOR_END: faults
 
 // ANCHOR: parse
@@ -111,7 +118,7 @@ impl FromStr for Rule {
             "refuse acts before a connection has a time or a direction: \
              leave out `at`, `up` and `down`"
         );
-        let connections = connections.unwrap_or(1..=u64::MAX);
+        let connections = connections.unwrap_or(ALL);
         Ok(Rule { at: at.unwrap_or_default(), connections, way, fault })
     }
 }
@@ -253,8 +260,7 @@ mod tests {
         ] {
             let rule: Rule = text.parse().unwrap();
             assert_eq!(rule.fault.to_string(), text);
-            assert_eq!((rule.at, rule.way), (Duration::ZERO, None));
-            assert_eq!(rule.connections, 1..=u64::MAX);
+            assert!(rule.is_everywhere());
         }
     }
 

@@ -21,39 +21,38 @@ pub struct Place {
 }
 
 impl Rules {
-    /// Adds a fault. A `clear` for everything forgets them all, so that a later
-    /// connection does not start with faults that are over.
+    /// Adds a fault. A `clear` for everything forgets those before it, so that
+    /// no later connection starts with them.
     pub fn add(&mut self, rule: Rule) {
-        let everywhere = "clear".parse().ok();
-        if Some(&rule) == everywhere.as_ref() {
+        if rule.is_everywhere() && rule.fault == Fault::Clear {
             self.0.clear();
         }
         self.0.push((Instant::now(), rule));
     }
 
-    /// The faults of a place, and since when each acts there; the last one may
-    /// be in the future.
+    /// The faults of a place in the order in which they begin to act there, and
+    /// when that is: for some, in the future.
     pub fn of(&self, place: Place) -> Vec<(Instant, Fault)> {
-        let concerned = self.0.iter().filter(|(_, rule)| {
-            rule.concerns(place.connection, place.way)
-                && rule.fault != Fault::Refuse
-        });
-        let mut faults: Vec<_> = concerned
-            .map(|(given, rule)| {
+        let mut faults = Vec::new();
+        for (given, rule) in &self.0 {
+            if rule.concerns(place.connection, place.way) {
                 let since = (place.started + rule.at).max(*given);
-                (since, rule.fault)
-            })
-            .collect();
-        faults.sort_by_key(|(since, _)| *since);
+                faults.push((since, rule.fault));
+            }
+        }
+        faults.sort_by_key(|(since, _)| *since); // keeps the order of equals
         faults
     }
 
     /// May this connection not even begin?
     pub fn refuses(&self, connection: u64) -> bool {
-        let concerned =
-            self.0.iter().filter(|(_, rule)| rule.fault == Fault::Refuse);
-        let mut rules = concerned.map(|(_, rule)| rule);
-        rules.any(|rule| rule.connections.contains(&connection))
+        let of_it = |rule: &&Rule| rule.connections.contains(&connection);
+        let rules = self.0.iter().map(|(_, rule)| rule).filter(of_it);
+        rules.fold(false, |refuses, rule| match rule.fault {
+            Fault::Refuse => true,
+            Fault::Clear => false,
+            _ => refuses,
+        })
     }
 }
 
@@ -104,7 +103,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_fault_acts_in_its_place_from_its_time_on() {
-        let rules = rules(&["at 2s conn 1-2 down delay 5s", "up rate 7"]);
+        let rules = rules(&["at 1s conn 1-2 down delay 5s", "up rate 7"]);
         let started = Instant::now();
         let of = |connection, way| {
             let all = rules.of(Place { connection, way, started });
@@ -112,9 +111,9 @@ mod tests {
             all.collect::<Vec<_>>()
         };
         let second = Duration::from_secs(1);
-        let delay = (2 * second, Fault::Delay(5 * second));
+        let delay = (second, Fault::Delay(5 * second));
         assert_eq!(of(2, Way::Down), [delay]);
-        assert_eq!(of(2, Way::Up), [(0 * second, Fault::Rate(7))]);
+        assert_eq!(of(2, Way::Up), [(Duration::ZERO, Fault::Rate(7))]);
         assert_eq!(of(3, Way::Down), []);
     }
 
@@ -137,7 +136,10 @@ mod tests {
 
     #[test]
     fn refuse_names_connections() {
-        let rules = rules(&["conn 2 refuse", "conn 3 stall"]);
-        assert_eq!([1, 2, 3].map(|n| rules.refuses(n)), [false, true, false]);
+        let mut rules = rules(&["conn 2-4 refuse", "conn 3 clear"]);
+        let of = |rules: &Rules| [1, 2, 3, 4].map(|n| rules.refuses(n));
+        assert_eq!(of(&rules), [false, true, false, true]);
+        rules.add("clear".parse().unwrap());
+        assert_eq!(of(&rules), [false; 4]);
     }
 }

@@ -94,7 +94,9 @@ impl Queue {
         let piece = self.piece();
         let mut length = piece.len().min(longest(plan));
         for &(stop, after) in &plan.stops {
-            if self.passed.has_reached(after) {
+            // An end is no frame, so it may pass, except in a stall.
+            let is_more = !piece.is_empty() || stop == Stop::Stall;
+            if is_more && self.passed.has_reached(after) {
                 return Some(Next { at, what: What::Stop(stop, after) });
             }
             length = length.min(self.passed.until(after, piece));
@@ -285,17 +287,25 @@ mod tests {
         }
     }
 
-    /// Without more that could pass, there is nothing to stop.
     #[tokio::test(start_paused = true)]
-    async fn a_stop_waits_for_what_it_keeps() {
-        let mut queue = Queue::new();
-        let plan = plan(&["cut after 3 bytes"]);
-        queue.push(b"abc", Instant::now());
-        assert_eq!(played(&mut queue, &plan), [(0, 3)]);
-        assert_eq!(queue.next(&plan), None);
-        queue.finish(Instant::now());
-        let next = queue.next(&plan).unwrap().what;
-        assert_eq!(next, What::Stop(Stop::Cut, After::Bytes(3)));
+    async fn a_stop_waits_for_more() {
+        let next = |fault: &str, more: &[u8]| {
+            let mut queue = Queue::new();
+            let plan = plan(&[fault]);
+            queue.push(b"abc", Instant::now());
+            assert_eq!(played(&mut queue, &plan), [(0, 3)]);
+            assert_eq!(queue.next(&plan), None);
+            if !more.is_empty() {
+                queue.push(more, Instant::now());
+            }
+            queue.finish(Instant::now());
+            queue.next(&plan).unwrap().what
+        };
+        let cut = What::Stop(Stop::Cut, After::Bytes(3));
+        assert_eq!(next("cut after 3 bytes", b"d"), cut);
+        assert_eq!(next("cut after 3 bytes", b""), What::Finish);
+        let stall = What::Stop(Stop::Stall, After::Bytes(3));
+        assert_eq!(next("stall after 3 bytes", b""), stall);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,11 +11,16 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use socket2::SockRef;
 
-use crate::support::{DEADLINE, Program, bin, refusing, trial, wait_until};
+use crate::support::scene::{Scene, rename_ports};
+use crate::support::{
+    DEADLINE, Program, bin, is_installed, refusing, snapshot, trial, wait_until,
+};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     let linux = (!cfg!(target_os = "linux")).then_some("needs Linux");
+    let bash = (!is_installed("bash", "--version")).then_some("needs bash");
+    let unix = linux.or(bash);
     vec![
         trial("proxy::nothing is lost", None, nothing_is_lost),
         trial("proxy::half-close, both ways", None, half_close),
@@ -34,13 +39,18 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy::refuse, by connection", None, refuse),
         trial("proxy::at a time", None, schedule),
         trial("proxy::faults from stdin", None, typed),
+        trial("proxy::the demo", linux, demo),
+        trial("proxy::a torn message, step 1", unix, torn),
+        trial("proxy::a silent server, step 4", unix, silent),
+        trial("proxy::the third attempt, step 5", unix, third_attempt),
+        trial("proxy::lost replies, step 7", unix, lost_replies),
     ]
 }
 
 // ---- Both ends of a proxy
 
-/// The longest time that something may come too late on a busy machine, where
-/// the test is that it does not come too early.
+/// What may not come before a second has passed comes after this many: timers
+/// round.
 const EARLY: f64 = 0.9;
 
 fn proxy(to: SocketAddr, faults: &[&str]) -> Program {
@@ -402,4 +412,104 @@ fn typed() {
     let mut next = net.pair();
     let [client, server] = &mut next;
     passes(client, server, b"with others, too");
+}
+
+// ---- What a reader sees
+
+/// Ten at once, since the order of the lines must be no matter of luck.
+fn demo() {
+    let once = || {
+        let ended = Program::start("proxy", &[]).finish();
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+        let text = String::from_utf8(ended.stdout).unwrap();
+        let port = text.split([':', ',']).nth(1).unwrap().parse().unwrap();
+        let text = rename_ports(&text, |p| match p {
+            8888 | 9999 => Some(p), // what the reader types
+            _ => (p == port).then_some(40001),
+        });
+        let text = format!("$ cargo run --bin proxy\n{text}");
+        snapshot("demo-proxy", text.trim_end());
+    };
+    thread::scope(|scope| {
+        (0..10).for_each(|_| drop(scope.spawn(once)));
+    });
+}
+
+/// Terminals with a server of a step, a proxy with these faults, and a client.
+fn scene(step: &str, faults: &[&str], set: &str, arguments: &str) -> Scene {
+    let mut scene = Scene::new();
+    let to = scene.server(step);
+    add(&mut scene, to, step, faults, [set, arguments]);
+    scene
+}
+
+/// Adds the terminals of the proxy and the client.
+fn add(
+    scene: &mut Scene,
+    to: SocketAddr,
+    step: &str,
+    faults: &[&str],
+    [set, arguments]: [&str; 2],
+) {
+    let proxy = proxy(to, faults);
+    let addr = proxy.addr();
+    scene.rename(to, 8888);
+    scene.rename(addr, 9999);
+    let faults: String =
+        faults.iter().map(|fault| format!(" '{fault}'")).collect();
+    let run = "cargo run --bin proxy -- --to 127.0.0.1:8888";
+    scene.terminal("the proxy", &format!("{run}{faults}"), proxy);
+    let mut bash = Command::new("bash");
+    let program = bin(step);
+    let client =
+        format!("({set}{program} client --addr {addr} {arguments}) 2>&1");
+    let client = Program::spawn(bash.args(["-c", &client]), false);
+    let run = format!("{set}cargo run --bin {step} -- client");
+    let shown = format!("{run} --addr 127.0.0.1:9999 {arguments}");
+    scene.terminal("the client", &shown, client);
+}
+
+fn torn() {
+    let faults = ["up slice 5", "up rate 20"];
+    let mut scene = scene("step1", &faults, "", "'Hello, Server!'");
+    scene.wait_end(2);
+    scene.wait_for(0, "closes\n", 1);
+    scene.wait_for(1, "resets the other end", 1);
+    scene.snapshot("proxy-torn");
+}
+
+/// The client has no time limit, so the shell gives it one.
+fn silent() {
+    let mut scene =
+        scene("step4", &["down stall"], "timeout 2 ", "one; echo $?");
+    scene.wait_end(2);
+    scene.wait_for(0, " ended after 1 frames\n", 1);
+    scene.stays_silent(1);
+    assert_eq!(scene.program(2).texts().0, b"124\n", "it ended by itself");
+    scene.snapshot("proxy-silent");
+}
+
+fn third_attempt() {
+    let faults = ["conn 1 refuse", "conn 2 stall"];
+    let set = "TCP_REQUEST_MS=500 ";
+    let mut scene = scene("step5", &faults, set, "one");
+    scene.wait_end(2);
+    scene.wait_for(1, "3: both streams ended\n", 1);
+    scene.wait_for(0, " ended after 1 frames\n", 1);
+    assert!(scene.program(2).texts().0.ends_with(b"\none\n"));
+    scene.snapshot("proxy-third-attempt");
+}
+
+/// After a reset it is a matter of luck whether the server hears of the old
+/// connection or the new one first, so its terminal is not shown.
+fn lost_replies() {
+    let (_server, to) = Program::server("step7");
+    let mut scene = Scene::new();
+    let arguments = "--add 5 --add 7 --add 30";
+    let faults = ["down reset after 1 frame"];
+    add(&mut scene, to, "step7", &faults, ["", arguments]);
+    scene.wait_end(1);
+    scene.wait_for(0, "3: both streams ended\n", 1);
+    assert!(scene.program(1).texts().0.ends_with(b"\n42\n"));
+    scene.snapshot("proxy-lost-replies");
 }
