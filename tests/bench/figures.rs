@@ -47,7 +47,7 @@ fn main() {
         return;
     }
     rlimit::increase_nofile_limit(8192).expect("more descriptors");
-    let figures: [Figure; 13] = [
+    let figures: [Figure; 14] = [
         ("backlog", backlog),
         ("nagle", nagle),
         ("requests", requests),
@@ -61,6 +61,7 @@ fn main() {
         ("restart", restart),
         ("full", full),
         ("unread", unread),
+        ("proxy", proxy),
     ];
     let named: Vec<String> =
         env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -874,6 +875,86 @@ fn unread() -> String {
         mb(stuck.at_server),
         mb(stuck.grown)
     )
+}
+
+// ---- What does a proxy between the two cost?
+
+/// A request to an echo server, and 200 MB to one that only reads: straight
+/// there, through our proxy and through socat, in turns.
+fn proxy() -> String {
+    let (_server, echo) = Program::server("step3");
+    let (listener, sink) = listen(5);
+    thread::spawn(move || listener.incoming().flatten().for_each(drain));
+    let relays = ["proxy", "socat"].into_iter().filter_map(|name| {
+        let relays = (relay(name, echo)?, relay(name, sink)?);
+        Some((format!("through {name}"), relays))
+    });
+    let relays: Vec<_> = relays.collect();
+    let mut ways = vec![("direct", echo, sink)];
+    for (name, ((_, echo), (_, sink))) in &relays {
+        ways.push((name, *echo, *sink));
+    }
+    let mut times = vec![[vec![], vec![]]; ways.len()];
+    for _ in 0..9 {
+        for ((_, echo, sink), times) in ways.iter().zip(&mut times) {
+            times[0].push(ask(*echo, 1, true));
+            times[1].push(upload(*sink));
+        }
+    }
+    let medians = times.into_iter().map(|both| both.map(median));
+    let medians: Vec<[Duration; 2]> = medians.collect();
+    let mut table = "| the way | a small request and its reply | ratio \
+                     | 200 MB one way | ratio |\n\
+                     | --- | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for ((name, ..), times) in ways.iter().zip(&medians) {
+        let cells = [0, 1].map(|i| {
+            let ratio = times[i].as_secs_f64() / medians[0][i].as_secs_f64();
+            format!("{} | {ratio:.1}", seconds(times[i]))
+        });
+        table += &format!("| {name} | {} |\n", cells.join(" | "));
+    }
+    table
+}
+
+/// A relay to `to`, on a port that it prints; `None` if it is not installed.
+fn relay(name: &str, to: SocketAddr) -> Option<(Program, SocketAddr)> {
+    if name == "proxy" {
+        let to = to.to_string();
+        let args = ["--addr", "127.0.0.1:0", "--to", &to];
+        let proxy = Program::start("proxy", &args);
+        let addr = proxy.addr();
+        return Some((proxy, addr));
+    }
+    if !support::is_installed("socat", "-V") {
+        println!("skipped: needs socat");
+        return None;
+    }
+    let mut command = std::process::Command::new("socat");
+    let listen = "TCP-LISTEN:0,bind=127.0.0.1,fork,nodelay";
+    command.args(["-d", "-d", listen, &format!("TCP:{to},nodelay")]);
+    let socat = Program::spawn(&mut command, false);
+    socat.wait_for_stderr("listening on AF=2 127.0.0.1:");
+    let said = socat.texts().1;
+    let port = said.split("127.0.0.1:").nth(1)?.lines().next()?.parse();
+    Some((socat, SocketAddr::from(([127, 0, 0, 1], port.ok()?))))
+}
+
+fn drain(mut stream: TcpStream) {
+    std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+}
+
+/// The time until the server has read 200 MB and the end.
+fn upload(addr: SocketAddr) -> Duration {
+    let mut client = TcpStream::connect(addr).unwrap();
+    let chunk = vec![b'x'; 1_000_000];
+    let start = Instant::now();
+    for _ in 0..200 {
+        client.write_all(&chunk).unwrap();
+    }
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    start.elapsed()
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
