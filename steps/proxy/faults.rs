@@ -1,4 +1,3 @@
-// ANCHOR: faults
 //! A fault in words: what goes wrong, on which connections, in which
 //! direction, and when.
 
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 
+// ANCHOR: grammar
 /// The whole grammar, for `--help`.
 pub const GRAMMAR: &str = "\
 A FAULT is [at TIME] [conn N[-M]] [up|down] and one of these:
@@ -26,6 +26,7 @@ A FAULT is [at TIME] [conn N[-M]] [up|down] and one of these:
 TIME is 100ms or 2s, from the start of a connection. SIZE is 100, 10KB or 1MB.
 Connections are counted from 1; `up` is from the client to the server.
 While the proxy runs, type a FAULT on its stdin.";
+// ANCHOR_END: grammar
 
 /// From the client to the server, or back.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,9 +88,7 @@ impl Rule {
 }
 
 const ALL: RangeInclusive<u64> = 1..=u64::MAX;
-// ANCHOR_END: faults
 
-// ANCHOR: parse
 impl FromStr for Rule {
     type Err = Error;
 
@@ -202,7 +201,6 @@ fn after(words: Words) -> Result<After> {
         _ => bail!("{number} of what? Try `after {number} frames`, or bytes"),
     }
 }
-// ANCHOR_END: parse
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -1,4 +1,3 @@
-// ANCHOR: listener
 //! The listening socket, and the faults that come while the proxy runs.
 
 use std::net::SocketAddr;
@@ -60,9 +59,7 @@ pub async fn run(listener: TcpListener, shared: Shared) {
         });
     }
 }
-// ANCHOR_END: listener
 
-// ANCHOR: commands
 /// Adds each fault that is typed. A wrong one is reported, and the proxy
 /// carries on; so it does when `input` ends.
 pub async fn obey(
@@ -84,4 +81,3 @@ pub async fn obey(
     }
     Ok(())
 }
-// ANCHOR_END: commands

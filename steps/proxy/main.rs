@@ -43,7 +43,6 @@ use faults::Rule;
 use plan::Rules;
 use relay::Shared;
 
-// ANCHOR: args
 /// A bad network, between any client and any server
 ///
 /// Without arguments it plays a demo: a client, the proxy and a server in one
@@ -64,9 +63,7 @@ struct Args {
     #[arg(value_name = "FAULT", requires = "to")]
     faults: Vec<Rule>,
 }
-// ANCHOR_END: args
 
-// ANCHOR: main
 #[tokio::main]
 async fn main() {
     let args = Args::parse();
@@ -103,9 +100,7 @@ async fn run(args: Args, to: SocketAddr) -> Result<()> {
 fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
-// ANCHOR_END: main
 
-// ANCHOR: demo
 /// What goes wrong in the demo.
 const FAULTS: [&str; 4] = [
     "conn 2 up slice 5",
@@ -169,4 +164,3 @@ async fn ask(mut stream: TcpStream) -> String {
     };
     format!("{}, then {end}", seen.join(" "))
 }
-// ANCHOR_END: demo

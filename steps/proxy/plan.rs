@@ -1,4 +1,3 @@
-// ANCHOR: plan
 //! Which faults act now: those that were given when the proxy started, and
 //! those that came later.
 
@@ -21,13 +20,13 @@ pub struct Place {
 }
 
 impl Rules {
-    /// Adds a fault. A `clear` for everything forgets those before it, so that
-    /// no later connection starts with them.
+    /// Adds a fault. A `clear` for everything forgets all faults instead.
     pub fn add(&mut self, rule: Rule) {
         if rule.is_everywhere() && rule.fault == Fault::Clear {
             self.0.clear();
+        } else {
+            self.0.push((Instant::now(), rule));
         }
-        self.0.push((Instant::now(), rule));
     }
 
     /// The faults of a place in the order in which they begin to act there, and
@@ -35,7 +34,8 @@ impl Rules {
     pub fn of(&self, place: Place) -> Vec<(Instant, Fault)> {
         let mut faults = Vec::new();
         for (given, rule) in &self.0 {
-            if rule.concerns(place.connection, place.way) {
+            let is_late = rule.fault == Fault::Refuse; // it has begun
+            if rule.concerns(place.connection, place.way) && !is_late {
                 let since = (place.started + rule.at).max(*given);
                 faults.push((since, rule.fault));
             }
@@ -89,7 +89,6 @@ impl Plan {
         plan
     }
 }
-// ANCHOR_END: plan
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,3 @@
-// ANCHOR: queue
 //! The bytes on their way through the proxy, in one direction: which of them
 //! may leave, and when. Nothing in here reads, writes or waits.
 
@@ -10,9 +9,11 @@ use tokio::time::Instant;
 use crate::faults::{After, Stop};
 use crate::plan::Plan;
 
+// ANCHOR: room
 /// How many bytes may be on their way in one direction. When that many are,
 /// the proxy stops reading, and the sender finds out through TCP's window.
 pub const ROOM: usize = 64 * 1024;
+// ANCHOR_END: room
 
 /// What may happen next, and not before when.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,7 +77,6 @@ impl Queue {
     pub fn finish(&mut self, due: Instant) {
         self.end = Some(self.latest.max(due));
     }
-    // ANCHOR_END: queue
 
     // ANCHOR: next
     /// What this plan lets happen next; `None` if nothing is on its way.
@@ -107,6 +107,8 @@ impl Queue {
         };
         Some(Next { at, what })
     }
+
+    // ANCHOR_END: next
 
     /// The next bytes that leave at one time.
     pub fn piece(&self) -> &[u8] {
@@ -141,9 +143,7 @@ fn longest(plan: &Plan) -> usize {
     let step = plan.rate.map_or(u64::MAX, |rate| (rate / 20).max(1));
     usize::try_from(plan.slice.unwrap_or(step)).unwrap_or(usize::MAX)
 }
-// ANCHOR_END: next
 
-// ANCHOR: passed
 /// What has left so far, in bytes and in frames (step 4: a length of four
 /// bytes, then as many bytes as it says).
 #[derive(Clone, Default)]
@@ -209,7 +209,6 @@ impl Passed {
         n
     }
 }
-// ANCHOR_END: passed
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,3 @@
-// ANCHOR: relay
 //! One connection: a stream from the client, a stream to the server, and two
 //! directions between them.
 
@@ -107,6 +106,7 @@ async fn cut(ends: [TcpStream; 2]) {
     join!(client, server);
 }
 
+// ANCHOR: both
 /// Runs the two directions until both have ended, or one breaks.
 async fn both(
     number: u64,
@@ -141,6 +141,8 @@ async fn half_closed(
     }
 }
 
+// ANCHOR_END: both
+
 /// Waits until the connection has an error, without reading.
 async fn broken(from: &ReadHalf<'_>) -> io::Error {
     if let Err(error) = from.ready(Interest::ERROR).await {
@@ -149,9 +151,7 @@ async fn broken(from: &ReadHalf<'_>) -> io::Error {
     let error = from.as_ref().take_error().ok().flatten();
     error.unwrap_or(io::ErrorKind::ConnectionReset.into())
 }
-// ANCHOR_END: relay
 
-// ANCHOR: direction
 /// One direction: what it reads, it writes, unless a fault says otherwise.
 struct Direction {
     place: Place,
@@ -177,6 +177,7 @@ impl Direction {
         }
     }
 
+    // ANCHOR: direction
     /// Returns `from` when its stream has ended and `to` was told.
     async fn run<'a>(
         mut self,
@@ -211,7 +212,6 @@ impl Direction {
     }
     // ANCHOR_END: direction
 
-    // ANCHOR: act
     /// What the rules say now, and when that changes. Reports what is new.
     fn look(&mut self) -> (Plan, Option<Instant>) {
         let now = Instant::now();
@@ -234,7 +234,8 @@ impl Direction {
         say(format!("{} {}: {fault}", self.place.connection, self.place.way));
     }
 
-    /// Stops, if it is time for it.
+    /// Stops, if it is time for it. A stall holds both ends until `clear`, even
+    /// when they have gone: like a pulled cable, it tells nobody.
     fn obey(&mut self, next: Option<Next>) -> Result<(), Broken> {
         let was_stalled = std::mem::take(&mut self.is_stalled);
         let Some(Next { at, what: What::Stop(stop, after) }) = next else {
@@ -278,6 +279,7 @@ async fn reach(moment: Option<Instant>) {
     }
 }
 
+// ANCHOR: receive
 /// Reads; 0 is the end. Without room, waits until the connection breaks.
 async fn receive(
     from: &mut ReadHalf<'_>,
@@ -289,6 +291,9 @@ async fn receive(
     }
 }
 
+// ANCHOR_END: receive
+
+// ANCHOR: act
 /// Waits until it is time, then does what is next. Returns what was done: a
 /// write may take less than it is given. It loses nothing if it is dropped.
 async fn act(
