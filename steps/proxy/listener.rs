@@ -1,12 +1,13 @@
 //! The listening socket, and the faults that come while the proxy runs.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
@@ -15,10 +16,10 @@ use crate::plan::Rules;
 use crate::relay::{self, Shared};
 use crate::say;
 
-/// How many connections are relayed at once; more of them wait in the kernel's
-/// queue. Each needs two descriptors, of which many systems give 1024, and at
-/// most 160 KiB: two directions, each with a full queue and a read.
-const CONNECTIONS: usize = 400;
+/// How many connections are relayed at once, and how many may wait for that in
+/// the kernel's queue. Each needs two descriptors and at most 160 KiB: two
+/// directions, each with a full queue and a read.
+const CONNECTIONS: u16 = 1024;
 
 /// How long the proxy pauses after `accept` has failed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -27,16 +28,29 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The address is in use, is not an address of this machine, or is reserved.
-pub async fn bind(addr: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(addr).await.with_context(|| {
+pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
+    listen(addr).with_context(|| {
         format!("cannot listen on {addr} (try another with --addr)")
     })
+}
+
+/// As in the steps, with a queue that is long enough for a burst of clients.
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if cfg!(not(windows)) {
+        socket.set_reuseaddr(true)?; // in spite of TIME_WAIT
+    }
+    socket.bind(addr)?;
+    socket.listen(CONNECTIONS.into())
 }
 
 /// Relays the connections of `listener`, counted from 1. It never returns.
 pub async fn run(listener: TcpListener, shared: Shared) {
     let shared = Arc::new(shared);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(CONNECTIONS.into()));
     let mut number = 0;
     loop {
         let place = Arc::clone(&places).acquire_owned().await;

@@ -82,7 +82,7 @@ async fn run(args: Args, to: SocketAddr) -> Result<()> {
     for rule in args.faults {
         sender.send_modify(|rules| rules.add(rule));
     }
-    let listener = listener::bind(args.addr).await?;
+    let listener = listener::bind(args.addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     let shared = Shared { to, seed: args.seed, rules };
     let commands = async {
@@ -113,8 +113,8 @@ const FAULTS: [&str; 4] = [
 /// come in the same order in every run.
 async fn demo() -> Result<()> {
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = listener::bind(anywhere).await?;
-    let proxy = listener::bind(anywhere).await?;
+    let server = listener::bind(anywhere)?;
+    let proxy = listener::bind(anywhere)?;
     let (to, addr) = (server.local_addr()?, proxy.local_addr()?);
     let (sender, rules) = watch::channel(Rules::default());
     let shared = Arc::new(Shared { to, seed: 1, rules });

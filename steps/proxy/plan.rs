@@ -29,8 +29,8 @@ impl Rules {
         }
     }
 
-    /// The faults of a place in the order in which they begin to act there, and
-    /// when that is: for some, in the future.
+    /// The faults of a place, in the order in which they begin to act there,
+    /// and when that is: for some, in the future.
     pub fn of(&self, place: Place) -> Vec<(Instant, Fault)> {
         let mut faults = Vec::new();
         for (given, rule) in &self.0 {

@@ -234,8 +234,8 @@ impl Direction {
         say(format!("{} {}: {fault}", self.place.connection, self.place.way));
     }
 
-    /// Stops, if it is time for it. A stall holds both ends until `clear`, even
-    /// when they have gone: like a pulled cable, it tells nobody.
+    /// Stops, if it is time for it. A stall holds both ends until `clear`,
+    /// even when they have gone: like a pulled cable, it tells nobody.
     fn obey(&mut self, next: Option<Next>) -> Result<(), Broken> {
         let was_stalled = std::mem::take(&mut self.is_stalled);
         let Some(Next { at, what: What::Stop(stop, after) }) = next else {
