@@ -21,6 +21,7 @@
 //!     cargo run --bin proxy -- --to 127.0.0.1:8888 'down delay 1s'
 //!     cargo run --bin step4 -- client --addr 127.0.0.1:9999 one two
 
+mod direction;
 mod faults;
 mod listener;
 mod plan;
@@ -55,9 +56,10 @@ struct Args {
     to: Option<SocketAddr>,
     /// The proxy's own address (0.0.0.0 is all, port 0 a free one)
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9999")]
+    #[arg(requires = "to")]
     addr: SocketAddr,
     /// Where the dice of `jitter` and `corrupt` start
-    #[arg(long, default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", requires = "to")]
     seed: u64,
     /// What goes wrong, such as 'down delay 100ms'; you may give many
     #[arg(value_name = "FAULT", requires = "to")]

@@ -29,12 +29,13 @@ pub enum What {
     Stop(Stop, After),
 }
 
+/// The bytes of one direction that have come and not left yet.
 pub struct Queue {
     bytes: VecDeque<u8>,
-    due: VecDeque<(Instant, usize)>, // when the next so many bytes may leave
+    due: VecDeque<(Instant, usize)>, // when how many of them may leave
     end: Option<Instant>,            // when the end of the stream may
-    latest: Instant, // the last of these times: nothing overtakes
-    free: Instant,   // when the rate allows the next byte
+    latest: Instant,                 // the last of those: nothing overtakes
+    last: (Instant, usize),          // the last write: when, how many bytes
     passed: Passed,
 }
 
@@ -46,7 +47,7 @@ impl Queue {
             due: VecDeque::new(),
             end: None,
             latest: now,
-            free: now,
+            last: (now, 0),
             passed: Passed::default(),
         }
     }
@@ -88,8 +89,10 @@ impl Queue {
             }
         }
         let mut at = self.due.front().map(|due| due.0).or(self.end)?;
-        if plan.rate.is_some() {
-            at = at.max(self.free);
+        if let Some(rate) = plan.rate {
+            let (when, n) = self.last;
+            let cost = Duration::from_secs_f64(n as f64 / rate as f64);
+            at = at.max(when + cost);
         }
         let piece = self.piece();
         let mut length = piece.len().min(longest(plan));
@@ -107,7 +110,6 @@ impl Queue {
         };
         Some(Next { at, what })
     }
-
     // ANCHOR_END: next
 
     /// The next bytes that leave at one time.
@@ -117,21 +119,18 @@ impl Queue {
         &bytes[..due.min(bytes.len())]
     }
 
-    /// Takes the first `n` bytes of the piece out: they were written.
-    pub fn sent(&mut self, n: usize, next: Next, plan: &Plan) {
+    /// Takes the first `n` bytes of the piece out: they were written. `at` is
+    /// when they might leave, not when they did, so that a rate makes up for
+    /// what a late timer costs.
+    pub fn sent(&mut self, n: usize, at: Instant) {
         self.passed.advance(&self.bytes.as_slices().0[..n]);
         self.bytes.drain(..n);
+        self.last = (at, n);
         if let Some((_, left)) = self.due.front_mut() {
             *left -= n;
             if *left == 0 {
                 self.due.pop_front();
             }
-        }
-        if let Some(rate) = plan.rate {
-            // Counted from when the bytes might leave, not from when they did:
-            // what a late timer costs is made up for.
-            let cost = n as f64 / rate as f64;
-            self.free = next.at + Duration::from_secs_f64(cost);
         }
     }
 }
@@ -166,17 +165,14 @@ impl Passed {
 
     /// How many of `bytes` may still leave until that is reached.
     fn until(&self, after: After, bytes: &[u8]) -> usize {
+        if let After::Bytes(n) = after {
+            let left = n.saturating_sub(self.bytes);
+            return left.min(bytes.len() as u64) as usize;
+        }
         let mut then = self.clone();
         let mut n = 0;
         while n < bytes.len() && !then.has_reached(after) {
-            n += match after {
-                After::Bytes(most) => {
-                    let most = (most - then.bytes).min(bytes.len() as u64);
-                    then.bytes += most;
-                    most as usize
-                }
-                _ => then.step(&bytes[n..]),
-            }
+            n += then.step(&bytes[n..]);
         }
         n
     }
@@ -227,7 +223,7 @@ mod tests {
         let mut seen = Vec::new();
         while let Some(next) = queue.next(plan) {
             let What::Write(n) = next.what else { break };
-            queue.sent(n, next, plan);
+            queue.sent(n, next.at);
             seen.push(((next.at - start).as_millis(), n));
         }
         seen
@@ -261,6 +257,17 @@ mod tests {
             let seen = played(&mut queue, &plan(faults));
             assert_eq!(seen[..pieces.len()], *pieces, "{faults:?}");
         }
+    }
+
+    /// Where a slow rate had allowed nothing for hours, a new one counts.
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_can_change() {
+        let mut queue = Queue::new();
+        queue.push(&[b'x'; 9000], Instant::now());
+        let next = queue.next(&plan(&["rate 1", "slice 8000"])).unwrap();
+        queue.sent(8000, next.at);
+        let next = queue.next(&plan(&["rate 8000"])).unwrap();
+        assert_eq!(next.at - Instant::now(), Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]
