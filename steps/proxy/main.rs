@@ -106,7 +106,7 @@ fn say(line: impl Display) {
 /// What goes wrong in the demo.
 const FAULTS: [&str; 4] = [
     "conn 2 up slice 5",
-    "conn 2 up rate 20",
+    "conn 2 up rate 10",
     "conn 3 down cut after 5 bytes",
     "conn 4 down reset after 5 bytes",
 ];

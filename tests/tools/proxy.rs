@@ -203,9 +203,9 @@ fn reset_passed_on() {
     wait_until("a reset", || server.take_error().unwrap().is_some());
 }
 
-/// Writes until nothing more is taken for a second; returns how much was.
+/// Writes until nothing more is taken for a while; returns how much was.
 fn fill(stream: &mut TcpStream) -> usize {
-    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let chunk = vec![0; 64 * 1024];
     let mut total = 0;
     while total < 64_000_000 {
@@ -310,7 +310,7 @@ fn rate() {
 
 /// The rate keeps the pieces apart, so that each is a read of its own.
 fn slice() {
-    let net = Network::new(&["slice 4", "rate 10"]);
+    let net = Network::new(&["slice 4", "rate 8"]);
     let [mut client, mut server] = net.pair();
     client.write_all(b"0123456789").unwrap();
     for piece in ["0123", "4567", "89"] {
@@ -497,7 +497,7 @@ fn add(
 }
 
 fn torn() {
-    let faults = ["up slice 5", "up rate 20"];
+    let faults = ["up slice 5", "up rate 10"];
     let mut scene = scene("step1", &faults, "", "'Hello, Server!'");
     scene.wait_end(2);
     scene.wait_for(0, "closes\n", 1);
