@@ -1,5 +1,5 @@
-//! One direction of a connection: what it reads, it writes, unless a fault says
-//! otherwise.
+//! One direction of a connection: what it reads, it writes, unless a fault
+//! says otherwise.
 
 use std::future::pending;
 use std::io;
