@@ -34,6 +34,8 @@ mod panels;
 mod pictures;
 #[path = "tools/pipes.rs"]
 mod pipes;
+#[path = "tools/proxy.rs"]
+mod proxy;
 #[path = "tools/silence.rs"]
 mod silence;
 #[path = "tools/symptoms.rs"]
@@ -84,6 +86,7 @@ fn main() {
     trials.extend(panels::trials());
     trials.extend(pictures::trials());
     trials.extend(pipes::trials());
+    trials.extend(proxy::trials());
     trials.extend(states::trials());
     trials.extend(timeline::trials());
     trials.extend(twice::trials());

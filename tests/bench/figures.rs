@@ -47,7 +47,7 @@ fn main() {
         return;
     }
     rlimit::increase_nofile_limit(8192).expect("more descriptors");
-    let figures: [Figure; 13] = [
+    let figures: [Figure; 14] = [
         ("backlog", backlog),
         ("nagle", nagle),
         ("requests", requests),
@@ -61,6 +61,7 @@ fn main() {
         ("restart", restart),
         ("full", full),
         ("unread", unread),
+        ("proxy", proxy),
     ];
     let named: Vec<String> =
         env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -874,6 +875,83 @@ fn unread() -> String {
         mb(stuck.at_server),
         mb(stuck.grown)
     )
+}
+
+// ---- What does a proxy between the two cost?
+
+/// A request to an echo server, and 200 MB to one that only reads: straight
+/// there, through our proxy and through socat: the best of nine, in turns.
+fn proxy() -> String {
+    let (_server, echo) = Program::server("step3");
+    let (listener, sink) = listen(5);
+    thread::spawn(move || listener.incoming().flatten().for_each(drain));
+    let mut relays = Vec::new(); // they run for as long as this knows them
+    let mut ways = vec![("direct".to_owned(), echo, sink)];
+    for name in ["proxy", "socat"] {
+        if let Some(both) = relay(name, echo).zip(relay(name, sink)) {
+            ways.push((format!("through {name}"), both.0.1, both.1.1));
+            relays.push(both);
+        }
+    }
+    let mut best = vec![[Duration::MAX; 2]; ways.len()];
+    for _ in 0..9 {
+        for ((_, echo, sink), best) in ways.iter().zip(&mut best) {
+            let times = [ask(*echo, 1, true), upload(*sink)];
+            *best = [0, 1].map(|i| best[i].min(times[i]));
+        }
+    }
+    let mut table = "| the way | a small request and its reply | ratio \
+                     | 200 MB one way | ratio |\n\
+                     | --- | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for ((name, ..), times) in ways.iter().zip(&best) {
+        let cells = [0, 1].map(|i| {
+            let ratio = times[i].as_secs_f64() / best[0][i].as_secs_f64();
+            format!("{} | {ratio:.1}", seconds(times[i]))
+        });
+        table += &format!("| {name} | {} |\n", cells.join(" | "));
+    }
+    table
+}
+
+/// A relay to `to`, on a port that it prints; `None` if it is not installed.
+fn relay(name: &str, to: SocketAddr) -> Option<(Program, SocketAddr)> {
+    if name == "proxy" {
+        let to = to.to_string();
+        let args = ["--addr", "127.0.0.1:0", "--to", &to];
+        let proxy = Program::start("proxy", &args);
+        let addr = proxy.addr();
+        return Some((proxy, addr));
+    }
+    if !support::is_installed("socat", "-V") {
+        println!("skipped: needs socat");
+        return None;
+    }
+    let mut command = std::process::Command::new("socat");
+    let listen = "TCP-LISTEN:0,bind=127.0.0.1,fork,nodelay";
+    command.args(["-d", "-d", listen, &format!("TCP:{to},nodelay")]);
+    let socat = Program::spawn(&mut command, false);
+    socat.wait_for_stderr("listening on AF=2 127.0.0.1:");
+    let said = socat.texts().1;
+    let port = said.split("127.0.0.1:").nth(1)?.lines().next()?.parse();
+    Some((socat, SocketAddr::from(([127, 0, 0, 1], port.ok()?))))
+}
+
+fn drain(mut stream: TcpStream) {
+    std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+}
+
+/// The time until the server has read 200 MB and the end.
+fn upload(addr: SocketAddr) -> Duration {
+    let mut client = TcpStream::connect(addr).unwrap();
+    let chunk = vec![b'x'; 1_000_000];
+    let start = Instant::now();
+    for _ in 0..200 {
+        client.write_all(&chunk).unwrap();
+    }
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    start.elapsed()
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

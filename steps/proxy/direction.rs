@@ -1,0 +1,190 @@
+//! One direction of a connection: what it reads, it writes, unless a fault
+//! says otherwise.
+
+use std::future::pending;
+use std::io;
+use std::mem::take;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::select;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::faults::{Fault, Stop};
+use crate::plan::{Place, Plan, Rules};
+use crate::queue::{Next, Queue, What};
+use crate::relay::{Broken, Shared, broken};
+use crate::say;
+
+/// How many bytes one read takes at most.
+const READ: usize = 16 * 1024;
+
+/// One direction, ready to run.
+pub struct Direction {
+    place: Place,
+    rules: watch::Receiver<Rules>,
+    random: StdRng,
+    queue: Queue,
+    looked: Option<Instant>, // when it last looked at the rules
+    is_stalled: bool,
+}
+
+impl Direction {
+    pub fn new(place: Place, shared: &Shared) -> Direction {
+        // Each direction of each connection has its own dice.
+        let seed =
+            shared.seed ^ ((place.connection << 1 | place.way as u64) << 20);
+        Direction {
+            place,
+            rules: shared.rules.clone(),
+            random: StdRng::seed_from_u64(seed),
+            queue: Queue::new(),
+            looked: None,
+            is_stalled: false,
+        }
+    }
+
+    // ANCHOR: direction
+    /// Relays until the stream of `from` has ended, and `to` was told so. Then
+    /// returns `from`, on which a reset may still come.
+    ///
+    /// # Errors
+    /// A fault ends the connection, or one of its ends has broken it.
+    pub async fn run<'a>(
+        mut self,
+        mut from: ReadHalf<'a>,
+        mut to: WriteHalf<'_>,
+    ) -> Result<ReadHalf<'a>, Broken> {
+        let mut buffer = vec![0; READ];
+        loop {
+            let (plan, change) = self.look();
+            let next = self.queue.next(&plan);
+            self.obey(next)?;
+            let room = &mut buffer[..self.queue.room().min(READ)];
+            let is_open = !self.is_stalled;
+            select! {
+                biased;
+                _ = self.rules.changed() => {}
+                () = reach(change) => {}
+                n = receive(&mut from, room), if is_open => {
+                    self.received(&mut buffer[..n?], &plan);
+                }
+                done = act(next, self.queue.piece(), &mut to), if is_open => {
+                    match done? {
+                        (at, What::Write(n)) => self.queue.sent(n, at),
+                        (_, What::Finish) => return Ok(from),
+                        (_, What::Stop(..)) => {} // it is time: obey
+                    }
+                }
+            }
+        }
+    }
+    // ANCHOR_END: direction
+
+    /// What the rules say now, and when that changes. Reports what is new.
+    fn look(&mut self) -> (Plan, Option<Instant>) {
+        let now = Instant::now();
+        let faults = self.rules.borrow_and_update().of(self.place);
+        let known = self.looked.replace(now);
+        for &(since, fault) in &faults {
+            let is_new = known.is_none_or(|known| since > known);
+            // A stop is reported when it happens.
+            if is_new && since <= now && !matches!(fault, Fault::Stop(..)) {
+                self.say(fault);
+            }
+        }
+        let mut times = faults.iter().map(|(since, _)| *since);
+        let change = times.find(|since| *since > now);
+        let acting = faults.iter().take_while(|(since, _)| *since <= now);
+        (Plan::of(acting.map(|(_, fault)| *fault)), change)
+    }
+
+    fn say(&self, fault: Fault) {
+        say(format!("{} {}: {fault}", self.place.connection, self.place.way));
+    }
+
+    /// Stops, if it is time for it. A stall holds both ends until `clear`,
+    /// even when they have gone: like a pulled cable, it tells nobody.
+    fn obey(&mut self, next: Option<Next>) -> Result<(), Broken> {
+        let was_stalled = take(&mut self.is_stalled);
+        let Some(Next { at, what: What::Stop(stop, after) }) = next else {
+            return Ok(());
+        };
+        if at > Instant::now() {
+            return Ok(()); // what it would keep is not due yet
+        }
+        if !was_stalled {
+            self.say(Fault::Stop(stop, after));
+        }
+        self.is_stalled = stop == Stop::Stall;
+        if self.is_stalled { Ok(()) } else { Err(Broken::Planned(stop)) }
+    }
+
+    /// Lets bytes, or the end of the stream, leave when the plan says so.
+    fn received(&mut self, bytes: &mut [u8], plan: &Plan) {
+        let mut due = Instant::now() + plan.delay;
+        if !plan.jitter.is_zero() {
+            due += self.random.random_range(Duration::ZERO..=plan.jitter);
+        }
+        if bytes.is_empty() {
+            return self.queue.finish(due + plan.slow_close);
+        }
+        if let Some(one_in) = plan.corrupt {
+            for byte in &mut *bytes {
+                if self.random.random_range(0..one_in) == 0 {
+                    *byte ^= 1 << self.random.random_range(0..8);
+                }
+            }
+        }
+        self.queue.push(bytes, due);
+    }
+}
+
+/// Waits until that moment, or forever if there is none.
+async fn reach(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
+
+// ANCHOR: receive
+/// Reads; 0 is the end. Without room, waits until the connection breaks.
+async fn receive(
+    from: &mut ReadHalf<'_>,
+    room: &mut [u8],
+) -> io::Result<usize> {
+    match room {
+        [] => Err(broken(from).await),
+        _ => from.read(room).await,
+    }
+}
+// ANCHOR_END: receive
+
+/// Waits until it is time, then does what is next. Returns what was done: a
+/// write may take less than it is given. It loses nothing if it is dropped.
+async fn act(
+    next: Option<Next>,
+    piece: &[u8],
+    to: &mut WriteHalf<'_>,
+) -> io::Result<(Instant, What)> {
+    let Some(next) = next else {
+        return pending().await;
+    };
+    if next.at > Instant::now() {
+        sleep_until(next.at).await;
+    }
+    let done = match next.what {
+        What::Write(n) => What::Write(to.write(&piece[..n]).await?),
+        What::Finish => {
+            to.shutdown().await?;
+            What::Finish
+        }
+        stop => stop,
+    };
+    Ok((next.at, done))
+}

@@ -1,0 +1,148 @@
+//! One connection of the client, one to the server, and two directions between
+//! them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncWriteExt, Interest, copy, sink};
+use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio::{join, select};
+
+use crate::direction::Direction;
+use crate::faults::{Stop, Way};
+use crate::plan::{Place, Rules};
+use crate::say;
+
+/// How long the server may take to accept.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long both ends may take to close, after a cut.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What all connections have in common.
+pub struct Shared {
+    pub to: SocketAddr, // the server
+    pub seed: u64,
+    pub rules: watch::Receiver<Rules>,
+}
+
+/// Why a connection ends before both streams have.
+pub enum Broken {
+    /// By a fault.
+    Planned(Stop),
+    /// By one of its ends.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Broken {
+        Broken::Failed(error)
+    }
+}
+
+/// Relays connection `number`. Its errors are reported and end here.
+pub async fn run(number: u64, client: TcpStream, shared: Arc<Shared>) {
+    if shared.rules.borrow().refuses(number) {
+        say(format!("{number}: refuse"));
+        return reset([client]);
+    }
+    let server = match connect(shared.to).await {
+        Ok(server) => server,
+        Err(error) => {
+            say(format!("{number}: {error:#}"));
+            return reset([client]);
+        }
+    };
+    let mut ends = [client, server];
+    for end in &ends {
+        let _ = end.set_nodelay(true); // a slice must not wait for the next
+    }
+    match both(number, &mut ends, &shared).await {
+        Ok(()) => say(format!("{number}: both streams ended")),
+        Err(Broken::Planned(Stop::Cut)) => cut(ends).await,
+        Err(Broken::Planned(_)) => reset(ends),
+        Err(Broken::Failed(error)) => {
+            say(format!("{number}: {error}; resets the other end, too"));
+            reset(ends);
+        }
+    }
+}
+
+async fn connect(to: SocketAddr) -> Result<TcpStream> {
+    let attempt = timeout(CONNECT, TcpStream::connect(to)).await;
+    let stream =
+        attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    stream.with_context(|| {
+        format!("cannot connect to {to} (is the server running?)")
+    })
+}
+
+/// Closes so that the other end gets RST: with no time to linger, the kernel
+/// drops what it still has and sends no FIN.
+fn reset(ends: impl IntoIterator<Item = TcpStream>) {
+    for end in ends {
+        let _ = end.set_zero_linger();
+    }
+}
+
+/// Sends FIN to both, and reads on until they close, too: to close with bytes
+/// unread would send RST.
+async fn cut(ends: [TcpStream; 2]) {
+    let [client, server] = ends.map(|mut end| async move {
+        let _ = end.shutdown().await;
+        let _ = timeout(LINGER, copy(&mut end, &mut sink())).await;
+    });
+    join!(client, server);
+}
+
+// ANCHOR: both
+/// Runs the two directions until both have ended, or one breaks.
+async fn both(
+    number: u64,
+    [client, server]: &mut [TcpStream; 2],
+    shared: &Shared,
+) -> Result<(), Broken> {
+    let started = Instant::now();
+    let direction = |way| {
+        Direction::new(Place { connection: number, way, started }, shared)
+    };
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let mut up = pin!(direction(Way::Up).run(from_client, to_server));
+    let mut down = pin!(direction(Way::Down).run(from_server, to_client));
+    select! {
+        biased;
+        ended = &mut up => half_closed(ended?, down).await,
+        ended = &mut down => half_closed(ended?, up).await,
+    }
+}
+
+/// Runs the other direction after the stream `from` has ended. Nothing reads
+/// from there any more, so only this would notice a reset.
+async fn half_closed(
+    from: ReadHalf<'_>,
+    other: impl Future<Output = Result<ReadHalf<'_>, Broken>>,
+) -> Result<(), Broken> {
+    select! {
+        biased;
+        ended = other => ended.map(drop),
+        error = broken(&from) => Err(error.into()),
+    }
+}
+// ANCHOR_END: both
+
+/// Waits until the connection has an error, without reading.
+pub async fn broken(from: &ReadHalf<'_>) -> io::Error {
+    if let Err(error) = from.ready(Interest::ERROR).await {
+        return error;
+    }
+    let error = from.as_ref().take_error().ok().flatten();
+    error.unwrap_or(io::ErrorKind::ConnectionReset.into())
+}
