@@ -806,29 +806,36 @@ fn cases() -> String {
     texts.map(Result::unwrap).collect()
 }
 
-fn wrong_names(pages: &Pages) -> Vec<String> {
+/// Commands whose target or package is not there.
+fn wrong_commands(name: &str, text: &str) -> Vec<String> {
     let manifests = ["Cargo.toml", "tests/check/Cargo.toml"]
         .map(|path| fs::read_to_string(format!("{ROOT}/{path}")).unwrap());
-    let cases = cases();
     let target = Regex::new(r"--(bin|test|bench) ([a-z0-9-]+)").unwrap();
     let package = Regex::new(r"cargo \w+ (?:--\w+ )*-p ([a-z]+)").unwrap();
+    let mut problems = Vec::new();
+    for found in target.captures_iter(text) {
+        let (kind, target) = (&found[1], &found[2]);
+        let entry = format!("[[{kind}]]\nname = \"{target}\"\n");
+        if !manifests.iter().any(|text| text.contains(&entry)) {
+            problems.push(format!("{name}: no {kind} {target}"));
+        }
+    }
+    for found in package.captures_iter(text) {
+        let folder = format!("{ROOT}/tests/{}", &found[1]);
+        if !Path::new(&folder).exists() {
+            problems.push(format!("{name}: no package {}", &found[1]));
+        }
+    }
+    problems
+}
+
+fn wrong_names(pages: &Pages) -> Vec<String> {
+    let cases = cases();
     let path = Regex::new(r"`((?:book|steps|tests)/[^`{}*]+)`").unwrap();
     let case = Regex::new(r"(?i)\b([sc]\d[-_]\d\d)(?:\b|_)").unwrap();
     let mut problems = Vec::new();
     for (name, text) in pages {
-        for found in target.captures_iter(text) {
-            let (kind, target) = (&found[1], &found[2]);
-            let entry = format!("[[{kind}]]\nname = \"{target}\"\n");
-            if !manifests.iter().any(|text| text.contains(&entry)) {
-                problems.push(format!("{name}: no {kind} {target}"));
-            }
-        }
-        for found in package.captures_iter(text) {
-            let folder = format!("{ROOT}/tests/{}", &found[1]);
-            if !Path::new(&folder).exists() {
-                problems.push(format!("{name}: no package {}", &found[1]));
-            }
-        }
+        problems.extend(wrong_commands(name, text));
         for found in path.captures_iter(text) {
             if !Path::new(ROOT).join(&found[1]).exists() {
                 problems.push(format!("{name}: no file {}", &found[1]));
