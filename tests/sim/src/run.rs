@@ -197,12 +197,14 @@ impl World {
 
 type Process = JoinHandle<Result<()>>;
 
-fn start<S: Step>() -> Process {
+async fn start<S: Step>() -> Process {
     with(|world| {
         world.net.is_off = false;
         world.log("server", "starts");
     });
-    real::spawn(S::serve())
+    let process = real::spawn(S::serve());
+    sleep(Duration::from_millis(1)).await; // until it listens
+    process
 }
 
 /// Keeps the server running: it ends as planned, or by itself when its disk
@@ -213,7 +215,7 @@ async fn supervise<S: Step>(
 ) -> Process {
     let mut ends = VecDeque::from(ends);
     let zero = Instant::now();
-    let mut process = start::<S>();
+    let mut process = start::<S>().await;
     loop {
         let next = ends.front().map_or(SECOND * 1000, |end| end.0);
         real::select! {
@@ -224,7 +226,7 @@ async fn supervise<S: Step>(
                 sleep(Duration::from_millis(50)).await; // exit takes a moment
                 task::end_all().await;
                 sleep(SECOND / 2).await;
-                process = start::<S>();
+                process = start::<S>().await;
             }
             () = real::time::sleep_until(zero + next) => {
                 let Some((_, how, away)) = ends.pop_front() else { continue };
@@ -268,7 +270,7 @@ async fn restart<S: Step>(
     }
     task::end_all().await;
     sleep(away).await;
-    start::<S>()
+    start::<S>().await
 }
 
 /// Sends SIGTERM, and checks that the process ends in its time.

@@ -55,3 +55,12 @@ fn step7() {
 fn step8() {
     all_is_well("step8");
 }
+
+#[test]
+fn bugs() {
+    for bug in sim::bugs::BUGS {
+        let found = (0..number("SEEDS").unwrap_or(2000))
+            .find_map(|seed| Some((seed, play(bug.name, seed).broken?)));
+        println!("{} {} {:?}", bug.step, bug.name, found);
+    }
+}
