@@ -142,10 +142,12 @@ async fn play<S: Step>() {
     settle::<S>().await;
     guests.into_iter().for_each(|guest| guest.abort());
     with(World::check_wires);
-    for mut visit in visits {
+    for visit in &mut visits {
         visit.check_refusals();
         visit.ask_at_last::<S>().await;
-        process = restart::<S>(process, End::PowerCut, SECOND).await;
+    }
+    process = restart::<S>(process, End::PowerCut, SECOND).await;
+    for visit in &mut visits {
         visit.ask_at_last::<S>().await;
     }
     if S::NUMBER == 8 {
@@ -188,7 +190,8 @@ impl World {
     /// From now on, nothing goes wrong by chance.
     fn clear_up(&mut self) {
         self.log("network", "calm from now on");
-        self.weather = Weather::calm();
+        let slice = self.weather.slice; // and with it the window
+        self.weather = Weather { slice, ..Weather::calm() };
         self.disk.fails = 0;
     }
 }
@@ -333,8 +336,9 @@ async fn visit<S: Step>(who: u64) -> Visit {
 fn echo(who: u64, n: u64) -> Ask {
     let mut text = format!("{who}.{n}").into_bytes();
     with(|world| {
-        if world.weather.slice >= 40 && world.chance.hits(200) {
-            text.resize(world.chance.below(20_000) as usize + 10, b'x');
+        if world.chance.hits(200) {
+            let most = 3 * world.weather.window() as u64;
+            text.resize(10 + world.chance.below(most) as usize, b'x');
         }
     });
     Ask::Echo(text)
@@ -514,7 +518,9 @@ async fn guest() -> Result<()> {
     let (delay, kind) = with(|w| (w.chance.ms(4_000), w.chance.below(4)));
     sleep(delay).await;
     let mut stream = TcpStream::connect(SERVER).await?;
-    let long = [&[0, 0, 0x27, 0x11, 1][..], &[b'x'; 10_000]].concat();
+    let size = with(|world| 2 * world.weather.window() as u16);
+    let mut long = [&[0, 0][..], &(size + 1).to_be_bytes(), &[1]].concat();
+    long.resize(5 + size as usize, b'x');
     let (first, then): (&[u8], &[u8]) = match kind {
         0 => (b"", b""),     // says nothing
         1 => (&HALF, b""),   // stops within a frame

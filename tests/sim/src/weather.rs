@@ -101,6 +101,12 @@ impl Weather {
         }
     }
 
+    /// Returns how many bytes may be on their way or unread, in each direction
+    /// of a connection. If a slice is small, a small window fills as well.
+    pub fn window(&self) -> usize {
+        if self.slice < 40 { 256 } else { 4096 }
+    }
+
     // ANCHOR: arrival
     /// Decides when what `side` sends at `start` arrives. TCP sends a lost
     /// segment again until it gets through, so a program sees loss as a pause.
