@@ -37,7 +37,7 @@ pub const BASE: Duration = Duration::from_millis(100);
 /// All waits are at most this long.
 pub const CAP: Duration = Duration::from_millis(300);
 /// Step 5: no byte between two frames.
-pub const IDLE: Duration = Duration::from_secs(4);
+pub const IDLE: Duration = Duration::from_secs(8);
 /// A frame, first byte to last.
 pub const FRAME: Duration = Duration::from_secs(2);
 /// A write without progress.
@@ -323,7 +323,10 @@ async fn visit<S: Step>(who: u64) -> Visit {
     let mut visit = Visit { who, adds: Vec::new(), refused: Vec::new() };
     let mut client = S::client();
     for n in 0..ASKS {
-        let pause = with(|world| world.chance.ms(1_500));
+        let pause = with(|world| {
+            let most = world.chance.pick(&[500, 1_500, 5_000]);
+            world.chance.ms(most)
+        });
         S::rest(&mut client, pause).await;
         let adds = S::NUMBER >= 7 && with(|world| world.chance.hits(700));
         let ask = if adds { visit.add(true) } else { echo(who, n) };

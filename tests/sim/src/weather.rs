@@ -175,7 +175,7 @@ pub fn ends(
         (_, 8) => &[End::Kill, End::PowerCut, End::Stop],
         _ => &[End::Kill, End::PowerCut],
     };
-    let some = chance.below(3);
-    let one = |_| (chance.ms(6_000), chance.pick(hows), chance.ms(2_000));
+    let some = 1 + chance.below(3);
+    let one = |_| (chance.ms(15_000), chance.pick(hows), chance.ms(2_000));
     (0..some).map(one).collect()
 }
