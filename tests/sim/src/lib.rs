@@ -18,6 +18,7 @@ pub mod run;
 pub mod signal;
 pub mod tap;
 pub mod task;
+pub mod visit;
 pub mod weather;
 pub mod world;
 

@@ -53,6 +53,16 @@ pub struct Conn {
     pub who: Option<u64>,
     /// Has the server's machine lost it in a power cut?
     is_lost: bool,
+    opened: Option<Instant>,
+    closed: Option<Instant>, // by the server
+}
+
+impl Conn {
+    /// Returns how long the server has kept it.
+    pub fn time(&self) -> Duration {
+        let closed = self.closed.unwrap_or_else(Instant::now);
+        self.opened.map_or(Duration::ZERO, |opened| closed - opened)
+    }
 }
 
 /// One end of a connection.
@@ -67,7 +77,7 @@ pub struct End {
     has_no_linger: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// All that the program wrote, and when the last of it.
+    /// All that the program wrote.
     pub sent: Vec<u8>,
 }
 
@@ -227,6 +237,9 @@ impl World {
         let late =
             end.incoming.iter().find(|(at, b)| *at > now && !b.is_empty());
         let late = late.map(|(at, _)| *at);
+        if side == SERVER {
+            self.net.conns[id].closed = Some(now);
+        }
         if self.net.is_over || side == SERVER && self.net.conns[id].is_lost {
             return;
         }
@@ -386,7 +399,8 @@ impl World {
         backlog.waiting.push_back(id);
         backlog.acceptor.take().into_iter().for_each(Waker::wake);
         let who = WHO.try_with(|who| *who).ok();
-        self.net.conns.push(Conn { who, ..Conn::default() });
+        let opened = Some(Instant::now());
+        self.net.conns.push(Conn { who, opened, ..Conn::default() });
         Syn::Accepted(TcpStream { id, side: CLIENT, server })
     }
 }

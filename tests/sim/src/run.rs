@@ -14,6 +14,7 @@ use real::time::{Instant, sleep, timeout};
 
 use crate::net::TcpStream;
 use crate::task;
+use crate::visit::visit;
 use crate::weather::{End, Weather, ends};
 use crate::world::{WHO, World, begin, with};
 
@@ -48,9 +49,8 @@ pub const HEARTBEAT: Duration = SECOND;
 pub const DRAIN: Duration = Duration::from_secs(3);
 
 const CLIENTS: u64 = 3;
-const ASKS: u64 = 6;
 /// How late a limit may be noticed.
-const SLACK: Duration = Duration::from_millis(20);
+pub const SLACK: Duration = Duration::from_millis(20);
 /// After this time without faults, nothing may be left of a client.
 const SETTLE: Duration = Duration::from_secs(40);
 
@@ -69,6 +69,8 @@ pub type Failure = (i32, String);
 pub trait Step: Send + 'static {
     /// Its number.
     const NUMBER: u32;
+    /// How long its server bears with a client that breaks the rules.
+    const PATIENCE: Duration;
     /// How many tasks its server has without clients.
     const TASKS: usize;
     /// Its client.
@@ -142,6 +144,7 @@ async fn play<S: Step>() {
     settle::<S>().await;
     guests.into_iter().for_each(|guest| guest.abort());
     with(World::check_wires);
+    with(|world| world.check_quiet(S::PATIENCE));
     for visit in &mut visits {
         visit.check_refusals();
         visit.ask_at_last::<S>().await;
@@ -155,7 +158,8 @@ async fn play<S: Step>() {
     }
 }
 
-fn broken(rule: &'static str, how: String) {
+/// Notes that a rule is broken.
+pub fn broken(rule: &'static str, how: String) {
     with(|world| world.wrong(rule, how));
 }
 
@@ -184,7 +188,31 @@ impl World {
         }
         let mut ends = ends(&mut self.chance, is_calm, step);
         ends.sort_by_key(|end| end.0);
+        self.is_quiet = is_calm && ends.is_empty();
         ends
+    }
+
+    /// Checks what holds only if nothing went wrong all the time: a client
+    /// keeps its connection, and a guest is sent away in time.
+    fn check_quiet(&mut self, patience: Duration) {
+        if !self.is_quiet {
+            return;
+        }
+        let mut conns = [0; CLIENTS as usize + 1];
+        let mut longest = Duration::ZERO;
+        for conn in &self.net.conns {
+            conns[conn.who.unwrap_or(0) as usize] += 1;
+            if conn.who.is_none() {
+                longest = longest.max(conn.time());
+            }
+        }
+        if let Some(who) = (1..conns.len()).find(|&who| conns[who] != 1) {
+            let how = format!("client {who} connected {} times", conns[who]);
+            self.wrong("calm", how);
+        }
+        if longest > patience {
+            self.wrong("patience", format!("a guest stayed for {longest:.1?}"));
+        }
     }
 
     /// From now on, nothing goes wrong by chance.
@@ -301,214 +329,6 @@ async fn settle<S: Step>() {
         broken("leak", format!("{left} tasks for clients long gone"));
     }
 }
-
-// ---- Clients
-
-/// What a client knows about one of its requests.
-#[derive(Clone, Copy, PartialEq)]
-enum Known {
-    Done,
-    NotDone,
-    Unknown,
-}
-
-/// A client and its requests so far.
-struct Visit {
-    who: u64,
-    adds: Vec<Known>,
-    refused: Vec<Vec<u8>>, // the payloads of which it is sure
-}
-
-async fn visit<S: Step>(who: u64) -> Visit {
-    let mut visit = Visit { who, adds: Vec::new(), refused: Vec::new() };
-    let mut client = S::client();
-    for n in 0..ASKS {
-        let pause = with(|world| {
-            let most = world.chance.pick(&[500, 1_500, 5_000]);
-            world.chance.ms(most)
-        });
-        S::rest(&mut client, pause).await;
-        let adds = S::NUMBER >= 7 && with(|world| world.chance.hits(700));
-        let ask = if adds { visit.add(true) } else { echo(who, n) };
-        visit.ask::<S>(&mut client, &ask).await;
-    }
-    visit
-}
-
-/// An ECHO that nobody else sends; some are larger than the window.
-fn echo(who: u64, n: u64) -> Ask {
-    let mut text = format!("{who}.{n}").into_bytes();
-    with(|world| {
-        if world.chance.hits(200) {
-            let most = 3 * world.weather.window() as u64;
-            text.resize(10 + world.chance.below(most) as usize, b'x');
-        }
-    });
-    Ask::Echo(text)
-}
-
-impl Visit {
-    // ANCHOR: digits
-    /// The next ADD. The amounts are powers of four: each digit of the total,
-    /// to the base four, says how often one operation was applied.
-    fn add(&self, adds: bool) -> Ask {
-        let n = self.adds.len() as u32;
-        let amount = if adds { 4i64.pow(n) } else { 0 };
-        Ask::Add(self.who, u64::from(n) + 1, amount)
-    }
-
-    fn check_total(&self, total: i64) {
-        for (n, known) in self.adds.iter().enumerate() {
-            let times = total >> (2 * n) & 3;
-            let is_fine = match known {
-                Known::Done => times == 1,
-                Known::NotDone => times == 0,
-                Known::Unknown => times <= 1,
-            };
-            if !is_fine {
-                let (who, n) = (self.who, n + 1);
-                let how = format!("client {who}, {n}: applied {times} times");
-                broken("exactly once", how);
-            }
-        }
-        if total >> (2 * self.adds.len()) != 0 {
-            broken("exactly once", format!("client {}: {total}", self.who));
-        }
-    }
-    // ANCHOR_END: digits
-
-    async fn ask<S: Step>(&mut self, client: &mut S::Client, ask: &Ask) {
-        let who = self.who;
-        log(who, describe(ask));
-        let start = Instant::now();
-        let mut attempts = 0;
-        let report = |line: String| hear(who, &line, &mut attempts);
-        let answer = S::ask(client, ask, report).await;
-        with(|world| world.waits.remove(&who));
-        if start.elapsed() > DEADLINE + SLACK {
-            let late = start.elapsed();
-            broken("deadline", format!("client {who} asked for {late:.1?}"));
-        }
-        if attempts > ATTEMPTS {
-            broken("attempts", format!("client {who} tried {attempts} times"));
-        }
-        self.learn(ask, answer);
-    }
-
-    fn learn(&mut self, ask: &Ask, answer: Result<Vec<u8>, Failure>) {
-        let known = match &answer {
-            Ok(_) => Known::Done,
-            Err((3, _)) => Known::NotDone,
-            Err(_) => Known::Unknown,
-        };
-        match (&answer, ask) {
-            (Err((code, text)), _) => {
-                log(self.who, format!("exit code {code}: {text}"));
-                if ![3, 4].contains(code) {
-                    broken("protocol", format!("client {}: {text}", self.who));
-                }
-            }
-            (Ok(_), Ask::Add(..)) => {}
-            (Ok(reply), Ask::Echo(text)) if reply == text => {
-                log(self.who, "gets it back");
-            }
-            _ => broken("mixed up", format!("client {}", self.who)),
-        }
-        match ask {
-            Ask::Add(..) => self.adds.push(known),
-            Ask::Echo(text) if known == Known::NotDone => {
-                self.refused.push(text.clone());
-            }
-            Ask::Echo(_) => {}
-        }
-        if let (Ok(total), Ask::Add(..)) = (answer, ask) {
-            let total = String::from_utf8_lossy(&total).into_owned();
-            log(self.who, format!("total {total}"));
-            match total.parse() {
-                Ok(total) => self.check_total(total),
-                Err(_) => broken("mixed up", format!("a total of {total:?}")),
-            }
-        }
-    }
-
-    /// What a client calls not executed, no server may have answered.
-    fn check_refusals(&self) {
-        let replied = with(|world| world.replied());
-        if self.refused.iter().any(|text| replied.contains(text)) {
-            let how = format!("client {} was told that it was not", self.who);
-            broken("executed", how);
-        }
-    }
-
-    /// Asks once more when nothing goes wrong any more, so there is an answer.
-    async fn ask_at_last<S: Step>(&mut self) {
-        let mut client = S::client();
-        let ask = match S::NUMBER {
-            7.. => self.add(false),
-            _ => echo(self.who, ASKS),
-        };
-        let answer = WHO.scope(self.who, S::ask(&mut client, &ask, drop)).await;
-        if let Err((_, text)) = &answer {
-            let how = format!("client {}, when all is calm: {text}", self.who);
-            return broken("recovery", how);
-        }
-        self.learn_last(ask, answer);
-    }
-
-    fn learn_last(&mut self, ask: Ask, answer: Result<Vec<u8>, Failure>) {
-        if let (Ask::Add(..), Ok(total)) = (&ask, &answer) {
-            let total = String::from_utf8_lossy(total).into_owned();
-            log(self.who, format!("total {total} at last"));
-            self.check_total(total.parse().unwrap_or(-1));
-            self.adds.push(Known::NotDone); // its amount was 0
-        }
-    }
-}
-
-fn log(who: u64, what: impl std::fmt::Display) {
-    with(|world| world.log(format_args!("client {who}"), what));
-}
-
-fn describe(ask: &Ask) -> String {
-    match ask {
-        Ask::Echo(text) if text.len() > 10 => {
-            format!("asks for an ECHO of {} bytes", text.len())
-        }
-        Ask::Echo(text) => {
-            format!("asks for an ECHO of {}", String::from_utf8_lossy(text))
-        }
-        Ask::Add(_, seq, amount) => format!("asks to add {amount}, as {seq}"),
-    }
-}
-
-/// Notes what a client reports. When all is calm, nothing may go wrong but
-/// that the server is away for a moment.
-fn hear(who: u64, line: &str, attempts: &mut u32) {
-    log(who, line);
-    with(|world| {
-        if line.starts_with("waits ") {
-            world.waits.insert(who, Instant::now());
-            return;
-        }
-        *attempts += 1;
-        if world.weather.is_calm && !line.contains(": not executed") {
-            world.wrong("calm", format!("client {who}: {line}"));
-        }
-    });
-}
-
-/// Notes that the connection of a client at rest has ended.
-pub fn lost(line: &str) {
-    let who = WHO.get();
-    log(who, line);
-    with(|world| {
-        if world.weather.is_calm && line.contains("no sign of life") {
-            world.wrong("calm", format!("client {who}: {line}"));
-        }
-    });
-}
-
-// ---- Guests
 
 /// The start of an ECHO of 60 000 bytes.
 const HALF: [u8; 6] = [0, 0, 234, 97, 1, b'x'];

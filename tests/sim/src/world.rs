@@ -20,6 +20,8 @@ pub struct World {
     pub weather: Weather,
     /// Connections and listeners.
     pub net: Net,
+    /// Does nothing go wrong from the start to the end?
+    pub is_quiet: bool,
     /// The server's disk.
     pub disk: Disk,
     /// The tasks of the server's process.
@@ -62,6 +64,7 @@ pub fn begin(seed: u64) {
         weather: Weather::draw(&mut chance),
         chance,
         net: Net::default(),
+        is_quiet: false,
         disk: Disk::default(),
         tasks: Vec::new(),
         stop: watch::Sender::new(0),

@@ -25,6 +25,7 @@ const PEER: PeerLimits = PeerLimits {
 
 impl Step for This {
     const NUMBER: u32 = 8;
+    const PATIENCE: Duration = run::WRITE.saturating_add(Duration::from_millis(1_500));
     const TASKS: usize = 1;
     type Client = Client;
 
@@ -55,7 +56,7 @@ impl Step for This {
     }
 
     async fn rest(client: &mut Client, time: Duration) {
-        let lost = |line: String| crate::run::lost(&line);
+        let lost = |line: String| crate::visit::lost(&line);
         client.meanwhile(tokio::time::sleep(time), lost).await;
     }
 
