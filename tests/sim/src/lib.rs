@@ -16,6 +16,7 @@ pub mod disk;
 pub mod net;
 pub mod run;
 pub mod signal;
+pub mod sync;
 pub mod tap;
 pub mod task;
 pub mod visit;

@@ -1,28 +1,40 @@
-//! `tokio::signal`, as far as the steps use it. There is one signal, "stop".
+//! `tokio::signal`, as far as the steps use it. There is one signal, SIGTERM.
 
 use std::io;
 
-use real::sync::watch::Receiver;
-
+use crate::sync::watch::Receiver;
 use crate::world::with;
 
 /// Waits for requests to stop.
-pub struct Signal(Receiver<u32>);
+pub struct Signal {
+    stops: Receiver<u32>,
+    seen: u32,
+    comes: bool,
+}
 
 impl Signal {
+    fn new(comes: bool) -> Signal {
+        with(|world| {
+            let seen = world.stops;
+            Signal { stops: world.stop.subscribe(), seen, comes }
+        })
+    }
+
     /// Waits for the next request.
     pub async fn recv(&mut self) -> Option<()> {
-        self.0.changed().await.ok()
+        let (seen, comes) = (self.seen, self.comes);
+        self.stops.wait_for(|stops| comes && *stops > seen).await;
+        self.seen += 1;
+        Some(())
     }
 }
 
 /// Signals on Unix.
 pub mod unix {
     pub use super::Signal;
-    use super::*;
+    use super::io;
 
     /// Which signal to wait for.
-    #[derive(PartialEq)]
     pub struct SignalKind(bool);
 
     impl SignalKind {
@@ -42,24 +54,20 @@ pub mod unix {
     /// # Errors
     /// There are none here.
     pub fn signal(kind: SignalKind) -> io::Result<Signal> {
-        let never = || real::sync::watch::Sender::new(0);
-        Ok(Signal(with(|world| match kind.0 {
-            true => world.stop.subscribe(),
-            false => world.never.get_or_insert_with(never).subscribe(),
-        })))
+        Ok(Signal::new(kind.0))
     }
 }
 
 /// Signals on Windows.
 pub mod windows {
     pub use super::Signal as CtrlC;
-    use super::*;
+    use super::io;
 
     /// Listens for Ctrl-C.
     ///
     /// # Errors
     /// There are none here.
     pub fn ctrl_c() -> io::Result<CtrlC> {
-        Ok(Signal(with(|world| world.stop.subscribe())))
+        Ok(CtrlC::new(true))
     }
 }

@@ -218,5 +218,11 @@ fn hear(who: u64, line: &str, attempts: &mut u32) {
 
 /// Notes that the connection of a client at rest has ended.
 pub fn lost(line: &str) {
-    log(WHO.get(), line);
+    let who = WHO.get();
+    log(who, line);
+    with(|world| {
+        if world.is_quiet {
+            world.wrong("calm", format!("client {who}: {line}"));
+        }
+    });
 }

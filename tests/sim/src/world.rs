@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Display;
 
-use real::sync::watch;
 use real::task::AbortHandle;
 use real::time::Instant;
 
 use crate::disk::Disk;
 use crate::net::Net;
+use crate::sync::watch;
 use crate::weather::{Chance, Weather};
 
 /// Everything that is shared in a run.
@@ -28,8 +28,8 @@ pub struct World {
     pub tasks: Vec<AbortHandle>,
     /// Tells the server's process to stop.
     pub stop: watch::Sender<u32>,
-    /// A signal that never comes.
-    pub never: Option<watch::Sender<u32>>,
+    /// How often it was told.
+    pub stops: u32,
     /// Since when each client waits before its next attempt.
     pub waits: HashMap<u64, Instant>,
     /// The first rule that was broken, and how.
@@ -68,7 +68,7 @@ pub fn begin(seed: u64) {
         disk: Disk::default(),
         tasks: Vec::new(),
         stop: watch::Sender::new(0),
-        never: None,
+        stops: 0,
         waits: HashMap::new(),
         broken: None,
         log: Vec::new(),
