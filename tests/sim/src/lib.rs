@@ -1,7 +1,7 @@
 //! The steps on a network, a disk and a clock that exist only in memory, where
 //! one number, the seed, decides everything that happens.
 //!
-//! To the steps, this crate is `tokio`: it hands on what they use of it, except
+//! To the steps, this crate is `tokio`: it hands on what they use of it, but
 //! for `net`, `signal` and whatever else reaches outside the program. It is
 //! also their `rand`, and `disk` is their `std::fs`. So they cannot tell the
 //! difference, and `build.rs` needs to change only two words in their files.
@@ -11,7 +11,6 @@ extern crate self as tokio;
 
 pub use real::*;
 
-pub mod bugs;
 pub mod disk;
 pub mod net;
 pub mod run;
@@ -51,4 +50,17 @@ macro_rules! select {
 mod variants {
     include!(concat!(env!("OUT_DIR"), "/variants.rs"));
 }
-pub use variants::RUNS;
+
+pub use variants::{BUGS, RUNS};
+
+/// A bug that the build has put into a copy of a step.
+pub struct Bug {
+    /// The name of the copy, in [`RUNS`].
+    pub name: &'static str,
+    /// The name of the step.
+    pub step: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+    /// Why no run can find it; empty if one can.
+    pub why_not: &'static str,
+}

@@ -1,7 +1,7 @@
 //! `tokio::net`, as far as the steps use it, on a network in memory.
 //!
-//! It shows a program what TCP shows it: bytes in order, late, in pieces of any
-//! size; connections that are refused, ignored, reset or simply silent.
+//! It shows a program what TCP shows it: bytes in order, late, in pieces of
+//! any size; connections that are refused, ignored, reset or simply silent.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{pending, poll_fn};
@@ -252,7 +252,7 @@ impl World {
         }
     }
 
-    /// Cuts the power of the server's machine: all its connections fall silent.
+    /// Cuts the server's power: all its connections fall silent.
     pub fn cut_net(&mut self) {
         self.net.is_off = true;
         for conn in &mut self.net.conns {

@@ -14,7 +14,7 @@ use real::time::{Instant, sleep, timeout};
 
 use crate::net::{Conn, TcpStream};
 use crate::task;
-use crate::visit::visit;
+use crate::visit::{Visit, visit};
 use crate::weather::{End, Weather, ends};
 use crate::world::{WHO, World, begin, with};
 
@@ -49,6 +49,8 @@ pub const HEARTBEAT: Duration = SECOND;
 pub const DRAIN: Duration = Duration::from_secs(2);
 
 const CLIENTS: u64 = 3;
+/// No client needs this long.
+const HANG: Duration = Duration::from_secs(300);
 /// How late a limit may be noticed.
 pub const SLACK: Duration = Duration::from_millis(20);
 /// After this time without faults, nothing may be left of a client.
@@ -126,20 +128,9 @@ async fn play<S: Step>() {
     let (over, is_over) = oneshot::channel();
     let server = real::spawn(supervise::<S>(ends, is_over));
     let guests: Vec<_> = (0..guests()).map(|_| real::spawn(guest())).collect();
-    let clients = (1..=CLIENTS)
-        .map(|who| (who, real::spawn(WHO.scope(who, visit::<S>(who)))));
-    let mut visits = Vec::new();
-    for (who, client) in clients.collect::<Vec<_>>() {
-        match timeout(Duration::from_secs(300), client).await {
-            Ok(Ok(visit)) => visits.push(visit),
-            Ok(Err(_)) => broken("panic", format!("client {who} panicked")),
-            Err(_) => broken("hang", format!("client {who} never ends")),
-        }
-    }
+    let mut visits = all_visits::<S>().await;
     let _ = over.send(());
-    let Ok(mut process) = server.await else {
-        return broken("panic", "the server panicked".to_owned());
-    };
+    let Ok(process) = server.await else { return };
     with(World::clear_up);
     settle::<S>().await;
     guests.into_iter().for_each(|guest| guest.abort());
@@ -149,13 +140,28 @@ async fn play<S: Step>() {
         visit.check_refusals();
         visit.ask_at_last::<S>().await;
     }
-    process = restart::<S>(process, End::PowerCut, SECOND).await;
+    let process = restart::<S>(process, End::PowerCut, SECOND).await;
     for visit in &mut visits {
         visit.ask_at_last::<S>().await;
     }
     if S::NUMBER == 8 {
         restart::<S>(process, End::Stop, SECOND).await;
     }
+}
+
+/// Lets all clients ask, each in its own time.
+async fn all_visits<S: Step>() -> Vec<Visit> {
+    let start = |who| real::spawn(WHO.scope(who, visit::<S>(who)));
+    let clients: Vec<_> = (1..=CLIENTS).map(start).collect();
+    let mut visits = Vec::new();
+    for client in clients {
+        match timeout(HANG, client).await {
+            Ok(Ok(visit)) => visits.push(visit),
+            Ok(Err(_)) => broken("panic", "a client panicked".to_owned()),
+            Err(_) => broken("hang", "a client never ends".to_owned()),
+        }
+    }
+    visits
 }
 
 /// Notes that a rule is broken.
@@ -197,7 +203,7 @@ impl World {
         let guests = self.net.conns.iter().filter(|conn| conn.who.is_none());
         let longest = guests.map(Conn::time).max().unwrap_or_default();
         if self.is_quiet && longest > patience {
-            self.wrong("patience", format!("a guest stayed for {longest:.1?}"));
+            self.wrong("patience", format!("a guest stays {longest:.1?}"));
         }
     }
 

@@ -49,11 +49,11 @@ impl World {
             let replies = frames(&conn.ends[SERVER].sent);
             let fit = requests.iter().zip(&replies);
             if !fit.clone().all(|(request, reply)| answers(*request, *reply)) {
-                self.wrong("replies", format!("connection {id} mixes them up"));
+                self.wrong("replies", format!("{id} mixes them up"));
             }
             let is_answer = |frame: &&Frame| frame.0 != ERROR;
             if replies.iter().filter(is_answer).count() > requests.len() {
-                self.wrong("replies", format!("connection {id}: one too many"));
+                self.wrong("replies", format!("{id} has one too many"));
             }
         }
         self.net.conns = conns;

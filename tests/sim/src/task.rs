@@ -10,7 +10,7 @@ struct Watched;
 impl Drop for Watched {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            with(|world| world.wrong("panic", "a task of the server panicked"));
+            with(|world| world.wrong("panic", "a server's task panicked"));
         }
     }
 }

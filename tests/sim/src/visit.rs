@@ -58,8 +58,8 @@ fn echo(who: u64, n: u64) -> Ask {
 
 impl Visit {
     // ANCHOR: digits
-    /// The next ADD. The amounts are 1, 4, 16, …, so each digit of the total,
-    /// to the base of four, says how often one operation was applied.
+    /// The next ADD. The amounts are 1, 4, 16, …, so each digit of the
+    /// total, to the base of four, says how often one operation was applied.
     fn next_add(&self, factor: i64) -> Ask {
         let n = self.adds.len() as u32;
         Ask::Add(self.who, u64::from(n) + 1, factor * 4i64.pow(n))
@@ -162,8 +162,8 @@ impl Visit {
             7.. => self.next_add(0),
             _ => echo(self.who, ASKS),
         };
-        let answer = WHO.scope(self.who, S::ask(&mut client, &ask, drop)).await;
-        match (answer, ask) {
+        let answer = S::ask(&mut client, &ask, drop);
+        match (WHO.scope(self.who, answer).await, ask) {
             (Err((_, text)), _) => {
                 let how =
                     format!("client {}, when all is calm: {text}", self.who);

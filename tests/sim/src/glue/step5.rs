@@ -14,7 +14,7 @@ pub struct This;
 
 impl Step for This {
     const NUMBER: u32 = 5;
-    const PATIENCE: Duration = run::IDLE.saturating_add(Duration::from_millis(1_500));
+    const PATIENCE: Duration = Duration::from_millis(9_500);
     const TASKS: usize = 0;
     type Client = Client;
 

@@ -25,7 +25,7 @@ const PEER: PeerLimits = PeerLimits {
 
 impl Step for This {
     const NUMBER: u32 = 8;
-    const PATIENCE: Duration = run::WRITE.saturating_add(Duration::from_millis(1_500));
+    const PATIENCE: Duration = Duration::from_millis(4_500);
     const TASKS: usize = 1;
     type Client = Client;
 
