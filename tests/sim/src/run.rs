@@ -328,22 +328,27 @@ const HALF: [u8; 6] = [0, 0, 234, 97, 1, b'x'];
 /// An answer to a PING that nobody sent: a sign of life.
 const PONG: [u8; 13] = [0, 0, 0, 9, 0x82, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// An ECHO, a kind that does not exist, an ECHO, an ADD too short, an ECHO.
+const MANY: [u8; 29] = *b"\0\0\0\x02\x01a\0\0\0\x01\x33\
+    \0\0\0\x02\x01b\0\0\0\x02\x03x\0\0\0\x02\x01c";
+
 // ANCHOR: guest
 /// A client that behaves badly. It never reads, and stays as long as it can.
 async fn guest() -> Result<()> {
-    let (delay, kind) = with(|w| (w.chance.ms(4_000), w.chance.below(4)));
+    let (delay, kind) = with(|w| (w.chance.ms(4_000), w.chance.below(5)));
     sleep(delay).await;
     let mut stream = TcpStream::connect(SERVER).await?;
     let size = with(|world| 2 * world.weather.window() as u16);
     let mut long = [&[0, 0][..], &(size + 1).to_be_bytes(), &[1]].concat();
     long.resize(5 + size as usize, b'x');
-    let (first, then): (&[u8], &[u8]) = match kind {
-        0 => (b"", b""),     // says nothing
-        1 => (&HALF, b""),   // stops within a frame
-        2 => (&HALF, b"x"),  // a byte now and then
-        _ => (&long, &PONG), // wants more than the window holds
+    let (name, first, then): (&str, &[u8], &[u8]) = match kind {
+        0 => ("says nothing", b"", b""),
+        1 => ("stops within a frame", &HALF, b""),
+        2 => ("sends a byte now and then", &HALF, b"x"),
+        3 => ("wants more than the window holds", &long, &PONG),
+        _ => ("asks all at once, some of it wrong", &MANY, b""),
     };
-    with(|w| w.log("guest", ["idle", "half", "slow", "deaf"][kind as usize]));
+    with(|world| world.log("guest", name));
     stream.write_all(first).await?;
     loop {
         sleep(SECOND / 2).await;

@@ -69,7 +69,8 @@ impl Step for This {
         let (requests, receiver) = mpsc::channel(1024);
         let ledger = journal::run(ledger, Some(journal), receiver);
         let ledger = tokio::spawn(ledger);
-        let own = ServerLimits { connections: 8, drain: run::DRAIN };
+        let connections = crate::world::with(|w| w.chance.pick(&[2, 8]));
+        let own = ServerLimits { connections, drain: run::DRAIN };
         tokio::select! {
             end = ledger => end?,
             end = drain::serve(listener, PEER, requests, own, stops) => end,
