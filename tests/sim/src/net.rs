@@ -227,28 +227,24 @@ impl World {
     /// Closes an end: with a FIN, or with a RST if bytes are unread.
     fn close(&mut self, id: usize, side: usize) {
         let now = Instant::now();
-        let [end, _] = self.net.ends(id, side);
+        let conn = &mut self.net.conns[id];
+        let end = &mut conn.ends[side];
         end.is_closed = true;
-        let has = |(at, bytes): &(Instant, Vec<u8>)| {
-            (*at <= now, !bytes.is_empty()) == (true, true)
-        };
-        let is_abrupt = end.has_no_linger || end.incoming.iter().any(has);
-        // Bytes that arrive from now on find nobody: a RST will answer them.
-        let late =
-            end.incoming.iter().find(|(at, b)| *at > now && !b.is_empty());
-        let late = late.map(|(at, _)| *at);
+        let mut unread = end.incoming.iter().filter(|(_, b)| !b.is_empty());
+        let unread = unread.next().map(|(at, _)| *at);
+        let is_abrupt = end.has_no_linger || unread.is_some_and(|at| at <= now);
         if side == SERVER {
-            self.net.conns[id].closed = Some(now);
+            conn.closed = Some(now);
         }
-        if self.net.is_over || side == SERVER && self.net.conns[id].is_lost {
+        if self.net.is_over || side == SERVER && conn.is_lost {
             return;
         }
         if is_abrupt {
             return self.reset(id, side, now);
         }
         self.finish((id, side));
-        if let Some(at) = late {
-            self.reset(id, side, at);
+        if let Some(at) = unread {
+            self.reset(id, side, at); // these bytes will find nobody
         }
     }
 
