@@ -179,8 +179,8 @@ impl World {
         let weather = &self.weather;
         let (delay, slice) = (weather.delay, weather.slice);
         let mut lines = vec![format!(
-            "up to {delay} ms, slices of up to {slice}, {} of 1000 lost, \
-             {} reset",
+            "takes up to {delay} ms, reads get up to {slice} bytes; \
+             of 1000 segments {} are lost, and {} cause a reset",
             weather.loss, weather.reset
         )];
         let zero = self.zero;

@@ -76,7 +76,7 @@ impl Visit {
             if !is_fine {
                 let (who, n) = (self.who, n + 1);
                 let how =
-                    format!("client {who}: {n} was applied {times} times");
+                    format!("operation {n} of client {who}, {times} times");
                 broken("exactly once", how);
             }
         }

@@ -69,7 +69,7 @@ impl Weather {
     /// Draws the weather of a run that starts now. One in five is calm.
     pub fn draw(chance: &mut Chance) -> Weather {
         let is_calm = chance.below(5) == 0;
-        let slice = chance.pick(&[1, 3, 40, 1460, 65_536]);
+        let slice = chance.pick(&[3, 40, 200, 1460, 65_536]);
         if is_calm {
             return Weather { slice, ..Weather::calm() };
         }
