@@ -178,11 +178,11 @@ impl World {
     fn forecast(&mut self, step: u32) -> Vec<(Duration, End, Duration)> {
         let weather = &self.weather;
         let (delay, slice) = (weather.delay, weather.slice);
-        let mut lines = vec![format!(
-            "takes up to {delay} ms, reads get up to {slice} bytes; \
-             of 1000 segments {} are lost, and {} cause a reset",
-            weather.loss, weather.reset
-        )];
+        let (loss, reset) = (weather.loss, weather.reset);
+        let mut lines = vec![
+            format!("takes up to {delay} ms; a read gets up to {slice} bytes"),
+            format!("of 1000 segments {loss} are lost, {reset} cause a reset"),
+        ];
         let zero = self.zero;
         let cuts = weather.partitions.iter();
         lines.extend(cuts.map(|partition| partition.describe(zero)));
