@@ -2,7 +2,7 @@
 //! and the rules that must hold whatever the network does.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,10 +19,8 @@ use crate::weather::{End, Weather, ends};
 use crate::world::{WHO, World, begin, with};
 
 /// Where the server listens.
-pub const SERVER: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(
-    std::net::Ipv4Addr::new(10, 0, 0, 1),
-    8888,
-));
+pub const SERVER: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 8888);
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The limits of all clients and servers.
@@ -31,7 +29,7 @@ pub const CONNECT: Duration = SECOND;
 pub const REQUEST: Duration = Duration::from_secs(2);
 /// One request, with all its attempts.
 pub const DEADLINE: Duration = Duration::from_secs(6);
-/// At most so often.
+/// The most attempts for one request.
 pub const ATTEMPTS: u32 = 5;
 /// The first wait is at most this long.
 pub const BASE: Duration = Duration::from_millis(100);
@@ -130,7 +128,9 @@ async fn play<S: Step>() {
     let guests: Vec<_> = (0..guests()).map(|_| real::spawn(guest())).collect();
     let mut visits = all_visits::<S>().await;
     let _ = over.send(());
-    let Ok(process) = server.await else { return };
+    let Ok(process) = server.await else {
+        return broken("panic", "whoever starts the server".to_owned());
+    };
     with(World::clear_up);
     settle::<S>().await;
     guests.into_iter().for_each(|guest| guest.abort());
@@ -333,7 +333,7 @@ const MANY: [u8; 29] = *b"\0\0\0\x02\x01a\0\0\0\x01\x33\
     \0\0\0\x02\x01b\0\0\0\x02\x03x\0\0\0\x02\x01c";
 
 // ANCHOR: guest
-/// A client that behaves badly. It never reads, and stays as long as it can.
+/// A client that behaves badly: it never reads, and never leaves.
 async fn guest() -> Result<()> {
     let (delay, kind) = with(|w| (w.chance.ms(4_000), w.chance.below(5)));
     sleep(delay).await;
