@@ -115,8 +115,8 @@ impl Client {
     }
 
     /// Takes the connection that was kept, if the server has neither closed it
-    /// nor spoken since its last reply, PING and PONG aside. A millisecond is
-    /// enough for the runtime to learn what the kernel knows already.
+    /// nor spoken since its last reply, whole PINGs and PONGs aside. A
+    /// millisecond is enough to learn what the kernel knows already.
     async fn silent(&mut self) -> Option<Server> {
         let mut server = self.kept.take()?;
         let look = timeout(Duration::from_millis(1), server.receive()).await;

@@ -70,8 +70,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     // ANCHOR: receive
     /// Returns the kind of the next frame, or `None` if the stream has ended, or
-    /// the time after our goodbye, and all replies have left. It deals with PING and PONG itself, and writes
-    /// what waits.
+    /// the time after our goodbye, and all replies have left. It deals with
+    /// PING and PONG itself, and writes what waits.
     ///
     /// You may drop this future at any `.await` and call it again: whatever has
     /// arrived, or has not left yet, stays in `self`.
