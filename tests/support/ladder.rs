@@ -172,15 +172,18 @@ fn flights(segments: &[Segment]) -> Vec<Flight> {
 // ---- Where a moment stands
 
 const TOP: f64 = 52.0;
-const CLIENT: usize = 130;
-const SERVER_AT: usize = 490;
-const WIDTH: usize = 620;
+const CLIENT: usize = 240;
+const SERVER_AT: usize = 390;
+const WIDTH: usize = 630;
+/// Words stand outside, where no arrow crosses them: first the time, then, so
+/// far from the lifeline, what is sent.
+const WORDS: usize = 72;
 /// Pixels for a millisecond.
 const SCALE: f64 = 1.4;
 /// So many pixels at most for a time in which nothing happens.
 const QUIET: f64 = 84.0;
 /// From one label to the next at the same side.
-const LABEL: f64 = 20.0;
+const LABEL: f64 = 22.0;
 
 /// Each moment of the conversation, how far down it is, and whether some of
 /// the time before it is left out.
@@ -229,7 +232,7 @@ pub fn draw(id: &str, title: &str, segments: &[Segment]) -> String {
     let flights = flights(segments);
     let scale = Scale::of(&flights);
     let ends_lost = segments.last().is_some_and(|s| s.arrived.is_none());
-    let height = scale.end() as usize + if ends_lost { 48 } else { 16 };
+    let height = scale.end() as usize + if ends_lost { 32 } else { 16 };
     let mut body = line(50001, "client", CLIENT, height);
     body += &line(SERVER, "server", SERVER_AT, height);
     body += &breaks(&scale);
@@ -238,7 +241,11 @@ pub fn draw(id: &str, title: &str, segments: &[Segment]) -> String {
     }
     body += &times(&flights, &scale);
     let words: Vec<String> = flights.iter().map(in_words).collect();
-    figure(id, title, &words.join("; "), [WIDTH, height], &body)
+    figure(id, title, &words.join("; "), [WIDTH, height], &body).replacen(
+        "lifelines",
+        "lifelines ladder",
+        1,
+    )
 }
 
 /// What happens in a flight, for those who do not see it.
@@ -280,14 +287,17 @@ fn label(flight: &Flight) -> String {
             flags.insert(0, "");
             format!("{bytes} bytes{}", flags.join(" "))
         }
-        (_, 0) => format!("{n} ACKs, up to {}", last.packet.ack),
-        _ => format!("{n} segments, {bytes} bytes"),
+        (_, 0) => format!("{n} ACKs, to {}", last.packet.ack),
+        _ => format!("{bytes} bytes in {n}"),
     };
-    if is_full(p) || first.was_full && n == 1 {
-        label += &format!(", window {}", p.window);
+    if (is_full(p) || first.was_full) && n == 1 && bytes == 0 {
+        label = format!("window {}", p.window);
     }
     if first.is_again {
-        label = format!("again: {label}");
+        label = format!("again {label}");
+    }
+    if first.arrived.is_none() {
+        label += ", lost";
     }
     label
 }
@@ -307,14 +317,14 @@ fn arrow(id: &str, flight: &Flight, scale: &Scale) -> String {
             let ends = [y, scale.y(time, 0)];
             arrived(id, first, side, across, ends)
         }
-        None => lost(side, across, y),
+        None => lost(first.is_again, side, across, y),
     };
     let ring = ring(&last.packet, side, x, y);
     let (at, anchor) =
-        if x < other { (x + 12, "start") } else { (x - 12, "end") };
+        if x < other { (x - WORDS, "end") } else { (x + WORDS, "start") };
     let label = escape(&label(flight));
     let title = title(&first.packet, &last.packet);
-    let y = y - 5.0;
+    let y = y + 5.0;
     format!(
         "<g class=\"segment\"><title>{title}</title>\n{band}{line}{ring}\
          <text class=\"word {side}\" x=\"{at}\" y=\"{y:.0}\" \
@@ -322,7 +332,7 @@ fn arrow(id: &str, flight: &Flight, scale: &Scale) -> String {
     )
 }
 
-/// From one lifeline to the other. What is sent again is a thick line.
+/// From one lifeline to the other. What is sent again is a double line.
 fn arrived(
     id: &str,
     segment: &Segment,
@@ -331,20 +341,27 @@ fn arrived(
     [y, tip_y]: [f64; 2],
 ) -> String {
     let tip = if x < other { other - 3 } else { other + 3 };
-    let ends =
-        format!("x1=\"{x}\" y1=\"{y:.0}\" x2=\"{tip}\" y2=\"{tip_y:.0}\"");
-    let mut svg = String::new();
-    if segment.is_again {
-        svg += &format!("<line class=\"again {side}\" {ends}/>\n");
-    }
-    svg += &format!(
-        "<line class=\"packet {side}\" {ends} \
+    let mut svg = format!(
+        "<line class=\"packet {side}\" x1=\"{x}\" y1=\"{y:.0}\" \
+         x2=\"{tip}\" y2=\"{tip_y:.0}\" \
          marker-end=\"url(#{id}-{side}-tip)\"/>\n"
     );
+    if segment.is_again {
+        svg += &double(side, [x, (x + tip) / 2], [y, (y + tip_y) / 2.0]);
+    }
     if segment.packet.has("RST") {
         svg += &reset(side, tip, tip_y as usize);
     }
     svg
+}
+
+/// A second line below the first half of an arrow.
+fn double(side: &str, [x, end]: [usize; 2], [y, end_y]: [f64; 2]) -> String {
+    let (y, end_y) = (y + 5.0, end_y + 5.0);
+    format!(
+        "<line class=\"again {side}\" x1=\"{x}\" y1=\"{y:.0}\" \
+         x2=\"{end}\" y2=\"{end_y:.0}\"/>\n"
+    )
 }
 
 /// Behind the arrow of a flight, a band from its first packet to its last.
@@ -374,19 +391,19 @@ fn band(
 }
 
 /// Half an arrow, with a cross at its end.
-fn lost(side: &str, [x, other]: [usize; 2], y: f64) -> String {
+fn lost(is_again: bool, side: &str, [x, other]: [usize; 2], y: f64) -> String {
     let end = (x + other) / 2;
     let tip = y + 16.0;
     let (a, b, c, d) = (end - 7, end + 7, tip - 7.0, tip + 7.0);
+    let again = match is_again {
+        true => double(side, [x, end], [y, tip]),
+        false => String::new(),
+    };
     format!(
-        "<line class=\"packet {side} lost\" x1=\"{x}\" y1=\"{y:.0}\" \
+        "{again}<line class=\"lost {side}\" x1=\"{x}\" y1=\"{y:.0}\" \
          x2=\"{end}\" y2=\"{tip:.0}\"/>\n\
          <path class=\"cross {side}\" d=\"M{a} {c:.0}L{b} {d:.0}M{a} {d:.0}L{b} \
-         {c:.0}\"/>\n\
-         <text class=\"word {side}\" x=\"{}\" y=\"{:.0}\" \
-         text-anchor=\"middle\">lost</text>\n",
-        end,
-        tip + 22.0
+         {c:.0}\"/>\n"
     )
 }
 
@@ -401,32 +418,32 @@ fn ring(p: &Packet, side: &str, x: usize, y: f64) -> String {
     }
 }
 
-/// The times at both lifelines, as far as there is room for them.
+/// The times at both lifelines: whenever something leaves, and when something
+/// arrives if there is room.
 fn times(flights: &[Flight], scale: &Scale) -> String {
     let mut svg = String::new();
-    for (x, anchor, is_server) in
-        [(CLIENT - 12, "end", false), (SERVER_AT + 12, "start", true)]
+    for (x, anchor, from) in
+        [(CLIENT - 12, "end", 50001), (SERVER_AT + 12, "start", SERVER)]
     {
-        let mut events: Vec<Duration> = Vec::new();
-        for flight in flights {
-            let first = flight.first();
-            match (first.packet.from == SERVER) == is_server {
-                true => events.push(first.left),
-                false => events.extend(first.arrived),
+        let is_mine = |flight: &&Flight| flight.first().packet.from == from;
+        let left = flights.iter().filter(is_mine);
+        let mut shown_at: Vec<(f64, Duration)> = left
+            .map(|flight| flight.first().left)
+            .map(|time| (scale.y(time, 0), time))
+            .collect();
+        let arrived = flights.iter().filter(|flight| !is_mine(flight));
+        for time in arrived.filter_map(|flight| flight.first().arrived) {
+            let y = scale.y(time, 0);
+            if shown_at.iter().all(|(other, _)| (other - y).abs() > 20.0) {
+                shown_at.push((y, time));
             }
         }
-        events.sort();
-        let mut last = f64::MIN;
-        for time in events {
-            let y = scale.y(time, 0) + 5.0;
-            if y - last > 17.0 {
-                last = y;
-                svg += &format!(
-                    "<text class=\"time\" x=\"{x}\" y=\"{y:.0}\" \
-                     text-anchor=\"{anchor}\">{}</text>\n",
-                    shown(time)
-                );
-            }
+        for (y, time) in shown_at {
+            let (y, time) = (y + 5.0, shown(time));
+            svg += &format!(
+                "<text class=\"time\" x=\"{x}\" y=\"{y:.0}\" \
+                 text-anchor=\"{anchor}\">{time}</text>\n"
+            );
         }
     }
     svg
@@ -447,8 +464,7 @@ fn breaks(scale: &Scale) -> String {
             );
         }
         svg += &format!(
-            "<text class=\"label\" x=\"{}\" y=\"{:.0}\">{time} without a packet\
-             </text>\n",
+            "<text class=\"label\" x=\"{}\" y=\"{:.0}\">{time} later</text>\n",
             (CLIENT + SERVER_AT) / 2,
             y + 5.0
         );
