@@ -33,7 +33,7 @@ const queries = [
   ["jiter", 1, "retry.html#when"],
   ["three-way handshake", 1, "introduction.html#handshake"],
   ["slow start", 1, "flow.html#slow-start"],
-  ["port 8888", 3, "flow.html#same-port"],
+  ["port 8888", 8, "flow.html#same-port"],
   ["ctrl-z", 1, "system.html#system"],
   ["select!", 3, "async.html#together"],
   ["S3-06", 1, "cases.html#s3-06"],
