@@ -177,7 +177,7 @@ const SERVER_AT: usize = 390;
 const WIDTH: usize = 630;
 /// Words stand outside, where no arrow crosses them: first the time, then, so
 /// far from the lifeline, what is sent.
-const WORDS: usize = 72;
+const WORDS: usize = 76;
 /// Pixels for a millisecond.
 const SCALE: f64 = 1.4;
 /// So many pixels at most for a time in which nothing happens.
@@ -264,10 +264,7 @@ fn in_words(flight: &Flight) -> String {
 }
 
 fn shown(time: Duration) -> String {
-    match time.as_micros() {
-        ..1_000_000 => format!("{} ms", time.as_millis()),
-        _ => format!("{:.2} s", time.as_secs_f64()),
-    }
+    format!("{} ms", time.as_millis())
 }
 
 /// What is written on an arrow.

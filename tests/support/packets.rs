@@ -482,8 +482,11 @@ pub fn reset(side: &str, x: usize, y: usize) -> String {
 /// The numbers and the first bytes of one packet, or of a row from the first
 /// to the last, for those who point at it.
 pub fn title(first: &Packet, last: &Packet) -> String {
-    let marks = ["SYN", "FIN"].iter().filter(|flag| last.has(flag)).count();
-    let end = last.seq as usize + last.payload.len() + marks;
+    let end = last.seq as usize + last.payload.len();
+    let rest = match end as u32 - first.seq {
+        0 | 1 => String::new(),
+        _ => format!(" to {}", end - 1),
+    };
     let bytes = first.payload.iter().take(16);
     let mut bytes: String = bytes.map(|byte| format!(" {byte:02x}")).collect();
     if first.payload.len() > 16 {
@@ -493,7 +496,7 @@ pub fn title(first: &Packet, last: &Packet) -> String {
         bytes.insert(0, ':');
     }
     format!(
-        "{}, seq {} to {end}, ack {}, window {}{bytes}",
+        "{}, seq {}{rest}, ack {}, window {}{bytes}",
         first.flags.join(" "),
         first.seq,
         first.ack,

@@ -78,20 +78,22 @@ fn check(picture: &str, segments: &[Segment]) -> Checked {
         let is_line =
             |s: &&Shape| s.is("line", "packet") || s.is("line", "lost");
         let line = shapes.iter().find(is_line).ok_or("no line")?;
-        let [[_, y], _] = line.ends();
+        let [[x, y], _] = line.ends();
         same("time runs down", y > last, true)?;
         last = y;
-        check_arrow(line, &shapes, &mut rest)?;
+        let first = check_arrow(line, &shapes, &mut rest)?;
+        let time = Some(first.left.as_millis());
+        same("time", time_at(picture, [x, y]), time)?;
     }
     same("packets that no arrow shows", rest.len(), 0)
 }
 
 /// Takes the packets of one arrow out of `rest`.
-fn check_arrow(
+fn check_arrow<'a>(
     line: &Shape,
     shapes: &[Shape],
-    rest: &mut Vec<&Segment>,
-) -> Checked {
+    rest: &mut Vec<&'a Segment>,
+) -> Result<&'a Segment, String> {
     let label = shapes.iter().find(|s| s.is("text", "word"));
     let label = &label.ok_or("no label")?.text;
     let many = Regex::new(r"(?:bytes in (\d+)|^(\d+) ACKs)").unwrap();
@@ -100,7 +102,7 @@ fn check_arrow(
         n.as_str().parse().unwrap()
     });
     let is_mine = |s: &Segment| side(s) == line.side();
-    let mine: Vec<&Segment> =
+    let mine: Vec<&'a Segment> =
         rest.iter().copied().filter(|s| is_mine(s)).take(n).collect();
     same("packets", mine.len(), n)?;
     rest.retain(|s| !mine.iter().any(|m| std::ptr::eq(*m, *s)));
@@ -119,7 +121,19 @@ fn check_arrow(
         same("a cross", has("path", "cross"), is_lost || is_reset)?;
     }
     let all = mine.iter().map(|s| s.packet.payload.len()).sum::<usize>();
-    same("bytes", bytes(label), &*all.to_string())
+    same("bytes", bytes(label), &*all.to_string())?;
+    Ok(mine[0])
+}
+
+/// The time, in milliseconds, that stands beside this place of a lifeline.
+fn time_at(picture: &str, [x, y]: [f64; 2]) -> Option<u128> {
+    let shapes = shapes(picture);
+    let is_here = |s: &&Shape| {
+        let [dx, dy] = [s.at("x") - x, s.at("y") - y];
+        s.is("text", "time") && dx.abs() < 20.0 && (dy - 5.0).abs() < 1.5
+    };
+    let text = &shapes.iter().find(is_here)?.text;
+    text.strip_suffix(" ms")?.parse().ok()
 }
 
 /// How many bytes a label tells of.
@@ -143,6 +157,7 @@ fn lies() {
         (">again SYN<", ">SYN<"),
         ("x1=\"240\"", "x1=\"390\""),
         ("packet client", "packet server"),
+        (">0 ms<", ">1 ms<"),
     ];
     try_lies(&picture, &lies, |svg| check(svg, &segments));
 }
