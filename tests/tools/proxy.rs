@@ -25,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy::nothing is lost", None, nothing_is_lost),
         trial("proxy::half-close, both ways", None, half_close),
         trial("proxy::a reset is passed on", linux, reset_passed_on),
+        trial("proxy::an answer, then a reset", linux, last_words),
         trial("proxy::it reads no more than it can write", linux, bounded),
         trial("proxy::no server", None, no_server),
         trial("proxy::the checker sees no difference", linux, checked),
@@ -201,6 +202,32 @@ fn reset_passed_on() {
     fill(&mut client);
     break_off(client);
     wait_until("a reset", || server.take_error().unwrap().is_some());
+}
+
+/// A server that answers after four bytes and closes: its kernel sends the
+/// answer, and a reset because of the bytes that nobody has read.
+fn last_words() {
+    for faults in [&[][..], &["down delay 200ms"], &["up slice 100"]] {
+        let net = Network::new(faults);
+        for _ in 0..20 {
+            let [mut client, mut server] = net.pair();
+            client.write_all(&[b'x'; 5000]).unwrap();
+            server.read_exact(&mut [0; 4]).unwrap();
+            server.write_all(b"too long").unwrap();
+            drop(server);
+            let (bytes, end) = rest(&mut client);
+            assert_eq!(bytes.escape_ascii().to_string(), "too long");
+            assert_eq!(end, RESET, "{faults:?}");
+        }
+    }
+    // More than the proxy has room for.
+    let net = Network::new(&["down rate 200KB"]);
+    let [mut client, mut server] = net.pair();
+    server.write_all(&[b'x'; 100_000]).unwrap();
+    client.read_exact(&mut [0; 10_000]).unwrap();
+    break_off(server);
+    let (bytes, end) = rest(&mut client);
+    assert_eq!((bytes.len(), end), (90_000, RESET));
 }
 
 /// Writes until nothing more is taken for a while; returns how much was.
