@@ -128,7 +128,8 @@ impl Direction {
     }
 
     /// Stops, if it is time for it. A stall holds both ends until `clear`,
-    /// even when they have gone: like a pulled cable, it tells nobody.
+    /// `cut` or `reset`, even when they have gone: like a pulled cable, it
+    /// tells nobody.
     fn obey(&mut self, next: Option<Next>) -> Result<(), Broken> {
         let was_stalled = take(&mut self.is_stalled);
         let Some(Next { at, what: What::Stop(stop, after) }) = next else {
@@ -137,10 +138,10 @@ impl Direction {
         if at > Instant::now() {
             return Ok(()); // what it would keep is not due yet
         }
-        if !was_stalled {
+        self.is_stalled = stop == Stop::Stall;
+        if !(was_stalled && self.is_stalled) {
             self.say(Fault::Stop(stop, after));
         }
-        self.is_stalled = stop == Stop::Stall;
         if self.is_stalled { Ok(()) } else { Err(Broken::Planned(stop)) }
     }
 

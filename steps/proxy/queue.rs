@@ -76,7 +76,7 @@ impl Queue {
     // ANCHOR: next
     /// What this plan lets happen next; `None` if nothing is on its way.
     pub fn next(&self, plan: &Plan) -> Option<Next> {
-        for &(stop, after) in &plan.stops {
+        for &(stop, after) in plan.stops.iter().rev() {
             if after == After::Nothing {
                 let what = What::Stop(stop, after);
                 return Some(Next { at: Instant::now(), what });
@@ -90,7 +90,7 @@ impl Queue {
         }
         let piece = self.piece();
         let mut length = piece.len().min(longest(plan));
-        for &(stop, after) in &plan.stops {
+        for &(stop, after) in plan.stops.iter().rev() {
             // An end is no frame, so it may pass, except in a stall.
             let is_more = !piece.is_empty() || stop == Stop::Stall;
             if is_more && self.passed.has_reached(after) {

@@ -36,6 +36,7 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy::corrupt, by the seed", None, corrupt),
         trial("proxy::slow-close", None, slow_close),
         trial("proxy::stall, and clear", None, stall),
+        trial("proxy::stall, then cut or reset", linux, stall_ends),
         trial("proxy::reset after bytes or frames", linux, reset),
         trial("proxy::cut", None, cut),
         trial("proxy::refuse, by connection", None, refuse),
@@ -390,6 +391,18 @@ fn stall() {
     passes(&mut client, &mut server, b"the other direction");
     net.proxy.write(b"clear\n");
     assert_eq!(rest(&mut client), (b"ers".to_vec(), None));
+}
+
+/// A cable that was pulled can still be cut.
+fn stall_ends() {
+    for (end, error) in [("cut", None), ("reset", RESET)] {
+        let mut net = Network::new(&["stall"]);
+        let [mut client, _server] = net.pair();
+        net.proxy.wait_for("1 down: stall\n");
+        net.proxy.write(format!("{end}\n").as_bytes());
+        assert_eq!(rest(&mut client), (vec![], error));
+        net.proxy.wait_for(&format!("1 up: {end}\n"));
+    }
 }
 
 fn reset() {
