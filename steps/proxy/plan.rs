@@ -50,7 +50,10 @@ impl Rules {
         let rules = self.0.iter().map(|(_, rule)| rule).filter(of_it);
         rules.fold(false, |refuses, rule| match rule.fault {
             Fault::Refuse => true,
-            Fault::Clear => false,
+            // Any other `clear` comes too late, or ends faults of one way.
+            Fault::Clear => {
+                refuses && !(rule.at.is_zero() && rule.way.is_none())
+            }
             _ => refuses,
         })
     }
@@ -138,6 +141,10 @@ mod tests {
         let mut rules = rules(&["conn 2-4 refuse", "conn 3 clear"]);
         let of = |rules: &Rules| [1, 2, 3, 4].map(|n| rules.refuses(n));
         assert_eq!(of(&rules), [false, true, false, true]);
+        for late in ["at 1s clear", "up clear"] {
+            rules.add(late.parse().unwrap());
+            assert_eq!(of(&rules), [false, true, false, true]);
+        }
         rules.add("clear".parse().unwrap());
         assert_eq!(of(&rules), [false; 4]);
     }
