@@ -96,7 +96,7 @@ impl Queue {
             if is_more && self.passed.has_reached(after) {
                 return Some(Next { at, what: What::Stop(stop, after) });
             }
-            length = length.min(self.passed.until(after, piece));
+            length = self.passed.until(after, &piece[..length]);
         }
         let what = match piece {
             [] => What::Finish,
