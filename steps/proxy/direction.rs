@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::faults::{Fault, Stop};
 use crate::plan::{Place, Plan, Rules};
-use crate::queue::{Next, Queue, What};
+use crate::queue::{Arrival, Next, Queue, What};
 use crate::relay::{Broken, Shared, broken};
 use crate::say;
 
@@ -145,7 +145,7 @@ impl Direction {
         if self.is_stalled { Ok(()) } else { Err(Broken::Planned(stop)) }
     }
 
-    /// Lets bytes, or the end of the stream, leave when the plan says so.
+    /// Queues bytes, or the end of the stream.
     fn received(
         &mut self,
         n: io::Result<usize>,
@@ -157,14 +157,15 @@ impl Direction {
             0
         });
         let bytes = &mut buffer[..n];
-        let mut due = Instant::now() + plan.delay;
-        if !plan.jitter.is_zero() {
-            due += self.random.random_range(Duration::ZERO..=plan.jitter);
-        }
+        let dice = match plan.jitter {
+            Duration::ZERO => 0.0,
+            _ => self.random.random(),
+        };
+        let arrival = Arrival { at: Instant::now(), dice };
         if bytes.is_empty() {
             // Without room, there may be more to read before the reset.
             if self.queue.room() > 0 {
-                self.queue.finish(due + plan.slow_close);
+                self.queue.finish(arrival);
             }
             return;
         }
@@ -175,7 +176,7 @@ impl Direction {
                 }
             }
         }
-        self.queue.push(bytes, due);
+        self.queue.push(bytes, arrival);
     }
 }
 

@@ -30,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy::no server", None, no_server),
         trial("proxy::the checker sees no difference", linux, checked),
         trial("proxy::delay, in one direction", None, delay),
+        trial("proxy::delay, and clear", None, delay_ends),
         trial("proxy::jitter", None, jitter),
         trial("proxy::rate", None, rate),
         trial("proxy::slice", None, slice),
@@ -315,6 +316,17 @@ fn delay() {
     }
 }
 
+/// What a delay still holds leaves when the delay ends.
+fn delay_ends() {
+    let mut net = Network::new(&["delay 1000s"]);
+    let [mut client, mut server] = net.pair();
+    client.write_all(b"question").unwrap();
+    assert!(is_silent(&mut server));
+    net.proxy.write(b"clear\n");
+    server.read_exact(&mut [0; 8]).unwrap();
+    passes(&mut server, &mut client, b"answer");
+}
+
 /// The sum of ten times is that of ten dice.
 fn jitter() {
     let net = Network::new(&["up jitter 100ms"]);
@@ -399,7 +411,7 @@ fn stall_ends() {
         let mut net = Network::new(&["stall"]);
         let [mut client, _server] = net.pair();
         net.proxy.wait_for("1 down: stall\n");
-        net.proxy.write(format!("{end}\n").as_bytes());
+        net.proxy.write(format!("up {end}\n").as_bytes());
         assert_eq!(rest(&mut client), (vec![], error));
         net.proxy.wait_for(&format!("1 up: {end}\n"));
     }
