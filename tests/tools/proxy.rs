@@ -21,7 +21,7 @@ pub fn trials() -> Vec<Trial> {
     let linux = (!cfg!(target_os = "linux")).then_some("needs Linux");
     let bash = (!is_installed("bash", "--version")).then_some("needs bash");
     let unix = linux.or(bash);
-    vec![
+    let mut trials = vec![
         trial("proxy::nothing is lost", None, nothing_is_lost),
         trial("proxy::half-close, both ways", None, half_close),
         trial("proxy::a reset is passed on", linux, reset_passed_on),
@@ -29,6 +29,18 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy::it reads no more than it can write", linux, bounded),
         trial("proxy::no server", None, no_server),
         trial("proxy::the checker sees no difference", linux, checked),
+        trial("proxy::the demo", linux, demo),
+        trial("proxy::a torn message, step 1", unix, torn),
+        trial("proxy::a silent server, step 4", unix, silent),
+        trial("proxy::the third attempt, step 5", unix, third_attempt),
+        trial("proxy::lost replies, step 7", unix, lost_replies),
+    ];
+    trials.extend(faults(linux));
+    trials
+}
+
+fn faults(linux: Option<&str>) -> Vec<Trial> {
+    vec![
         trial("proxy::delay, in one direction", None, delay),
         trial("proxy::delay, and clear", None, delay_ends),
         trial("proxy::jitter", None, jitter),
@@ -43,11 +55,6 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy::refuse, by connection", None, refuse),
         trial("proxy::at a time", None, schedule),
         trial("proxy::faults from stdin", None, typed),
-        trial("proxy::the demo", linux, demo),
-        trial("proxy::a torn message, step 1", unix, torn),
-        trial("proxy::a silent server, step 4", unix, silent),
-        trial("proxy::the third attempt, step 5", unix, third_attempt),
-        trial("proxy::lost replies, step 7", unix, lost_replies),
     ]
 }
 
