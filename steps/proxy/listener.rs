@@ -17,8 +17,8 @@ use crate::relay::{self, Shared};
 use crate::say;
 
 /// How many connections are relayed at once, and how many may wait for that in
-/// the kernel's queue. Each needs two descriptors and at most 160 KiB: two
-/// directions, each with a full queue and a read.
+/// the kernel's queue. Each needs two descriptors and at most 224 KiB: two
+/// directions, each with 64 KiB of bytes, 32 of notes and 16 for a read.
 const CONNECTIONS: u16 = 1024;
 
 /// How long the proxy pauses after `accept` has failed.

@@ -13,6 +13,10 @@ use crate::plan::Plan;
 /// How many bytes may be on their way in one direction. When that many are,
 /// the proxy stops reading, and the sender finds out through TCP's window.
 pub const ROOM: usize = 64 * 1024;
+
+/// In how many pieces they may have come, one each millisecond: a slow sender
+/// of single bytes must not need more room for notes than for bytes.
+const NOTES: usize = 1024;
 // ANCHOR_END: room
 
 /// What may happen next, and not before when.
@@ -55,7 +59,7 @@ impl Arrival {
 impl Queue {
     pub fn new() -> Queue {
         Queue {
-            bytes: VecDeque::new(),
+            bytes: VecDeque::with_capacity(ROOM),
             notes: VecDeque::new(),
             end: None,
             last: (Instant::now(), 0),
@@ -66,8 +70,8 @@ impl Queue {
     /// How many bytes may be added; 0 after the end.
     pub fn room(&self) -> usize {
         match self.end {
-            None => ROOM - self.bytes.len(),
-            Some(_) => 0,
+            None if self.notes.len() < NOTES => ROOM - self.bytes.len(),
+            _ => 0,
         }
     }
 
@@ -351,5 +355,13 @@ mod tests {
             queue.push(b"x", after(0));
         }
         assert_eq!((queue.room(), queue.notes.len()), (0, 1));
+        let mut queue = Queue::new();
+        let mut n = 0;
+        while queue.room() > 0 {
+            queue.push(b"x", after(n));
+            n += 1;
+        }
+        assert_eq!((n, queue.notes.capacity()), (NOTES as u32, NOTES));
+        assert_eq!(size_of::<(Arrival, usize)>(), 32);
     }
 }
