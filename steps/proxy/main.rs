@@ -25,10 +25,10 @@ mod direction;
 mod faults;
 mod listener;
 mod plan;
+mod printer;
 mod queue;
 mod relay;
 
-use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ use tokio::sync::watch;
 
 use faults::Rule;
 use plan::Rules;
+use printer::say;
 use relay::Shared;
 
 /// A bad network, between any client and any server
@@ -69,10 +70,12 @@ struct Args {
 #[tokio::main]
 async fn main() {
     let args = Args::parse();
+    printer::start();
     let outcome = match args.to {
         None => demo().await,
         Some(to) => run(args, to).await,
     };
+    printer::finish();
     if let Err(error) = outcome {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
         std::process::exit(1);
@@ -95,12 +98,6 @@ async fn run(args: Args, to: SocketAddr) -> Result<()> {
     };
     join!(listener::run(listener, shared), commands);
     Ok(())
-}
-
-/// Prints one line. If its reader is gone (as in `proxy | head -1`), the line
-/// is lost and the program carries on, where `println!` would panic.
-fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// What goes wrong in the demo.

@@ -2,9 +2,9 @@
 //! does what it says, and what the steps make of a bad network.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy::it reads no more than it can write", linux, bounded),
         trial("proxy::no server", None, no_server),
         trial("proxy::the checker sees no difference", linux, checked),
+        trial("proxy::nobody reads its stdout", None, unread),
         trial("proxy::the demo", linux, demo),
         trial("proxy::a torn message, step 1", unix, torn),
         trial("proxy::a silent server, step 4", unix, silent),
@@ -500,6 +501,47 @@ fn typed() {
     let mut next = net.pair();
     let [client, server] = &mut next;
     passes(client, server, b"with others, too");
+}
+
+/// As in `proxy | less`: what the proxy prints fills the pipe.
+fn unread() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    let mut command = Command::new(bin("proxy"));
+    command.args(["--addr", "127.0.0.1:0", "--to", &to]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut proxy = Killed(command.spawn().unwrap());
+    let mut output = BufReader::new(proxy.0.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let addr = line.trim().strip_prefix("listening on ").unwrap();
+    let mut input = proxy.0.stdin.take().unwrap();
+    let bad = [&[b'x'; 500][..], b"\n"].concat().repeat(2000);
+    in_time(move || input.write_all(&bad).unwrap());
+    let mut client = TcpStream::connect(addr).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.set_read_timeout(Some(DEADLINE)).unwrap();
+    passes(&mut client, &mut server, b"question");
+    in_time(|| {
+        let mut lines = output.lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.ends_with(" lost: nobody read them")));
+    });
+}
+
+/// What could wait forever.
+fn in_time(f: impl FnOnce() + Send + 'static) {
+    let thread = thread::spawn(f);
+    wait_until("the proxy", || thread.is_finished());
+    thread.join().unwrap();
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 // ---- What a reader sees
