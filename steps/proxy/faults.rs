@@ -81,9 +81,10 @@ impl Rule {
             && self.way.is_none_or(|only| only == way)
     }
 
-    /// Does it act on all connections, from their start?
-    pub fn is_everywhere(&self) -> bool {
-        self.at.is_zero() && self.connections == ALL && self.way.is_none()
+    /// Does it end all faults, on all connections, at once?
+    pub fn is_clear(&self) -> bool {
+        let is_now = self.at.is_zero() && self.way.is_none();
+        is_now && self.connections == ALL && self.fault == Fault::Clear
     }
 }
 
@@ -258,7 +259,7 @@ mod tests {
         ] {
             let rule: Rule = text.parse().unwrap();
             assert_eq!(rule.fault.to_string(), text);
-            assert!(rule.is_everywhere());
+            assert_eq!(rule.is_clear(), text == "clear");
         }
     }
 

@@ -33,7 +33,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy, stdin};
 use tokio::join;
@@ -41,7 +41,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use faults::Rule;
-use plan::Rules;
+use plan::{FAULTS, Rules};
 use printer::say;
 use relay::Shared;
 
@@ -83,6 +83,8 @@ async fn main() {
 }
 
 async fn run(args: Args, to: SocketAddr) -> Result<()> {
+    let n = args.faults.len();
+    ensure!(n <= FAULTS, "cannot use {n} faults: {FAULTS} are the most");
     let (sender, rules) = watch::channel(Rules::default());
     for rule in args.faults {
         sender.send_modify(|rules| rules.add(rule));
@@ -101,7 +103,7 @@ async fn run(args: Args, to: SocketAddr) -> Result<()> {
 }
 
 /// What goes wrong in the demo.
-const FAULTS: [&str; 4] = [
+const DEMO: [&str; 4] = [
     "conn 2 up slice 5",
     "conn 2 up rate 10",
     "conn 3 down cut after 5 bytes",
@@ -118,7 +120,7 @@ async fn demo() -> Result<()> {
     let (sender, rules) = watch::channel(Rules::default());
     let shared = Arc::new(Shared { to, seed: 1, rules });
     say(format!("listening on {addr}, before an echo server, with:"));
-    for fault in FAULTS {
+    for fault in DEMO {
         say(format!("    {fault}"));
         let rule = fault.parse()?;
         sender.send_modify(|rules| rules.add(rule));

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use crate::faults::{After, Fault, Rule, Stop, Way};
 
+/// How many faults there may be. Each connection looks at all of them.
+pub const FAULTS: usize = 100;
+
 /// All faults, each with the moment at which it was given.
 #[derive(Default)]
 pub struct Rules(Vec<(Instant, Rule)>);
@@ -20,9 +23,14 @@ pub struct Place {
 }
 
 impl Rules {
+    /// May this fault be added?
+    pub fn has_room_for(&self, rule: &Rule) -> bool {
+        self.0.len() < FAULTS || rule.is_clear()
+    }
+
     /// Adds a fault. A `clear` for everything forgets all faults instead.
     pub fn add(&mut self, rule: Rule) {
-        if rule.is_everywhere() && rule.fault == Fault::Clear {
+        if rule.is_clear() {
             self.0.clear();
         } else {
             self.0.push((Instant::now(), rule));

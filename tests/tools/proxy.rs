@@ -490,6 +490,18 @@ fn typed() {
     };
     say("dely 1s", "cannot use \"dely 1s\": \"dely\" is no fault");
     say("\u{fffd}", "is no fault");
+    let long = "x".repeat(100_000);
+    say(&long, "skips a line of over 1024 bytes\n");
+    say("after it", "cannot use \"after it\"");
+    for n in 1..=101 {
+        let answer = if n > 100 {
+            "100 faults (type `clear`)"
+        } else {
+            " conn 1000 stall\n"
+        };
+        say("conn 1000 stall", answer);
+    }
+    say("clear", "from now on: clear\n");
     say("down delay 1s", "1 down: delay 1s\n");
     let time = passes(&mut server, &mut client, b"answer");
     assert!(time.as_secs_f64() >= EARLY, "{time:?}");
