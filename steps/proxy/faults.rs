@@ -25,7 +25,13 @@ A FAULT is [at TIME] [conn N[-M]] [up|down] and one of these:
   clear              all faults before this one are over
 TIME is 100ms or 2s, from the start of a connection. SIZE is 100, 10KB or 1MB.
 Connections are counted from 1; `up` is from the client to the server.
-While the proxy runs, type a FAULT on its stdin.";
+While the proxy runs, type a FAULT on its stdin.
+
+`reset` drops what the kernel still keeps for a slow reader, so fewer than N
+may reach it. After `cut`, both ends have a minute to close.
+Limits: 1024 connections, with those that are stalled (the next one waits);
+100 faults; 1024 bytes in a line on stdin; in each direction, 64 KiB on their
+way, in up to 1024 pieces (then the proxy stops reading).";
 // ANCHOR_END: grammar
 
 /// From the client to the server, or back.

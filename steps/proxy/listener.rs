@@ -56,6 +56,9 @@ pub async fn run(listener: TcpListener, shared: Shared) {
     let places = Arc::new(Semaphore::new(CONNECTIONS.into()));
     let mut number = 0;
     loop {
+        if places.available_permits() == 0 {
+            say(format!("{CONNECTIONS} connections: the next one waits"));
+        }
         let place = Arc::clone(&places).acquire_owned().await;
         let (client, peer) = match listener.accept().await {
             Ok(connection) => connection,

@@ -89,6 +89,11 @@ async fn run(args: Args, to: SocketAddr) -> Result<()> {
     for rule in args.faults {
         sender.send_modify(|rules| rules.add(rule));
     }
+    ensure!(
+        to != args.addr,
+        "cannot relay to {to}: the proxy itself listens there (try another \
+         --addr)"
+    );
     let listener = listener::bind(args.addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     let shared = Shared { to, seed: args.seed, rules };

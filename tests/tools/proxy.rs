@@ -28,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         trial("proxy::an answer, then a reset", linux, last_words),
         trial("proxy::it reads no more than it can write", linux, bounded),
         trial("proxy::no server", None, no_server),
+        trial("proxy::it is no server of itself", None, itself),
         trial("proxy::the checker sees no difference", linux, checked),
         trial("proxy::nobody reads its stdout", None, unread),
         trial("proxy::the demo", linux, demo),
@@ -56,6 +57,7 @@ fn faults(linux: Option<&str>) -> Vec<Trial> {
         trial("proxy::refuse, by connection", None, refuse),
         trial("proxy::at a time", None, schedule),
         trial("proxy::faults from stdin", None, typed),
+        trial("proxy::too much from stdin", None, too_much_typed),
     ]
 }
 
@@ -286,6 +288,14 @@ fn no_server() {
     proxy.wait_for(&format!("1: cannot connect to {to} (is the server"));
 }
 
+fn itself() {
+    let addr = "127.0.0.1:9999";
+    let ended = Program::start("proxy", &["--to", addr]).finish();
+    let error = format!("error: cannot relay to {addr}: the proxy itself");
+    assert!(ended.stderr.starts_with(&error), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(1));
+}
+
 /// The server of step 4 keeps the contract, seen through the proxy.
 #[cfg(unix)]
 fn checked() {
@@ -490,18 +500,6 @@ fn typed() {
     };
     say("dely 1s", "cannot use \"dely 1s\": \"dely\" is no fault");
     say("\u{fffd}", "is no fault");
-    let long = "x".repeat(100_000);
-    say(&long, "skips a line of over 1024 bytes\n");
-    say("after it", "cannot use \"after it\"");
-    for n in 1..=101 {
-        let answer = if n > 100 {
-            "100 faults (type `clear`)"
-        } else {
-            " conn 1000 stall\n"
-        };
-        say("conn 1000 stall", answer);
-    }
-    say("clear", "from now on: clear\n");
     say("down delay 1s", "1 down: delay 1s\n");
     let time = passes(&mut server, &mut client, b"answer");
     assert!(time.as_secs_f64() >= EARLY, "{time:?}");
@@ -554,6 +552,20 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+fn too_much_typed() {
+    let mut net = Network::new(&[]);
+    let mut say = |line: &str, answer: &str| {
+        net.proxy.write(format!("{line}\n").as_bytes());
+        net.proxy.wait_for(answer);
+    };
+    say(&"x".repeat(100_000), "skips a line of over 1024 bytes\n");
+    say("after it", "cannot use \"after it\"");
+    say(&"conn 9 stall\n".repeat(100), "from now on: conn 9 stall\n");
+    say("stall", "cannot use \"stall\": there are 100 faults");
+    say("clear", "from now on: clear\n");
+    say("up stall", "from now on: up stall\n");
 }
 
 // ---- What a reader sees
