@@ -124,8 +124,9 @@ async fn both(
     match finish(ended).await {
         Ok(from) => half_closed(from, other).await,
         Err(Broken::Write(error)) => {
-            let _ = timeout(LINGER, other).await; // last words
-            Err(Broken::Write(error))
+            let last_words = timeout(LINGER, other).await;
+            let broken = last_words.ok().and_then(Result::err);
+            Err(broken.unwrap_or(Broken::Write(error)))
         }
         Err(broken) => Err(broken),
     }
