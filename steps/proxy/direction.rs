@@ -12,16 +12,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::select;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::faults::{Fault, Stop};
 use crate::plan::{Place, Plan, Rules};
-use crate::queue::{Next, Queue, What};
+use crate::queue::{Arrival, Next, Queue, What};
 use crate::relay::{Broken, Shared, broken};
 use crate::say;
 
 /// How many bytes one read takes at most.
 const READ: usize = 16 * 1024;
+
+/// How long a write may take nothing, once a reset waits behind it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One direction, ready to run.
 pub struct Direction {
@@ -31,6 +34,7 @@ pub struct Direction {
     queue: Queue,
     looked: Option<Instant>, // when it last looked at the rules
     is_stalled: bool,
+    reset: Option<io::Error>, // why the stream ends with RST, not FIN
 }
 
 impl Direction {
@@ -45,20 +49,21 @@ impl Direction {
             queue: Queue::new(),
             looked: None,
             is_stalled: false,
+            reset: None,
         }
     }
 
     // ANCHOR: direction
-    /// Relays until the stream of `from` has ended, and `to` was told so. Then
-    /// returns `from`, on which a reset may still come.
+    /// Relays until the stream of `from` has ended, and `to` has taken all of
+    /// it but its end.
     ///
     /// # Errors
     /// A fault ends the connection, or one of its ends has broken it.
-    pub async fn run<'a>(
+    pub async fn run<'a, 'b>(
         mut self,
         mut from: ReadHalf<'a>,
-        mut to: WriteHalf<'_>,
-    ) -> Result<ReadHalf<'a>, Broken> {
+        mut to: WriteHalf<'b>,
+    ) -> Result<(ReadHalf<'a>, WriteHalf<'b>), Broken> {
         let mut buffer = vec![0; READ];
         loop {
             let (plan, change) = self.look();
@@ -66,24 +71,39 @@ impl Direction {
             self.obey(next)?;
             let room = &mut buffer[..self.queue.room().min(READ)];
             let is_open = !self.is_stalled;
-            select! {
+            let is_reset = self.reset.is_some();
+            let leave = act(next, self.queue.piece(), &mut to, is_reset);
+            let done = select! {
                 biased;
-                _ = self.rules.changed() => {}
-                () = reach(change) => {}
-                n = receive(&mut from, room), if is_open => {
-                    self.received(&mut buffer[..n?], &plan);
+                _ = self.rules.changed() => continue,
+                () = reach(change) => continue,
+                n = receive(&mut from, room, is_reset), if is_open => {
+                    self.received(n, &mut buffer, &plan);
+                    continue;
                 }
-                done = act(next, self.queue.piece(), &mut to), if is_open => {
-                    match done? {
-                        (at, What::Write(n)) => self.queue.sent(n, at),
-                        (_, What::Finish) => return Ok(from),
-                        (_, What::Stop(..)) => {} // it is time: obey
-                    }
-                }
+                done = leave, if is_open => done,
+            };
+            match done.map_err(|error| self.broken_by(error))? {
+                (at, What::Write(n)) => self.queue.sent(n, at),
+                (_, What::Finish) => return self.ended((from, to)),
+                (_, What::Stop(..)) => {} // it is time: obey
             }
         }
     }
     // ANCHOR_END: direction
+
+    /// Everything but the end has left.
+    fn ended<T>(self, halves: T) -> Result<T, Broken> {
+        self.reset.map_or(Ok(halves), |error| Err(Broken::Read(error)))
+    }
+
+    /// A write has failed.
+    fn broken_by(&mut self, error: io::Error) -> Broken {
+        match self.reset.take() {
+            None => Broken::Write(error),
+            Some(reset) => Broken::Read(reset), // both ends have gone
+        }
+    }
 
     /// What the rules say now, and when that changes. Reports what is new.
     fn look(&mut self) -> (Plan, Option<Instant>) {
@@ -108,7 +128,8 @@ impl Direction {
     }
 
     /// Stops, if it is time for it. A stall holds both ends until `clear`,
-    /// even when they have gone: like a pulled cable, it tells nobody.
+    /// `cut` or `reset`, even when they have gone: like a pulled cable, it
+    /// tells nobody.
     fn obey(&mut self, next: Option<Next>) -> Result<(), Broken> {
         let was_stalled = take(&mut self.is_stalled);
         let Some(Next { at, what: What::Stop(stop, after) }) = next else {
@@ -117,21 +138,36 @@ impl Direction {
         if at > Instant::now() {
             return Ok(()); // what it would keep is not due yet
         }
-        if !was_stalled {
+        self.is_stalled = stop == Stop::Stall;
+        if !(was_stalled && self.is_stalled) {
             self.say(Fault::Stop(stop, after));
         }
-        self.is_stalled = stop == Stop::Stall;
         if self.is_stalled { Ok(()) } else { Err(Broken::Planned(stop)) }
     }
 
-    /// Lets bytes, or the end of the stream, leave when the plan says so.
-    fn received(&mut self, bytes: &mut [u8], plan: &Plan) {
-        let mut due = Instant::now() + plan.delay;
-        if !plan.jitter.is_zero() {
-            due += self.random.random_range(Duration::ZERO..=plan.jitter);
-        }
+    /// Queues bytes, or the end of the stream.
+    fn received(
+        &mut self,
+        n: io::Result<usize>,
+        buffer: &mut [u8],
+        plan: &Plan,
+    ) {
+        let n = n.unwrap_or_else(|error| {
+            self.reset = Some(error); // a reset is one more kind of end
+            0
+        });
+        let bytes = &mut buffer[..n];
+        let dice = match plan.jitter {
+            Duration::ZERO => 0.0,
+            _ => self.random.random(),
+        };
+        let arrival = Arrival { at: Instant::now(), dice };
         if bytes.is_empty() {
-            return self.queue.finish(due + plan.slow_close);
+            // Without room, there may be more to read before the reset.
+            if self.queue.room() > 0 {
+                self.queue.finish(arrival);
+            }
+            return;
         }
         if let Some(one_in) = plan.corrupt {
             for byte in &mut *bytes {
@@ -140,7 +176,7 @@ impl Direction {
                 }
             }
         }
-        self.queue.push(bytes, due);
+        self.queue.push(bytes, arrival);
     }
 }
 
@@ -153,12 +189,15 @@ async fn reach(moment: Option<Instant>) {
 }
 
 // ANCHOR: receive
-/// Reads; 0 is the end. Without room, waits until the connection breaks.
+/// Reads; 0 is the end. Without room, waits until the connection breaks, if
+/// it has not yet.
 async fn receive(
     from: &mut ReadHalf<'_>,
     room: &mut [u8],
+    is_reset: bool,
 ) -> io::Result<usize> {
     match room {
+        [] if is_reset => pending().await,
         [] => Err(broken(from).await),
         _ => from.read(room).await,
     }
@@ -171,6 +210,7 @@ async fn act(
     next: Option<Next>,
     piece: &[u8],
     to: &mut WriteHalf<'_>,
+    is_reset: bool,
 ) -> io::Result<(Instant, What)> {
     let Some(next) = next else {
         return pending().await;
@@ -178,13 +218,13 @@ async fn act(
     if next.at > Instant::now() {
         sleep_until(next.at).await;
     }
-    let done = match next.what {
-        What::Write(n) => What::Write(to.write(&piece[..n]).await?),
-        What::Finish => {
-            to.shutdown().await?;
-            What::Finish
-        }
-        stop => stop,
+    let What::Write(n) = next.what else {
+        return Ok((next.at, next.what));
     };
-    Ok((next.at, done))
+    let write = to.write(&piece[..n]);
+    let n = match is_reset {
+        true => timeout(PATIENCE, write).await??,
+        false => write.await?,
+    };
+    Ok((next.at, What::Write(n)))
 }

@@ -25,7 +25,13 @@ A FAULT is [at TIME] [conn N[-M]] [up|down] and one of these:
   clear              all faults before this one are over
 TIME is 100ms or 2s, from the start of a connection. SIZE is 100, 10KB or 1MB.
 Connections are counted from 1; `up` is from the client to the server.
-While the proxy runs, type a FAULT on its stdin.";
+While the proxy runs, type a FAULT on its stdin.
+
+`reset` drops what the kernel still keeps for a slow reader, so fewer than N
+may reach it. After `cut`, both ends have a minute to close.
+Limits: 1024 connections, with those that are stalled (the next one waits);
+100 faults; 1024 bytes in a line on stdin; in each direction, 64 KiB on their
+way, in up to 1024 pieces (then the proxy stops reading).";
 // ANCHOR_END: grammar
 
 /// From the client to the server, or back.
@@ -81,9 +87,10 @@ impl Rule {
             && self.way.is_none_or(|only| only == way)
     }
 
-    /// Does it act on all connections, from their start?
-    pub fn is_everywhere(&self) -> bool {
-        self.at.is_zero() && self.connections == ALL && self.way.is_none()
+    /// Does it end all faults, on all connections, at once?
+    pub fn is_clear(&self) -> bool {
+        let is_now = self.at.is_zero() && self.way.is_none();
+        is_now && self.connections == ALL && self.fault == Fault::Clear
     }
 }
 
@@ -258,7 +265,7 @@ mod tests {
         ] {
             let rule: Rule = text.parse().unwrap();
             assert_eq!(rule.fault.to_string(), text);
-            assert!(rule.is_everywhere());
+            assert_eq!(rule.is_clear(), text == "clear");
         }
     }
 

@@ -6,20 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
 use crate::faults::Rule;
-use crate::plan::Rules;
+use crate::plan::{FAULTS, Rules};
 use crate::relay::{self, Shared};
 use crate::say;
 
 /// How many connections are relayed at once, and how many may wait for that in
-/// the kernel's queue. Each needs two descriptors and at most 160 KiB: two
-/// directions, each with a full queue and a read.
+/// the kernel's queue. Each needs two descriptors and at most 224 KiB: two
+/// directions, each with 64 KiB of bytes, 32 of notes and 16 for a read.
 const CONNECTIONS: u16 = 1024;
+
+/// How many bytes of a line are read.
+const LINE: u64 = 1024;
 
 /// How long the proxy pauses after `accept` has failed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -53,6 +56,9 @@ pub async fn run(listener: TcpListener, shared: Shared) {
     let places = Arc::new(Semaphore::new(CONNECTIONS.into()));
     let mut number = 0;
     loop {
+        if places.available_permits() == 0 {
+            say(format!("{CONNECTIONS} connections: the next one waits"));
+        }
         let place = Arc::clone(&places).acquire_owned().await;
         let (client, peer) = match listener.accept().await {
             Ok(connection) => connection,
@@ -81,17 +87,35 @@ pub async fn obey(
     rules: &watch::Sender<Rules>,
 ) -> Result<()> {
     let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line).await? > 0 {
-        let text = String::from_utf8_lossy(&line).trim().to_owned();
+    let mut is_rest = false; // of a line that is too long
+    loop {
         line.clear();
-        match text.parse::<Rule>() {
-            Ok(rule) => {
-                say(format!("from now on: {text}"));
-                rules.send_modify(|rules| rules.add(rule));
-            }
-            Err(_) if text.is_empty() => {}
-            Err(error) => say(format!("cannot use {text:?}: {error:#}")),
+        let mut piece = (&mut input).take(LINE);
+        if piece.read_until(b'\n', &mut line).await? == 0 {
+            return Ok(());
         }
+        let is_long = piece.limit() == 0 && !line.ends_with(b"\n");
+        match (is_rest, is_long) {
+            (true, _) => {}
+            (_, true) => say(format!("skips a line of over {LINE} bytes")),
+            _ => add(String::from_utf8_lossy(&line).trim(), rules),
+        }
+        is_rest = is_long;
     }
-    Ok(())
+}
+
+fn add(text: &str, rules: &watch::Sender<Rules>) {
+    match text.parse::<Rule>() {
+        Ok(rule) if !rules.borrow().has_room_for(&rule) => {
+            say(format!(
+                "cannot use {text:?}: there are {FAULTS} faults (type `clear`)"
+            ));
+        }
+        Ok(rule) => {
+            say(format!("from now on: {text}"));
+            rules.send_modify(|rules| rules.add(rule));
+        }
+        Err(_) if text.is_empty() => {}
+        Err(error) => say(format!("cannot use {text:?}: {error:#}")),
+    }
 }

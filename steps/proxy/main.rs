@@ -25,15 +25,15 @@ mod direction;
 mod faults;
 mod listener;
 mod plan;
+mod printer;
 mod queue;
 mod relay;
 
-use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy, stdin};
 use tokio::join;
@@ -41,7 +41,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use faults::Rule;
-use plan::Rules;
+use plan::{FAULTS, Rules};
+use printer::say;
 use relay::Shared;
 
 /// A bad network, between any client and any server
@@ -69,10 +70,12 @@ struct Args {
 #[tokio::main]
 async fn main() {
     let args = Args::parse();
+    printer::start();
     let outcome = match args.to {
         None => demo().await,
         Some(to) => run(args, to).await,
     };
+    printer::finish();
     if let Err(error) = outcome {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
         std::process::exit(1);
@@ -80,10 +83,17 @@ async fn main() {
 }
 
 async fn run(args: Args, to: SocketAddr) -> Result<()> {
+    let n = args.faults.len();
+    ensure!(n <= FAULTS, "cannot use {n} faults: {FAULTS} are the most");
     let (sender, rules) = watch::channel(Rules::default());
     for rule in args.faults {
         sender.send_modify(|rules| rules.add(rule));
     }
+    ensure!(
+        to != args.addr,
+        "cannot relay to {to}: the proxy itself listens there (try another \
+         --addr)"
+    );
     let listener = listener::bind(args.addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     let shared = Shared { to, seed: args.seed, rules };
@@ -97,14 +107,8 @@ async fn run(args: Args, to: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Prints one line. If its reader is gone (as in `proxy | head -1`), the line
-/// is lost and the program carries on, where `println!` would panic.
-fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
 /// What goes wrong in the demo.
-const FAULTS: [&str; 4] = [
+const DEMO: [&str; 4] = [
     "conn 2 up slice 5",
     "conn 2 up rate 10",
     "conn 3 down cut after 5 bytes",
@@ -121,7 +125,7 @@ async fn demo() -> Result<()> {
     let (sender, rules) = watch::channel(Rules::default());
     let shared = Arc::new(Shared { to, seed: 1, rules });
     say(format!("listening on {addr}, before an echo server, with:"));
-    for fault in FAULTS {
+    for fault in DEMO {
         say(format!("    {fault}"));
         let rule = fault.parse()?;
         sender.send_modify(|rules| rules.add(rule));

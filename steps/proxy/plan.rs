@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use crate::faults::{After, Fault, Rule, Stop, Way};
 
+/// How many faults there may be. Each connection looks at all of them.
+pub const FAULTS: usize = 100;
+
 /// All faults, each with the moment at which it was given.
 #[derive(Default)]
 pub struct Rules(Vec<(Instant, Rule)>);
@@ -20,9 +23,14 @@ pub struct Place {
 }
 
 impl Rules {
+    /// May this fault be added?
+    pub fn has_room_for(&self, rule: &Rule) -> bool {
+        self.0.len() < FAULTS || rule.is_clear()
+    }
+
     /// Adds a fault. A `clear` for everything forgets all faults instead.
     pub fn add(&mut self, rule: Rule) {
-        if rule.is_everywhere() && rule.fault == Fault::Clear {
+        if rule.is_clear() {
             self.0.clear();
         } else {
             self.0.push((Instant::now(), rule));
@@ -50,7 +58,10 @@ impl Rules {
         let rules = self.0.iter().map(|(_, rule)| rule).filter(of_it);
         rules.fold(false, |refuses, rule| match rule.fault {
             Fault::Refuse => true,
-            Fault::Clear => false,
+            // Any other `clear` comes too late, or ends faults of one way.
+            Fault::Clear => {
+                refuses && !(rule.at.is_zero() && rule.way.is_none())
+            }
             _ => refuses,
         })
     }
@@ -138,6 +149,10 @@ mod tests {
         let mut rules = rules(&["conn 2-4 refuse", "conn 3 clear"]);
         let of = |rules: &Rules| [1, 2, 3, 4].map(|n| rules.refuses(n));
         assert_eq!(of(&rules), [false, true, false, true]);
+        for late in ["at 1s clear", "up clear"] {
+            rules.add(late.parse().unwrap());
+            assert_eq!(of(&rules), [false, true, false, true]);
+        }
         rules.add("clear".parse().unwrap());
         assert_eq!(of(&rules), [false; 4]);
     }

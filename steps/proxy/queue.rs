@@ -13,6 +13,10 @@ use crate::plan::Plan;
 /// How many bytes may be on their way in one direction. When that many are,
 /// the proxy stops reading, and the sender finds out through TCP's window.
 pub const ROOM: usize = 64 * 1024;
+
+/// In how many pieces they may have come, one each millisecond: a slow sender
+/// of single bytes must not need more room for notes than for bytes.
+const NOTES: usize = 1024;
 // ANCHOR_END: room
 
 /// What may happen next, and not before when.
@@ -32,17 +36,31 @@ pub enum What {
 /// The bytes of one direction that have come and not left yet.
 pub struct Queue {
     bytes: VecDeque<u8>,
-    due: VecDeque<(Instant, usize)>, // when how many of them may leave
-    end: Option<Instant>,            // when the end of the stream may
-    last: (Instant, usize),          // the last write: when, how many bytes
+    notes: VecDeque<(Arrival, usize)>, // when how many of them came
+    end: Option<Arrival>,
+    last: (Instant, usize), // the last write: when, how many bytes
     passed: Passed,
+}
+
+/// When something came, and what the dice said: how much of `jitter` it gets,
+/// from 0 to 1. When it leaves is for the plan to say that acts by then.
+#[derive(Clone, Copy)]
+pub struct Arrival {
+    pub at: Instant,
+    pub dice: f64,
+}
+
+impl Arrival {
+    fn due(self, plan: &Plan) -> Instant {
+        self.at + plan.delay + plan.jitter.mul_f64(self.dice)
+    }
 }
 
 impl Queue {
     pub fn new() -> Queue {
         Queue {
-            bytes: VecDeque::new(),
-            due: VecDeque::new(),
+            bytes: VecDeque::with_capacity(ROOM),
+            notes: VecDeque::new(),
             end: None,
             last: (Instant::now(), 0),
             passed: Passed::default(),
@@ -52,51 +70,54 @@ impl Queue {
     /// How many bytes may be added; 0 after the end.
     pub fn room(&self) -> usize {
         match self.end {
-            None => ROOM - self.bytes.len(),
-            Some(_) => 0,
+            None if self.notes.len() < NOTES => ROOM - self.bytes.len(),
+            _ => 0,
         }
     }
 
-    /// Adds bytes that may leave at `due`, if those before them have left.
-    pub fn push(&mut self, bytes: &[u8], due: Instant) {
+    /// Adds bytes, which leave when those before them have left.
+    pub fn push(&mut self, bytes: &[u8], arrival: Arrival) {
         self.bytes.extend(bytes);
-        match self.due.back_mut() {
-            // Nothing overtakes. And a note for each byte would need more room
-            // than the bytes, while timers know no less than a millisecond.
-            Some((last, n)) if due < *last + MILLISECOND => *n += bytes.len(),
-            _ => self.due.push_back((due, bytes.len())),
+        match self.notes.back_mut() {
+            // A note for each byte would need more room than the bytes, while
+            // timers know no less than a millisecond.
+            Some((last, n)) if arrival.at < last.at + MILLISECOND => {
+                *n += bytes.len();
+            }
+            _ => self.notes.push_back((arrival, bytes.len())),
         }
     }
 
     /// Adds the end of the stream, which leaves last.
-    pub fn finish(&mut self, due: Instant) {
-        self.end = Some(due);
+    pub fn finish(&mut self, arrival: Arrival) {
+        self.end = Some(arrival);
     }
 
     // ANCHOR: next
     /// What this plan lets happen next; `None` if nothing is on its way.
     pub fn next(&self, plan: &Plan) -> Option<Next> {
-        for &(stop, after) in &plan.stops {
+        for &(stop, after) in plan.stops.iter().rev() {
             if after == After::Nothing {
                 let what = What::Stop(stop, after);
                 return Some(Next { at: Instant::now(), what });
             }
         }
-        let mut at = self.due.front().map(|due| due.0).or(self.end)?;
-        if let Some(rate) = plan.rate {
-            let (when, n) = self.last;
-            let cost = Duration::from_secs_f64(n as f64 / rate as f64);
-            at = at.max(when + cost);
-        }
+        let at = match self.notes.front() {
+            Some((arrival, _)) => arrival.due(plan),
+            None => self.end?.due(plan) + plan.slow_close,
+        };
+        let (when, n) = self.last;
+        let rate = plan.rate.map_or(f64::INFINITY, |rate| rate as f64);
+        let at = at.max(when + Duration::from_secs_f64(n as f64 / rate));
         let piece = self.piece();
         let mut length = piece.len().min(longest(plan));
-        for &(stop, after) in &plan.stops {
+        for &(stop, after) in plan.stops.iter().rev() {
             // An end is no frame, so it may pass, except in a stall.
             let is_more = !piece.is_empty() || stop == Stop::Stall;
             if is_more && self.passed.has_reached(after) {
                 return Some(Next { at, what: What::Stop(stop, after) });
             }
-            length = length.min(self.passed.until(after, piece));
+            length = self.passed.until(after, &piece[..length]);
         }
         let what = match piece {
             [] => What::Finish,
@@ -109,8 +130,8 @@ impl Queue {
     /// The next bytes that leave at one time.
     pub fn piece(&self) -> &[u8] {
         let bytes = self.bytes.as_slices().0;
-        let due = self.due.front().map_or(0, |due| due.1);
-        &bytes[..due.min(bytes.len())]
+        let n = self.notes.front().map_or(0, |note| note.1);
+        &bytes[..n.min(bytes.len())]
     }
 
     /// Takes the first `n` bytes of the piece out: they were written. `at` is
@@ -120,10 +141,10 @@ impl Queue {
         self.passed.advance(&self.bytes.as_slices().0[..n]);
         self.bytes.drain(..n);
         self.last = (at, n);
-        if let Some((_, left)) = self.due.front_mut() {
+        if let Some((_, left)) = self.notes.front_mut() {
             *left -= n;
             if *left == 0 {
-                self.due.pop_front();
+                self.notes.pop_front();
             }
         }
     }
@@ -210,6 +231,11 @@ mod tests {
         Plan::of(texts.iter().map(fault).collect::<Vec<Fault>>().into_iter())
     }
 
+    /// Comes that many milliseconds from now.
+    fn after(ms: u32) -> Arrival {
+        Arrival { at: Instant::now() + ms * MILLISECOND, dice: 0.0 }
+    }
+
     /// Plays a queue to its end: after how many milliseconds, how many bytes.
     /// Stops at a stop.
     fn played(queue: &mut Queue, plan: &Plan) -> Vec<(u128, usize)> {
@@ -226,15 +252,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_overtakes() {
         let mut queue = Queue::new();
-        let now = Instant::now();
-        queue.push(b"one", now + 5 * MILLISECOND);
-        queue.push(b"two", now + 2 * MILLISECOND); // a luckier throw of dice
-        queue.push(b"three", now + 9 * MILLISECOND);
-        queue.finish(now);
-        assert_eq!(queue.piece(), b"onetwo");
-        let plan = plan(&[]);
-        assert_eq!(played(&mut queue, &plan), [(5, 6), (9, 5)]);
+        queue.push(b"one", Arrival { dice: 1.0, ..after(0) });
+        queue.push(b"too", after(0));
+        queue.push(b"three", after(2)); // a luckier throw of the dice
+        queue.finish(after(3));
+        assert_eq!(queue.piece(), b"onetoo");
+        let plan = plan(&["delay 1ms", "jitter 8ms"]);
+        assert_eq!(played(&mut queue, &plan), [(9, 6), (9, 5)]);
         assert_eq!(queue.next(&plan).unwrap().what, What::Finish);
+    }
+
+    /// The plan of the moment counts, not the one when the bytes came.
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_can_end() {
+        let mut queue = Queue::new();
+        queue.push(b"one", after(0));
+        queue.finish(after(0));
+        let at = |queue: &Queue, faults: &[&str]| {
+            let next = queue.next(&plan(faults)).unwrap();
+            (next.at - Instant::now()).as_secs()
+        };
+        assert_eq!(at(&queue, &["delay 30s"]), 30);
+        assert_eq!(at(&queue, &["delay 30s", "clear"]), 0);
+        queue.sent(3, Instant::now());
+        assert_eq!(at(&queue, &["slow-close 30s"]), 30);
+        assert_eq!(at(&queue, &["slow-close 30s", "clear"]), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,7 +287,7 @@ mod tests {
             (&["rate 3"], &[(0, 1), (333, 1), (666, 1)]),
         ] {
             let mut queue = Queue::new();
-            queue.push(&[b'x'; 12], Instant::now());
+            queue.push(&[b'x'; 12], after(0));
             let seen = played(&mut queue, &plan(faults));
             assert_eq!(seen[..pieces.len()], *pieces, "{faults:?}");
         }
@@ -255,7 +297,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rate_can_change() {
         let mut queue = Queue::new();
-        queue.push(&[b'x'; 9000], Instant::now());
+        queue.push(&[b'x'; 9000], after(0));
         let next = queue.next(&plan(&["rate 1", "slice 8000"])).unwrap();
         queue.sent(8000, next.at);
         let next = queue.next(&plan(&["rate 8000"])).unwrap();
@@ -276,7 +318,7 @@ mod tests {
         ] {
             for slice in [1, 3, 100] {
                 let mut queue = Queue::new();
-                queue.push(frames, Instant::now());
+                queue.push(frames, after(0));
                 let plan = plan(&[fault, &format!("slice {slice}")]);
                 let seen = played(&mut queue, &plan);
                 let sum: usize = seen.iter().map(|(_, n)| n).sum();
@@ -290,13 +332,13 @@ mod tests {
         let next = |fault: &str, more: &[u8]| {
             let mut queue = Queue::new();
             let plan = plan(&[fault]);
-            queue.push(b"abc", Instant::now());
+            queue.push(b"abc", after(0));
             assert_eq!(played(&mut queue, &plan), [(0, 3)]);
             assert_eq!(queue.next(&plan), None);
             if !more.is_empty() {
-                queue.push(more, Instant::now());
+                queue.push(more, after(0));
             }
-            queue.finish(Instant::now());
+            queue.finish(after(0));
             queue.next(&plan).unwrap().what
         };
         let cut = What::Stop(Stop::Cut, After::Bytes(3));
@@ -310,8 +352,16 @@ mod tests {
     async fn single_bytes_need_little_room() {
         let mut queue = Queue::new();
         for _ in 0..ROOM {
-            queue.push(b"x", Instant::now());
+            queue.push(b"x", after(0));
         }
-        assert_eq!((queue.room(), queue.due.len()), (0, 1));
+        assert_eq!((queue.room(), queue.notes.len()), (0, 1));
+        let mut queue = Queue::new();
+        let mut n = 0;
+        while queue.room() > 0 {
+            queue.push(b"x", after(n));
+            n += 1;
+        }
+        assert_eq!((n, queue.notes.capacity()), (NOTES as u32, NOTES));
+        assert_eq!(size_of::<(Arrival, usize)>(), 32);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::io::{AsyncWriteExt, Interest, copy, sink};
 use tokio::net::TcpStream;
-use tokio::net::tcp::ReadHalf;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio::{join, select};
@@ -23,8 +23,9 @@ use crate::say;
 /// How long the server may take to accept.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long both ends may take to close, after a cut.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long the ends may take to close after a cut, or to read what is still
+/// on its way to them after a write has failed.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// What all connections have in common.
 pub struct Shared {
@@ -37,14 +38,12 @@ pub struct Shared {
 pub enum Broken {
     /// By a fault.
     Planned(Stop),
-    /// By one of its ends.
-    Failed(io::Error),
-}
-
-impl From<io::Error> for Broken {
-    fn from(error: io::Error) -> Broken {
-        Broken::Failed(error)
-    }
+    /// By the end that a direction reads from. All that this end had sent has
+    /// been written.
+    Read(io::Error),
+    /// By the end that a direction writes to. What this end had sent may still
+    /// be on its way in the other direction.
+    Write(io::Error),
 }
 
 /// Relays connection `number`. Its errors are reported and end here.
@@ -68,7 +67,7 @@ pub async fn run(number: u64, client: TcpStream, shared: Arc<Shared>) {
         Ok(()) => say(format!("{number}: both streams ended")),
         Err(Broken::Planned(Stop::Cut)) => cut(ends).await,
         Err(Broken::Planned(_)) => reset(ends),
-        Err(Broken::Failed(error)) => {
+        Err(Broken::Read(error) | Broken::Write(error)) => {
             say(format!("{number}: {error}; resets the other end, too"));
             reset(ends);
         }
@@ -117,23 +116,41 @@ async fn both(
     let (from_server, to_server) = server.split();
     let mut up = pin!(direction(Way::Up).run(from_client, to_server));
     let mut down = pin!(direction(Way::Down).run(from_server, to_client));
-    select! {
+    let (ended, other) = select! {
         biased;
-        ended = &mut up => half_closed(ended?, down).await,
-        ended = &mut down => half_closed(ended?, up).await,
+        ended = &mut up => (ended, down),
+        ended = &mut down => (ended, up),
+    };
+    match finish(ended).await {
+        Ok(from) => half_closed(from, other).await,
+        Err(Broken::Write(error)) => {
+            let last_words = timeout(LINGER, other).await;
+            let broken = last_words.ok().and_then(Result::err);
+            Err(broken.unwrap_or(Broken::Write(error)))
+        }
+        Err(broken) => Err(broken),
     }
+}
+
+/// Passes on the end of a stream.
+async fn finish<'a>(
+    ended: Result<(ReadHalf<'a>, WriteHalf<'_>), Broken>,
+) -> Result<ReadHalf<'a>, Broken> {
+    let (from, mut to) = ended?;
+    to.shutdown().await.map_err(Broken::Write)?;
+    Ok(from)
 }
 
 /// Runs the other direction after the stream `from` has ended. Nothing reads
 /// from there any more, so only this would notice a reset.
-async fn half_closed(
+async fn half_closed<T>(
     from: ReadHalf<'_>,
-    other: impl Future<Output = Result<ReadHalf<'_>, Broken>>,
+    other: impl Future<Output = Result<T, Broken>>,
 ) -> Result<(), Broken> {
     select! {
         biased;
         ended = other => ended.map(drop),
-        error = broken(&from) => Err(error.into()),
+        error = broken(&from) => Err(Broken::Read(error)),
     }
 }
 // ANCHOR_END: both

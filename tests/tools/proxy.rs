@@ -2,9 +2,9 @@
 //! does what it says, and what the steps make of a bad network.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,30 +21,43 @@ pub fn trials() -> Vec<Trial> {
     let linux = (!cfg!(target_os = "linux")).then_some("needs Linux");
     let bash = (!is_installed("bash", "--version")).then_some("needs bash");
     let unix = linux.or(bash);
-    vec![
+    let mut trials = vec![
         trial("proxy::nothing is lost", None, nothing_is_lost),
         trial("proxy::half-close, both ways", None, half_close),
         trial("proxy::a reset is passed on", linux, reset_passed_on),
+        trial("proxy::an answer, then a reset", linux, last_words),
         trial("proxy::it reads no more than it can write", linux, bounded),
         trial("proxy::no server", None, no_server),
+        trial("proxy::it is no server of itself", None, itself),
         trial("proxy::the checker sees no difference", linux, checked),
+        trial("proxy::nobody reads its stdout", None, unread),
+        trial("proxy::the demo", linux, demo),
+        trial("proxy::a torn message, step 1", unix, torn),
+        trial("proxy::a silent server, step 4", unix, silent),
+        trial("proxy::the third attempt, step 5", unix, third_attempt),
+        trial("proxy::lost replies, step 7", unix, lost_replies),
+    ];
+    trials.extend(faults(linux));
+    trials
+}
+
+fn faults(linux: Option<&str>) -> Vec<Trial> {
+    vec![
         trial("proxy::delay, in one direction", None, delay),
+        trial("proxy::delay, and clear", None, delay_ends),
         trial("proxy::jitter", None, jitter),
         trial("proxy::rate", None, rate),
         trial("proxy::slice", None, slice),
         trial("proxy::corrupt, by the seed", None, corrupt),
         trial("proxy::slow-close", None, slow_close),
         trial("proxy::stall, and clear", None, stall),
+        trial("proxy::stall, then cut or reset", linux, stall_ends),
         trial("proxy::reset after bytes or frames", linux, reset),
         trial("proxy::cut", None, cut),
         trial("proxy::refuse, by connection", None, refuse),
         trial("proxy::at a time", None, schedule),
         trial("proxy::faults from stdin", None, typed),
-        trial("proxy::the demo", linux, demo),
-        trial("proxy::a torn message, step 1", unix, torn),
-        trial("proxy::a silent server, step 4", unix, silent),
-        trial("proxy::the third attempt, step 5", unix, third_attempt),
-        trial("proxy::lost replies, step 7", unix, lost_replies),
+        trial("proxy::too much from stdin", None, too_much_typed),
     ]
 }
 
@@ -203,6 +216,32 @@ fn reset_passed_on() {
     wait_until("a reset", || server.take_error().unwrap().is_some());
 }
 
+/// A server that answers after four bytes and closes: its kernel sends the
+/// answer, and a reset because of the bytes that nobody has read.
+fn last_words() {
+    for faults in [&[][..], &["down delay 200ms"], &["up slice 100"]] {
+        let net = Network::new(faults);
+        for _ in 0..20 {
+            let [mut client, mut server] = net.pair();
+            client.write_all(&[b'x'; 5000]).unwrap();
+            server.read_exact(&mut [0; 4]).unwrap();
+            server.write_all(b"too long").unwrap();
+            drop(server);
+            let (bytes, end) = rest(&mut client);
+            assert_eq!(bytes.escape_ascii().to_string(), "too long");
+            assert_eq!(end, RESET, "{faults:?}");
+        }
+    }
+    // More than the proxy has room for.
+    let net = Network::new(&["down rate 200KB"]);
+    let [mut client, mut server] = net.pair();
+    server.write_all(&[b'x'; 100_000]).unwrap();
+    client.read_exact(&mut [0; 10_000]).unwrap();
+    break_off(server);
+    let (bytes, end) = rest(&mut client);
+    assert_eq!((bytes.len(), end), (90_000, RESET));
+}
+
 /// Writes until nothing more is taken for a while; returns how much was.
 fn fill(stream: &mut TcpStream) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
@@ -249,6 +288,14 @@ fn no_server() {
     proxy.wait_for(&format!("1: cannot connect to {to} (is the server"));
 }
 
+fn itself() {
+    let addr = "127.0.0.1:9999";
+    let ended = Program::start("proxy", &["--to", addr]).finish();
+    let error = format!("error: cannot relay to {addr}: the proxy itself");
+    assert!(ended.stderr.starts_with(&error), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(1));
+}
+
 /// The server of step 4 keeps the contract, seen through the proxy.
 #[cfg(unix)]
 fn checked() {
@@ -285,6 +332,17 @@ fn delay() {
         let said = fault.replacen(' ', ": ", 1);
         net.proxy.wait_for(&format!("1 {said}\n"));
     }
+}
+
+/// What a delay still holds leaves when the delay ends.
+fn delay_ends() {
+    let mut net = Network::new(&["delay 1000s"]);
+    let [mut client, mut server] = net.pair();
+    client.write_all(b"question").unwrap();
+    assert!(is_silent(&mut server));
+    net.proxy.write(b"clear\n");
+    server.read_exact(&mut [0; 8]).unwrap();
+    passes(&mut server, &mut client, b"answer");
 }
 
 /// The sum of ten times is that of ten dice.
@@ -365,6 +423,18 @@ fn stall() {
     assert_eq!(rest(&mut client), (b"ers".to_vec(), None));
 }
 
+/// A cable that was pulled can still be cut.
+fn stall_ends() {
+    for (end, error) in [("cut", None), ("reset", RESET)] {
+        let mut net = Network::new(&["stall"]);
+        let [mut client, _server] = net.pair();
+        net.proxy.wait_for("1 down: stall\n");
+        net.proxy.write(format!("up {end}\n").as_bytes());
+        assert_eq!(rest(&mut client), (vec![], error));
+        net.proxy.wait_for(&format!("1 up: {end}\n"));
+    }
+}
+
 fn reset() {
     let three = frames(&["one", "two", "three"]);
     let two = frames(&["one", "two"]);
@@ -441,6 +511,61 @@ fn typed() {
     let mut next = net.pair();
     let [client, server] = &mut next;
     passes(client, server, b"with others, too");
+}
+
+/// As in `proxy | less`: what the proxy prints fills the pipe.
+fn unread() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    let mut command = Command::new(bin("proxy"));
+    command.args(["--addr", "127.0.0.1:0", "--to", &to]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut proxy = Killed(command.spawn().unwrap());
+    let mut output = BufReader::new(proxy.0.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let addr = line.trim().strip_prefix("listening on ").unwrap();
+    let mut input = proxy.0.stdin.take().unwrap();
+    let bad = [&[b'x'; 500][..], b"\n"].concat().repeat(2000);
+    in_time(move || input.write_all(&bad).unwrap());
+    let mut client = TcpStream::connect(addr).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.set_read_timeout(Some(DEADLINE)).unwrap();
+    passes(&mut client, &mut server, b"question");
+    in_time(|| {
+        let mut lines = output.lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.ends_with(" lost: nobody read them")));
+    });
+}
+
+/// What could wait forever.
+fn in_time(f: impl FnOnce() + Send + 'static) {
+    let thread = thread::spawn(f);
+    wait_until("the proxy", || thread.is_finished());
+    thread.join().unwrap();
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn too_much_typed() {
+    let mut net = Network::new(&[]);
+    let mut say = |line: &str, answer: &str| {
+        net.proxy.write(format!("{line}\n").as_bytes());
+        net.proxy.wait_for(answer);
+    };
+    say(&"x".repeat(100_000), "skips a line of over 1024 bytes\n");
+    say("after it", "cannot use \"after it\"");
+    say(&"conn 9 stall\n".repeat(100), "from now on: conn 9 stall\n");
+    say("stall", "cannot use \"stall\": there are 100 faults");
+    say("clear", "from now on: clear\n");
+    say("up stall", "from now on: up stall\n");
 }
 
 // ---- What a reader sees
