@@ -17,8 +17,10 @@ pub struct Step {
     pub from: Side,
     /// When it left, counted from the first packet.
     pub sent: Duration,
-    /// When it arrived; nothing if it was lost.
+    /// When it arrived; nothing if it was lost, or is still on its way.
     pub arrived: Option<Duration>,
+    /// It never arrives.
+    pub lost: bool,
     /// Its header, with relative numbers.
     pub segment: Segment,
     /// The same data, SYN or FIN was sent before.
@@ -38,6 +40,7 @@ pub fn steps(crossings: &[Crossing]) -> Vec<Step> {
             from: crossing.from,
             sent: crossing.sent - start,
             arrived: crossing.arrived.map(|time| time - start),
+            lost: crossing.lost,
             segment,
             again,
             probe,
@@ -125,22 +128,17 @@ pub fn ladder(crossings: &[Crossing]) -> String {
     let head = ["ms", "client", "", "ms", "server"];
     let mut text = line(head.map(str::to_owned));
     for burst in bursts(steps(crossings)) {
-        let Step { from, sent, arrived, .. } = &burst[0];
+        let Step { from, sent, arrived, lost, .. } = &burst[0];
         let (what, sent) = (describe(&burst), ms(sent));
         let none = String::new();
-        text += &match (from, arrived) {
-            (Side::Client, Some(time)) => {
-                line([sent, what, "-->".into(), ms(time), none])
-            }
-            (Side::Client, None) => {
-                line([sent, what, "--x".into(), "lost".into(), none])
-            }
-            (Side::Server, Some(time)) => {
-                line([ms(time), none, "<--".into(), sent, what])
-            }
-            (Side::Server, None) => {
-                line(["lost".into(), none, "x--".into(), sent, what])
-            }
+        let (there, back, end) = match arrived {
+            Some(time) => ("-->", "<--", ms(time)),
+            None if *lost => ("--x", "x--", "lost".to_owned()),
+            None => ("-->", "<--", "…".to_owned()), // still on its way
+        };
+        text += &match from {
+            Side::Client => line([sent, what, there.to_owned(), end, none]),
+            Side::Server => line([end, none, back.to_owned(), sent, what]),
         };
     }
     text

@@ -40,6 +40,8 @@ pub struct Crossing {
     pub sent: Duration,
     /// When it arrived. Nothing if it was lost, or is still on its way.
     pub arrived: Option<Duration>,
+    /// It never arrives.
+    pub lost: bool,
     /// The packet, from its IP header on.
     pub bytes: Vec<u8>,
 }
@@ -147,10 +149,11 @@ impl Road {
             self.lanes[from as usize].load += 1;
             self.due.push(Reverse((time, self.log.len())));
         }
-        self.log.push(Crossing { from, sent: now, arrived: None, bytes });
+        let lost = arrival.is_none();
+        self.log.push(Crossing { from, sent: now, arrived: None, lost, bytes });
     }
 
-    /// When the next packet arrives.
+    /// When the next packet arrives; nothing if none is on its way.
     pub fn next_due(&self) -> Option<Duration> {
         self.due.peek().map(|Reverse((time, _))| *time)
     }

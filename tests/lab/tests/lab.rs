@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         trial("a cable does not need root", &no_nobody, lan_as_nobody),
         trial("who may not use TUN is told so", &no_nobody, wan_as_nobody),
         trial("a bad road is survived", &no_wan, wan),
+        trial("a packet that is late is not lost", &no_wan, late),
         trial("a wrong option is explained", &None, options),
         trial("nothing is left behind", &no_wan, nothing_left),
     ];
@@ -178,6 +179,15 @@ fn wan() {
     ]);
     assert!(text.contains("client | two\n"), "{text}");
     assert!(text.trim_end().ends_with(" sent again"), "{text}");
+}
+
+/// Without a loss, the lab waits for the last packet, however late.
+fn late() {
+    let text = lab(&[
+        "wan", "--delay", "0ms", "--jitter", "3s", "--seed", "4", "hello",
+    ]);
+    assert!(text.contains(" packets, 0 lost, "), "{text}");
+    assert!(!text.contains('…'), "{text}");
 }
 
 fn options() {

@@ -72,12 +72,14 @@ impl Router {
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Waits until no packet was sent for as long as `pause`, at most `limit`.
+    /// Waits until no packet is on its way and none was sent for as long as
+    /// `pause`, at most `limit`.
     pub fn wait_for_quiet(&self, pause: Duration, limit: Duration) {
         let end = Instant::now() + limit;
         while Instant::now() < end {
-            let before = self.log().len();
-            if !self.wait_until(pause, |log| log.len() > before) {
+            let before = lock(&self.shared.road).log().len();
+            let is_quiet = !self.wait_until(pause, |log| log.len() > before);
+            if is_quiet && lock(&self.shared.road).next_due().is_none() {
                 return;
             }
         }

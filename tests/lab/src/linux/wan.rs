@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::machine::{Machine, print};
 use super::router::{ADDRESSES, Router};
-use crate::ladder;
+use crate::ladder::{self, Step};
 use crate::road::{Conditions, Crossing, Road};
 
 /// How long a client may take on a bad road.
@@ -40,7 +40,14 @@ pub fn run(step: &str, texts: &[String], conditions: Conditions) -> Result<()> {
 
 fn summary(log: &[Crossing]) -> String {
     let steps = ladder::steps(log);
-    let lost = steps.iter().filter(|step| step.arrived.is_none()).count();
-    let again = steps.iter().filter(|step| step.again).count();
-    format!("{} packets, {lost} lost, {again} sent again\n", steps.len())
+    let count = |is: fn(&Step) -> bool| steps.iter().filter(|s| is(s)).count();
+    let lost = count(|step| step.lost);
+    let again = count(|step| step.again);
+    let all = steps.len();
+    let mut text = format!("{all} packets, {lost} lost, {again} sent again");
+    let way = count(|step| step.arrived.is_none() && !step.lost);
+    if way > 0 {
+        text += &format!(", {way} still on the way");
+    }
+    text + "\n"
 }
