@@ -12,6 +12,10 @@ use crate::segment::Segment;
 /// that many, a router drops what comes.
 pub const QUEUE: usize = 1000;
 
+/// How many packets a road carries in its life, as it keeps all of them. It
+/// drops further ones.
+pub const MOST: usize = 100_000;
+
 /// An end of the road.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Side {
@@ -136,6 +140,9 @@ impl Road {
 
     /// Takes a packet that was sent at `now`.
     pub fn enter(&mut self, now: Duration, from: Side, bytes: Vec<u8>) {
+        if self.log.len() == MOST {
+            return;
+        }
         let fate = self.fate(now, from, &bytes);
         let arrival = match fate {
             Fate::Lose => None,

@@ -34,6 +34,10 @@ fn main() -> ExitCode {
         trial("a bad road is survived", &no_wan, wan),
         trial("a packet that is late is not lost", &no_wan, late),
         trial("a wrong option is explained", &None, options),
+        trial("a client that lives on is ended", &no_lan, lives_on),
+        trial("a client may print without end", &no_lan, floods),
+        trial("a client may print what is no text", &no_lan, paints),
+        trial("a reader may have enough", &no_wan, read_enough),
         trial("nothing is left behind", &no_wan, nothing_left),
     ];
     for scene in &SCENES {
@@ -168,6 +172,64 @@ fn without_times(text: &str) -> String {
         }
     }
     lines.join("\n")
+}
+
+// ---- Programs that behave badly
+
+/// A program for both ends. What the client does is its fourth word.
+const ODD: &str = r"#!/bin/sh
+case $1 in server) echo 'listening on it'; exec sleep 60;; esac
+case $4 in
+    leaves) exec sleep 60 >&- 2>&-;;
+    floods) yes | head -n 5000;;
+    paints) printf 'caf\351 \033[2J\n'; printf '%2000d\nend\n' 0;;
+esac
+";
+
+/// Runs `lab lan` with that program.
+fn odd(does: &str) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd");
+    let step = path.to_str().unwrap();
+    let make = r#"printf %s "$0" > "$1" && chmod +x "$1""#;
+    run(Command::new("sh").args(["-c", make, ODD, step]));
+    let mut lab = Command::new(LAB);
+    run(lab.args(["lan", "--step", step, does]).env_remove("CARGO"))
+}
+
+/// It closes its output, and lives on.
+fn lives_on() {
+    let start = Instant::now();
+    let (code, stdout, stderr) = odd("leaves");
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stderr.contains("did not end within 20s"), "{stderr}");
+    let took = start.elapsed();
+    assert!((20..25).contains(&took.as_secs()), "{took:?}");
+}
+
+fn floods() {
+    let (code, stdout, stderr) = odd("floods");
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    let lines = stdout.lines().filter(|line| *line == "client | y").count();
+    assert_eq!(lines, 1000);
+    assert!(stdout.contains("client | … (lab prints 1000 lines)\n"));
+}
+
+fn paints() {
+    let (code, stdout, stderr) = odd("paints");
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert!(stdout.contains("client | caf\u{fffd} \\u{1b}[2J\n"), "{stdout}");
+    assert!(stdout.contains("client | end\n"), "{stdout}");
+}
+
+/// Whoever has read enough closes the pipe, and all ends.
+fn read_enough() {
+    let script = format!("{LAB} show all | head -n 1");
+    let start = Instant::now();
+    let lab = run(Command::new("sh").args(["-c", &script]).env_remove("CARGO"));
+    let line = "# round-trips: a connection, and two requests on it\n";
+    assert_eq!(lab, (Some(0), line.to_owned(), String::new()));
+    assert!(start.elapsed() < DEADLINE / 2);
 }
 
 // ---- The road

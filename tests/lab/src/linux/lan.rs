@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::machine::{DEADLINE, Machine, lock, print};
+use super::machine::{DEADLINE, Machine, check, lock, print};
 use crate::ladder;
 use crate::road::{Crossing, Side};
 use crate::segment::Segment;
@@ -33,11 +33,11 @@ pub fn run(step: &str, texts: &[String]) -> Result<()> {
     running.wait_for("listening on ")?;
     let addr = format!("{SERVER}:8888");
     let words = [step, "client", "--addr", &addr].map(str::to_owned);
-    let asking = client.start(&[&words, texts].concat(), "")?;
-    asking.ends_within(DEADLINE);
+    let mut asking = client.start(&[&words, texts].concat(), "")?;
+    let ended = asking.ends_within(DEADLINE)?;
     let table = ladder::table(&capture.finish());
     print(&format!("\nat the server's end of the cable:\n{table}"));
-    asking.succeeds()
+    check(ended, DEADLINE, "which line of the table did it wait after?")
 }
 
 /// The packets that one machine sent and received.

@@ -53,6 +53,12 @@ impl Router {
         Ok(router)
     }
 
+    /// How many of the packets so far are like this.
+    pub fn count(&self, is_such: impl Fn(&Crossing) -> bool) -> usize {
+        let road = lock(&self.shared.road);
+        road.log().iter().filter(|packet| is_such(packet)).count()
+    }
+
     /// What crossed the road so far.
     pub fn log(&self) -> Vec<Crossing> {
         lock(&self.shared.road).log().to_vec()
@@ -77,7 +83,7 @@ impl Router {
     pub fn wait_for_quiet(&self, pause: Duration, limit: Duration) {
         let end = Instant::now() + limit;
         while Instant::now() < end {
-            let before = lock(&self.shared.road).log().len();
+            let before = self.count(|_| true);
             let is_quiet = !self.wait_until(pause, |log| log.len() > before);
             if is_quiet && lock(&self.shared.road).next_due().is_none() {
                 return;
