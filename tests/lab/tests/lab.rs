@@ -34,12 +34,12 @@ fn main() -> ExitCode {
         trial("a bad road is survived", &no_wan, wan),
         trial("a packet that is late is not lost", &no_wan, late),
         trial("a wrong option is explained", &None, options),
-        trial("a client that lives on is ended", &no_lan, lives_on),
-        trial("a client may print without end", &no_lan, floods),
-        trial("a client may print what is no text", &no_lan, paints),
         trial("a reader may have enough", &no_wan, read_enough),
         trial("nothing is left behind", &no_wan, nothing_left),
     ];
+    for (title, test) in ODDITIES {
+        trials.push(trial(title, &no_lan, test));
+    }
     for scene in &SCENES {
         let python = scene.server.contains("python3")
             || scene.client.contains("python3");
@@ -174,7 +174,15 @@ fn without_times(text: &str) -> String {
     lines.join("\n")
 }
 
-// ---- Programs that behave badly
+// ---- Programs and people that behave oddly
+
+const ODDITIES: [(&str, fn()); 5] = [
+    ("a client that lives on is ended", lives_on),
+    ("a client may print without end", floods),
+    ("a client may print what is no text", paints),
+    ("a missing folder is noticed at the start", no_folder),
+    ("an argument that is no text is refused", no_text),
+];
 
 /// A program for both ends. What the client does is its fourth word.
 const ODD: &str = r"#!/bin/sh
@@ -232,6 +240,25 @@ fn read_enough() {
     assert!(start.elapsed() < DEADLINE / 2);
 }
 
+fn no_folder() {
+    let mut lab = Command::new(LAB);
+    let ended = run(lab.args(["show", "all", "--keep", "/no/folder"]));
+    let (code, stdout, stderr) = ended;
+    assert_eq!((code, &*stdout), (Some(1), ""));
+    assert!(
+        stderr.starts_with("error: cannot write to /no/folder "),
+        "{stderr}"
+    );
+}
+
+/// `lab lan` with a byte that is no text.
+fn no_text() {
+    let script = format!("{LAB} lan \"$(printf '\\377')\"");
+    let (code, _, said) = run(Command::new("sh").args(["-c", &script]));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("invalid UTF-8"), "{said}");
+}
+
 // ---- The road
 
 fn wan() {
@@ -255,11 +282,15 @@ fn late() {
 fn options() {
     for (args, part) in [
         (["--delay", "25"], "write 25ms or 1.5s"),
+        (["--delay", "xms"], "write 25ms or 1.5s"),
         (["--delay", "11s"], "from 0ms to 10s"),
         (["--loss", "0.1"], "write 5%"),
         (["--loss", "101%"], "from 0% to 100%"),
+        (["--loss", "x%"], "write 5%"),
         (["--rate", "1"], "write 64kbit or 1mbit"),
+        (["--rate", "1.5mbit"], "a whole number"),
         (["--rate", "1kbit"], "8kbit to 1000mbit"),
+        (["--step", ""], "a value is required"),
     ] {
         let (code, _, said) = run(Command::new(LAB).arg("wan").args(args));
         assert_eq!(code, Some(2), "{said}");

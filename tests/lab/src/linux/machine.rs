@@ -2,6 +2,7 @@
 //! end with the last process in them.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
@@ -39,7 +40,7 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Errors
 /// The system lacks unshare(1), or allows no namespaces.
-pub fn run_inside(args: &[String]) -> Result<ExitCode> {
+pub fn run_inside(args: &[OsString]) -> Result<ExitCode> {
     let probe = unshare().arg("true").output();
     let probe = probe.context("cannot run unshare (install util-linux)")?;
     let said = String::from_utf8_lossy(&probe.stderr);
