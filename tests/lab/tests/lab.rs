@@ -31,15 +31,10 @@ fn main() -> ExitCode {
         trial("two machines and a cable", &no_lan, lan),
         trial("a cable does not need root", &no_nobody, lan_as_nobody),
         trial("who may not use TUN is told so", &no_nobody, wan_as_nobody),
-        trial("a bad road is survived", &no_wan, wan),
-        trial("a packet that is late is not lost", &no_wan, late),
         trial("a wrong option is explained", &None, options),
-        trial("a reader may have enough", &no_wan, read_enough),
-        trial("nothing is left behind", &no_wan, nothing_left),
     ];
-    for (title, test) in ODDITIES {
-        trials.push(trial(title, &no_lan, test));
-    }
+    trials.extend(ODDITIES.map(|(title, test)| trial(title, &no_lan, test)));
+    trials.extend(ROADS.map(|(title, test)| trial(title, &no_wan, test)));
     for scene in &SCENES {
         let python = scene.server.contains("python3")
             || scene.client.contains("python3");
@@ -260,6 +255,13 @@ fn no_text() {
 }
 
 // ---- The road
+
+const ROADS: [(&str, fn()); 4] = [
+    ("a bad road is survived", wan),
+    ("a packet that is late is not lost", late),
+    ("a reader may have enough", read_enough),
+    ("nothing is left behind", nothing_left),
+];
 
 fn wan() {
     let text = lab(&[
