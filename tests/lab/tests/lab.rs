@@ -360,30 +360,20 @@ fn play(scene: &Scene) -> (Vec<Crossing>, String) {
 }
 
 /// What stays the same from run to run: of the packets that say something, who
-/// sent them, in which order, which got lost, and which were sent again. How
-/// many bytes a segment has depends on the moment when the window is large or
-/// small; there the lengths are left out, and equal lines.
+/// sent them, in which order and after how many of the other side's, which got
+/// lost, and which were sent again.
 fn essence(scene: &Scene, log: &[Crossing]) -> Vec<String> {
     let is_coarse = ["slow-start", "zero-window"].contains(&scene.name);
     let steps = ladder::steps(log);
+    let says = |step: &&Step| {
+        let Segment { rst, window, .. } = step.segment;
+        step.segment.has_content() || step.probe || rst || window == 0
+    };
+    let (client, server): (Vec<&Step>, Vec<&Step>) =
+        steps.iter().filter(says).partition(|step| step.from == Side::Client);
     let mut lines = Vec::new();
-    for side in [Side::Client, Side::Server] {
-        let own = steps.iter().filter(|step| step.from == side);
-        let says = |step: &&Step| {
-            let Segment { rst, window, .. } = step.segment;
-            step.segment.has_content() || step.probe || rst || window == 0
-        };
-        lines.extend(own.filter(says).map(|step| {
-            let Segment { syn, fin, rst, seq, len, window, .. } = step.segment;
-            let flags = format!("{side:?} {syn} {fin} {rst} {}", window == 0);
-            let fate = format!("{} {}", step.again, step.arrived.is_none());
-            let place = format!("{seq} {len} {}", step.probe);
-            if is_coarse {
-                format!("{flags} {fate}")
-            } else {
-                format!("{flags} {fate} {place}")
-            }
-        }));
+    for (own, other) in [(&client, &server), (&server, &client)] {
+        lines.extend(own.iter().map(|step| told(step, other, is_coarse)));
     }
     if is_coarse {
         lines.dedup();
@@ -391,12 +381,28 @@ fn essence(scene: &Scene, log: &[Crossing]) -> Vec<String> {
     lines
 }
 
+/// One packet as a line. How many bytes a segment has depends on the moment
+/// when the window is large or small; there the numbers are left out.
+fn told(step: &Step, other: &[&Step], is_coarse: bool) -> String {
+    let Segment { syn, fin, rst, seq, len, window, .. } = step.segment;
+    let flags = format!("{:?} {syn} {fin} {rst} {}", step.from, window == 0);
+    let fate = format!("{} {}", step.again, step.lost);
+    if is_coarse {
+        return format!("{flags} {fate}");
+    }
+    let before = |o: &&&Step| o.arrived.is_some_and(|time| time <= step.sent);
+    let heard = other.iter().filter(before).count();
+    format!("{flags} {fate} {seq} {len} {} after {heard}", step.probe)
+}
+
 /// Are the times such as the page says? A busy machine makes them longer, so
 /// most are only bounded from below.
 fn is_in_time(scene: &Scene, log: &[Crossing]) -> bool {
     let steps = ladder::steps(log);
     let gaps = waits(&steps);
-    let ms = Duration::from_millis;
+    let data =
+        |side| times(&steps, |step| step.from == side && step.segment.len > 0);
+    let (asked, answered) = (data(Side::Client), data(Side::Server));
     match scene.name {
         "slow-start" => flights(&steps).starts_with(&[10, 20, 40, 80]),
         // One second (RFC 6298, section 2).
@@ -406,8 +412,44 @@ fn is_in_time(scene: &Scene, log: &[Crossing]) -> bool {
         "lost-last" => gaps[0] >= ms(250),
         // Each wait is twice as long, once the probe is over.
         "cable" => gaps[1..].windows(2).all(|w| w[1] > w[0].mul_f64(1.8)),
+        // The server reads after two seconds.
+        "zero-window" => opening(&steps) >= ms(2000),
+        // A second after its reply, the server asks.
+        "heartbeat" => answered[1] - answered[0] >= ms(990),
+        // Two round trips and the 40 ms of a late acknowledgement.
+        "nagle" => answered[1] + DELAY - asked[2] >= ms(130),
+        "keep-alive" => asks_each_second(&steps),
         _ => true,
     }
+}
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// When the packets of this kind were sent.
+fn times(steps: &[Step], is_such: impl Fn(&Step) -> bool) -> Vec<Duration> {
+    let such = steps.iter().filter(|step| is_such(step));
+    such.map(|step| step.sent).collect()
+}
+
+/// When the server opened its window again.
+fn opening(steps: &[Step]) -> Duration {
+    let window = |is_open| {
+        times(steps, |step| {
+            step.from == Side::Server && (step.segment.window > 0) == is_open
+        })
+    };
+    let closed = window(false)[0];
+    window(true).into_iter().find(|time| *time > closed).unwrap()
+}
+
+/// Does the client send something each second, once it is connected?
+fn asks_each_second(steps: &[Step]) -> bool {
+    let own = |step: &Step| step.from == Side::Client && !step.segment.syn;
+    let times = times(steps, own);
+    let mut gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.all(|gap| (ms(900)..ms(1600)).contains(&gap))
 }
 
 /// How long the client waited before each time that it sent something again.
