@@ -354,6 +354,13 @@ mod tests {
     }
 
     #[test]
+    fn a_road_carries_so_many_packets_and_no_more() {
+        let mut road = road(Conditions::default());
+        send(&mut road, MOST as u64 + 10);
+        assert_eq!(road.log().len(), MOST);
+    }
+
+    #[test]
     fn a_fault_knows_what_was_sent_before() {
         let (tell, told) = std::sync::mpsc::channel();
         let fault = Box::new(move |p: &Passing| {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
@@ -225,6 +225,19 @@ fn paints() {
     assert!(stdout.contains("client | end\n"), "{stdout}");
 }
 
+fn silent() {
+    let mut lab = Command::new(LAB);
+    lab.args(["wan", "--loss", "100%"]).env_remove("CARGO");
+    lab.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut lab = lab.spawn().unwrap();
+    let mut line = String::new();
+    let stderr = lab.stderr.as_mut().unwrap();
+    BufReader::new(stderr).read_line(&mut line).unwrap(); // it ends by itself
+    lab.kill().unwrap();
+    lab.wait().unwrap();
+    assert!(line.starts_with("lab: no packet has arrived for 10s"), "{line}");
+}
+
 /// Whoever has read enough closes the pipe, and all ends.
 fn read_enough() {
     let script = format!("{LAB} show all | head -n 1");
@@ -256,9 +269,10 @@ fn no_text() {
 
 // ---- The road
 
-const ROADS: [(&str, fn()); 4] = [
+const ROADS: [(&str, fn()); 5] = [
     ("a bad road is survived", wan),
     ("a packet that is late is not lost", late),
+    ("a silent road is reported", silent),
     ("a reader may have enough", read_enough),
     ("nothing is left behind", nothing_left),
 ];
