@@ -366,7 +366,7 @@ impl Said {
         thread::spawn(move || {
             let mut pipe = BufReader::new(pipe);
             let mut n = 0;
-            while let Some(line) = next_line(&mut pipe) {
+            while let Some((line, is_whole)) = next_line(&mut pipe) {
                 n += 1;
                 if n <= LINES {
                     say(name, &line);
@@ -375,6 +375,9 @@ impl Said {
                 } else if n == LINES + 1 {
                     say(name, &format!("… (lab prints {LINES} lines)"));
                 }
+                if !is_whole {
+                    let _ = pipe.skip_until(b'\n');
+                }
             }
             lock(&said.state).1 -= 1;
             said.changed.notify_all();
@@ -382,18 +385,16 @@ impl Said {
     }
 }
 
-/// The next line of a pipe, or the start of a long one. Not all programs write
-/// UTF-8.
-fn next_line(pipe: &mut impl BufRead) -> Option<String> {
+/// The next line of a pipe, or the start of a long one. Is it whole? Not all
+/// programs write UTF-8.
+fn next_line(pipe: &mut impl BufRead) -> Option<(String, bool)> {
     let mut line = Vec::new();
     pipe.by_ref().take(LONGEST).read_until(b'\n', &mut line).ok()?;
     if line.is_empty() {
         return None;
     }
-    if line.pop_if(|byte| *byte == b'\n').is_none() {
-        pipe.skip_until(b'\n').ok()?;
-    }
-    Some(String::from_utf8_lossy(&line).into_owned())
+    let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
+    Some((String::from_utf8_lossy(&line).into_owned(), is_whole))
 }
 
 impl Program {
@@ -413,7 +414,11 @@ impl Program {
             |lines: &[String]| lines.iter().any(|line| line.starts_with(start));
         self.said.wait(DEADLINE, |lines, open| open == 0 || is_there(lines));
         let is_found = is_there(&lock(&self.said.state).0);
-        ensure!(is_found, "waited in vain for a line that starts {start:?}");
+        ensure!(
+            is_found,
+            "cannot go on: the server ended or let {DEADLINE:?} pass, and \
+             printed no line that starts with {start:?}"
+        );
         Ok(())
     }
 

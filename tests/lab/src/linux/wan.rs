@@ -55,23 +55,22 @@ pub fn run(step: &str, texts: &[String], conditions: Conditions) -> Result<()> {
 /// if it has not ended.
 fn wait(client: &mut Program, router: &Router) -> Result<Option<ExitStatus>> {
     let start = Instant::now();
-    let (mut arrived, mut since) = (0, start);
+    let (mut arrived, mut since, mut silence) = (0, start, SILENCE);
     while start.elapsed() < LIMIT && router.count(|_| true) < MOST {
         let ended = client.ends_within(Duration::from_secs(1))?;
         if ended.is_some() {
             return Ok(ended);
         }
         let now = router.count(|packet| packet.arrived.is_some());
-        if now == arrived && since.elapsed() < SILENCE {
-            continue;
-        }
-        if now == arrived {
+        if now > arrived {
+            (arrived, since, silence) = (now, Instant::now(), SILENCE);
+        } else if since.elapsed() >= silence {
             eprintln!(
-                "lab: no packet has arrived for {SILENCE:?} (the client has \
+                "lab: no packet has arrived for {silence:?} (the client has \
                  {LIMIT:?} in all)"
             );
+            silence += SILENCE;
         }
-        (arrived, since) = (now, Instant::now());
     }
     Ok(None)
 }
