@@ -1,8 +1,6 @@
 //! The command line.
 
 use std::env;
-use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -158,7 +156,7 @@ fn run() -> Result<ExitCode> {
 #[cfg(target_os = "linux")]
 fn run() -> Result<ExitCode> {
     use crate::linux::machine::{INSIDE, end_with_parent, run_inside};
-    let mut args: Vec<OsString> = env::args_os().collect();
+    let mut args: Vec<_> = env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == INSIDE) {
         args.remove(1);
         end_with_parent()?;
@@ -176,8 +174,9 @@ fn run() -> Result<ExitCode> {
 /// Plays a scene, or all of them, each on machines of its own.
 #[cfg(target_os = "linux")]
 fn show(name: &str, keep: Option<&Path>) -> Result<ExitCode> {
+    use std::ffi::OsString;
     if let Some(folder) = keep {
-        fs::read_dir(folder).with_context(|| {
+        std::fs::read_dir(folder).with_context(|| {
             let folder = folder.display();
             format!("cannot write to {folder} (does this folder exist?)")
         })?;
