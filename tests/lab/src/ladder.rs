@@ -85,6 +85,21 @@ impl Before {
     }
 }
 
+/// Does a packet begin or acknowledge beyond what was sent before it? Where
+/// nothing gets lost, a packet is missing then.
+pub fn has_gap(crossings: &[Crossing]) -> bool {
+    let mut ends: HashMap<End, u32> = HashMap::new();
+    steps(crossings).iter().any(|Step { from, segment, .. }| {
+        let port = segment.ports.0.max(segment.ports.1);
+        let acked = ends.get(&(from.other(), port)).copied();
+        let own = ends.entry((*from, port)).or_default();
+        let begins_beyond = segment.seq > *own;
+        *own = (*own).max(segment.end());
+        let acks_beyond = segment.acked > acked.unwrap_or_default();
+        begins_beyond || (segment.ack && acks_beyond)
+    })
+}
+
 /// A line for each packet: when it passed, who sent it, and its header.
 pub fn table(crossings: &[Crossing]) -> String {
     let mut text = "    ms  from    flags    seq  ack  len\n".to_owned();
@@ -223,4 +238,29 @@ fn describe(burst: &[Step]) -> String {
 
 fn seq_of_last(segment: &Segment) -> u32 {
     segment.seq.wrapping_add(segment.len as u32).wrapping_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::tests::packet;
+
+    #[test]
+    fn a_missing_packet_leaves_a_gap() {
+        let sent = Duration::ZERO;
+        let all = [(100, 0x02, 0), (101, 0, 5), (106, 0, 5)].map(
+            |(seq, flags, len)| Crossing {
+                from: Side::Client,
+                sent,
+                arrived: Some(sent),
+                lost: false,
+                bytes: packet(seq, flags, len),
+            },
+        );
+        assert!(!has_gap(&all));
+        assert!(has_gap(&[all[0].clone(), all[2].clone()]));
+        let mut acks = all[1].clone(); // what no packet had
+        acks.bytes = packet(101, 0x10, 0);
+        assert!(has_gap(&[all[0].clone(), acks]));
+    }
 }
