@@ -19,7 +19,7 @@ const SOURCE: std::ops::Range<usize> = 12..16;
 pub fn write(crossings: &[Crossing], side: Side, snap: usize) -> Vec<u8> {
     let start = crossings.first().map_or(Duration::ZERO, |c| c.sent);
     let mut passed: Vec<(Duration, &[u8])> = Vec::new();
-    for Crossing { from, sent, arrived, bytes } in crossings {
+    for Crossing { from, sent, arrived, bytes, .. } in crossings {
         let time = if *from == side { Some(*sent) } else { *arrived };
         passed.extend(time.map(|time| (time - start, &bytes[..])));
     }
@@ -76,7 +76,8 @@ fn pair(
             .iter()
             .position(|(time, other)| *time >= sent && *other == bytes);
         let arrived = found.map(|i| arrived.remove(i).0);
-        Crossing { from, sent, arrived, bytes }
+        let lost = arrived.is_none();
+        Crossing { from, sent, arrived, lost, bytes }
     });
     crossings.collect()
 }
@@ -121,6 +122,7 @@ mod tests {
             from,
             sent: ms(sent),
             arrived: arrived.map(ms),
+            lost: arrived.is_none(),
             bytes,
         };
         let all = [

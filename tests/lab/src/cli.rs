@@ -6,7 +6,9 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser,
+};
 use clap::{Args, Parser, Subcommand};
 
 use crate::road::Conditions;
@@ -25,11 +27,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Act {
     /// Two machines joined by a cable: 10.0.0.1 (server), 10.0.0.2 (client)
+    ///
+    /// A client that has not ended after 20 s is ended, and it is an error.
     Lan {
         #[command(flatten)]
         what: What,
     },
     /// Two machines far apart: 10.8.0.1 (server), 10.8.0.2 (client)
+    ///
+    /// A client that has not ended after 120 s is ended, and it is an error.
+    /// So it is if the road has carried 100000 packets.
     Wan {
         #[command(flatten)]
         what: What,
@@ -60,6 +67,7 @@ fn names() -> PossibleValuesParser {
 struct What {
     /// The program at both ends
     #[arg(long, value_name = "STEP", default_value = "step3")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     step: String,
     /// What the client sends
     #[arg(value_name = "TEXT", default_value = "hello")]
@@ -81,8 +89,8 @@ struct RoadArgs {
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
     #[arg(value_parser = percent)]
     loss: f64,
-    /// How many bits per second fit through: 64kbit or 1mbit, at least 8kbit.
-    /// 1000 packets may wait, further ones get lost
+    /// How many bits per second fit through: 64kbit or 1mbit, from 8kbit to
+    /// 1000mbit. 1000 packets may wait, further ones get lost
     #[arg(long, value_name = "BITS", value_parser = rate)]
     rate: Option<u64>,
     /// Chooses the random numbers: with the same one, the same packets of each
@@ -99,31 +107,31 @@ impl From<RoadArgs> for Conditions {
 }
 
 fn time(text: &str) -> Result<Duration> {
+    const HINT: &str = "write 25ms or 1.5s";
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
-        None => (text.strip_suffix('s').context("write 25ms or 1.5s")?, 1.0),
+        None => (text.strip_suffix('s').context(HINT)?, 1.0),
     };
-    let seconds = number.parse::<f64>()? * unit;
+    let seconds = number.parse::<f64>().ok().context(HINT)? * unit;
     ensure!((0.0..=10.0).contains(&seconds), "from 0ms to 10s");
     Ok(Duration::from_secs_f64(seconds))
 }
 
 fn percent(text: &str) -> Result<f64> {
-    let number = text.strip_suffix('%').context("write 5%")?;
-    let share = number.parse::<f64>()? / 100.0;
+    let number = text.strip_suffix('%').and_then(|n| n.parse::<f64>().ok());
+    let share = number.context("write 5%")? / 100.0;
     ensure!((0.0..=1.0).contains(&share), "from 0% to 100%");
     Ok(share)
 }
 
 fn rate(text: &str) -> Result<u64> {
+    const HINT: &str = "write 64kbit or 1mbit, a whole number";
     let (number, unit) = match text.strip_suffix("kbit") {
         Some(number) => (number, 1000),
-        None => {
-            let number = text.strip_suffix("mbit");
-            (number.context("write 64kbit or 1mbit")?, 1_000_000)
-        }
+        None => (text.strip_suffix("mbit").context(HINT)?, 1_000_000),
     };
-    let bits = number.parse::<u64>()?.saturating_mul(unit);
+    let number = number.parse::<u64>().ok().context(HINT)?;
+    let bits = number.saturating_mul(unit);
     ensure!((8000..=1_000_000_000).contains(&bits), "8kbit to 1000mbit");
     Ok(bits)
 }
@@ -148,7 +156,7 @@ fn run() -> Result<ExitCode> {
 #[cfg(target_os = "linux")]
 fn run() -> Result<ExitCode> {
     use crate::linux::machine::{INSIDE, end_with_parent, run_inside};
-    let mut args: Vec<String> = env::args().collect();
+    let mut args: Vec<_> = env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == INSIDE) {
         args.remove(1);
         end_with_parent()?;
@@ -159,19 +167,27 @@ fn run() -> Result<ExitCode> {
             build(&[&what.step])?;
             run_inside(&args[1..])
         }
-        Act::Show { name, keep } => show(&name, keep),
+        Act::Show { name, keep } => show(&name, keep.as_deref()),
     }
 }
 
 /// Plays a scene, or all of them, each on machines of its own.
 #[cfg(target_os = "linux")]
-fn show(name: &str, keep: Option<PathBuf>) -> Result<ExitCode> {
-    let keep = keep.map(|folder| format!("--keep={}", folder.display()));
+fn show(name: &str, keep: Option<&Path>) -> Result<ExitCode> {
+    use std::ffi::OsString;
+    if let Some(folder) = keep {
+        std::fs::read_dir(folder).with_context(|| {
+            let folder = folder.display();
+            format!("cannot write to {folder} (does this folder exist?)")
+        })?;
+    }
     let wanted = |scene: &&Scene| scene.name == name || name == "all";
     for scene in SCENES.iter().filter(wanted) {
         build(&programs(scene))?;
-        let mut args = vec!["show".to_owned(), scene.name.to_owned()];
-        args.extend(keep.clone());
+        let mut args: Vec<OsString> = vec!["show".into(), scene.name.into()];
+        if let Some(folder) = keep {
+            args.extend(["--keep".into(), folder.into()]);
+        }
         let code = crate::linux::machine::run_inside(&args)?;
         if code != ExitCode::SUCCESS {
             return Ok(code);

@@ -17,8 +17,10 @@ pub struct Step {
     pub from: Side,
     /// When it left, counted from the first packet.
     pub sent: Duration,
-    /// When it arrived; nothing if it was lost.
+    /// When it arrived; nothing if it was lost, or is still on its way.
     pub arrived: Option<Duration>,
+    /// It never arrives.
+    pub lost: bool,
     /// Its header, with relative numbers.
     pub segment: Segment,
     /// The same data, SYN or FIN was sent before.
@@ -38,6 +40,7 @@ pub fn steps(crossings: &[Crossing]) -> Vec<Step> {
             from: crossing.from,
             sent: crossing.sent - start,
             arrived: crossing.arrived.map(|time| time - start),
+            lost: crossing.lost,
             segment,
             again,
             probe,
@@ -80,6 +83,21 @@ impl Before {
         *next = (*next).max(segment.end());
         (again, probe)
     }
+}
+
+/// Does a packet begin or acknowledge beyond what was sent before it? Where
+/// nothing gets lost, a packet is missing then.
+pub fn has_gap(crossings: &[Crossing]) -> bool {
+    let mut ends: HashMap<End, u32> = HashMap::new();
+    steps(crossings).iter().any(|Step { from, segment, .. }| {
+        let port = segment.ports.0.max(segment.ports.1);
+        let acked = ends.get(&(from.other(), port)).copied();
+        let own = ends.entry((*from, port)).or_default();
+        let begins_beyond = segment.seq > *own;
+        *own = (*own).max(segment.end());
+        let acks_beyond = segment.acked > acked.unwrap_or_default();
+        begins_beyond || (segment.ack && acks_beyond)
+    })
 }
 
 /// A line for each packet: when it passed, who sent it, and its header.
@@ -125,22 +143,17 @@ pub fn ladder(crossings: &[Crossing]) -> String {
     let head = ["ms", "client", "", "ms", "server"];
     let mut text = line(head.map(str::to_owned));
     for burst in bursts(steps(crossings)) {
-        let Step { from, sent, arrived, .. } = &burst[0];
+        let Step { from, sent, arrived, lost, .. } = &burst[0];
         let (what, sent) = (describe(&burst), ms(sent));
         let none = String::new();
-        text += &match (from, arrived) {
-            (Side::Client, Some(time)) => {
-                line([sent, what, "-->".into(), ms(time), none])
-            }
-            (Side::Client, None) => {
-                line([sent, what, "--x".into(), "lost".into(), none])
-            }
-            (Side::Server, Some(time)) => {
-                line([ms(time), none, "<--".into(), sent, what])
-            }
-            (Side::Server, None) => {
-                line(["lost".into(), none, "x--".into(), sent, what])
-            }
+        let (there, back, end) = match arrived {
+            Some(time) => ("-->", "<--", ms(time)),
+            None if *lost => ("--x", "x--", "lost".to_owned()),
+            None => ("-->", "<--", "…".to_owned()), // still on its way
+        };
+        text += &match from {
+            Side::Client => line([sent, what, there.to_owned(), end, none]),
+            Side::Server => line([end, none, back.to_owned(), sent, what]),
         };
     }
     text
@@ -225,4 +238,29 @@ fn describe(burst: &[Step]) -> String {
 
 fn seq_of_last(segment: &Segment) -> u32 {
     segment.seq.wrapping_add(segment.len as u32).wrapping_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::tests::packet;
+
+    #[test]
+    fn a_missing_packet_leaves_a_gap() {
+        let sent = Duration::ZERO;
+        let all = [(100, 0x02, 0), (101, 0, 5), (106, 0, 5)].map(
+            |(seq, flags, len)| Crossing {
+                from: Side::Client,
+                sent,
+                arrived: Some(sent),
+                lost: false,
+                bytes: packet(seq, flags, len),
+            },
+        );
+        assert!(!has_gap(&all));
+        assert!(has_gap(&[all[0].clone(), all[2].clone()]));
+        let mut acks = all[1].clone(); // what no packet had
+        acks.bytes = packet(101, 0x10, 0);
+        assert!(has_gap(&[all[0].clone(), acks]));
+    }
 }

@@ -12,6 +12,10 @@ use crate::segment::Segment;
 /// that many, a router drops what comes.
 pub const QUEUE: usize = 1000;
 
+/// How many packets a road carries in its life, as it keeps all of them. It
+/// drops further ones.
+pub const MOST: usize = 100_000;
+
 /// An end of the road.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Side {
@@ -40,6 +44,8 @@ pub struct Crossing {
     pub sent: Duration,
     /// When it arrived. Nothing if it was lost, or is still on its way.
     pub arrived: Option<Duration>,
+    /// It never arrives.
+    pub lost: bool,
     /// The packet, from its IP header on.
     pub bytes: Vec<u8>,
 }
@@ -98,8 +104,8 @@ struct Lane {
     free: Duration,
     /// How many segments with data came, each counted once.
     segments: usize,
-    /// The state of its random numbers.
-    random: u64,
+    /// Decides about the luck of each packet.
+    dice: Dice,
 }
 
 /// A road between two machines.
@@ -115,11 +121,10 @@ pub struct Road {
 impl Road {
     /// Makes a road, with a fault if there shall be one.
     pub fn new(conditions: Conditions, fault: Option<Fault>) -> Road {
+        let mut seeds = Dice(conditions.seed);
         Road {
-            lanes: [2, 3].map(|n| Lane {
-                random: conditions.seed.wrapping_mul(n),
-                ..Default::default()
-            }),
+            lanes: [Dice(seeds.throw()), Dice(seeds.throw())]
+                .map(|dice| Lane { dice, ..Default::default() }),
             conditions,
             fault,
             seen: HashMap::new(),
@@ -135,6 +140,9 @@ impl Road {
 
     /// Takes a packet that was sent at `now`.
     pub fn enter(&mut self, now: Duration, from: Side, bytes: Vec<u8>) {
+        if self.log.len() == MOST {
+            return;
+        }
         let fate = self.fate(now, from, &bytes);
         let arrival = match fate {
             Fate::Lose => None,
@@ -147,10 +155,11 @@ impl Road {
             self.lanes[from as usize].load += 1;
             self.due.push(Reverse((time, self.log.len())));
         }
-        self.log.push(Crossing { from, sent: now, arrived: None, bytes });
+        let lost = arrival.is_none();
+        self.log.push(Crossing { from, sent: now, arrived: None, lost, bytes });
     }
 
-    /// When the next packet arrives.
+    /// When the next packet arrives; nothing if none is on its way.
     pub fn next_due(&self) -> Option<Duration> {
         self.due.peek().map(|Reverse((time, _))| *time)
     }
@@ -193,7 +202,7 @@ impl Road {
         size: usize,
     ) -> Option<Duration> {
         let lane = &mut self.lanes[from as usize];
-        let (luck, wobble) = (lane.random(), lane.random());
+        let (luck, wobble) = (lane.dice.share(), lane.dice.share());
         if luck < self.conditions.loss || lane.load == QUEUE {
             return None;
         }
@@ -207,14 +216,22 @@ impl Road {
     }
 }
 
-impl Lane {
-    /// A number from 0 to 1, not 1 itself (SplitMix64).
-    fn random(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
+/// Random numbers, always the same ones from the same start (SplitMix64).
+#[derive(Default)]
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to 1, not 1 itself.
+    fn share(&mut self) -> f64 {
+        (self.throw() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -291,21 +308,26 @@ mod tests {
 
     #[test]
     fn a_seed_loses_the_same_packets_each_time() {
-        let lost = |seed| {
+        let lost = |seed, from| {
             let mut road = road(Conditions {
                 delay: ms(25),
                 loss: 0.05,
                 seed,
                 ..Default::default()
             });
-            send(&mut road, 1000);
-            let times = arrivals(&mut road);
-            times.iter().map(Option::is_none).collect::<Vec<_>>()
+            for i in 0..1000 {
+                road.enter(ms(i), from, packet(i as u32, ACK, 960));
+            }
+            arrivals(&mut road);
+            road.log().iter().map(|packet| packet.lost).collect::<Vec<_>>()
         };
-        assert_eq!(lost(1), lost(1));
-        assert_ne!(lost(1), lost(2));
-        let n = lost(1).iter().filter(|is_lost| **is_lost).count();
-        assert!((30..70).contains(&n), "{n} of 1000");
+        for seed in 0..4 {
+            assert_eq!(lost(seed, Client), lost(seed, Client));
+            assert_ne!(lost(seed, Client), lost(seed + 1, Client));
+            assert_ne!(lost(seed, Client), lost(seed, Server));
+            let lost = lost(seed, Client).iter().filter(|lost| **lost).count();
+            assert!((30..70).contains(&lost), "{lost} of 1000");
+        }
     }
 
     #[test]
@@ -329,6 +351,13 @@ mod tests {
         assert_eq!((0..1003).filter(lost).collect::<Vec<_>>(), [1000, 1001]);
         road.enter(ms(9000), Client, packet(0, ACK, 1));
         assert_eq!(road.next_due(), Some(ms(14_000)), "there is room again");
+    }
+
+    #[test]
+    fn a_road_carries_so_many_packets_and_no_more() {
+        let mut road = road(Conditions::default());
+        send(&mut road, MOST as u64 + 10);
+        assert_eq!(road.log().len(), MOST);
     }
 
     #[test]

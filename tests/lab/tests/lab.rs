@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
@@ -31,10 +31,10 @@ fn main() -> ExitCode {
         trial("two machines and a cable", &no_lan, lan),
         trial("a cable does not need root", &no_nobody, lan_as_nobody),
         trial("who may not use TUN is told so", &no_nobody, wan_as_nobody),
-        trial("a bad road is survived", &no_wan, wan),
         trial("a wrong option is explained", &None, options),
-        trial("nothing is left behind", &no_wan, nothing_left),
     ];
+    trials.extend(ODDITIES.map(|(title, test)| trial(title, &no_lan, test)));
+    trials.extend(ROADS.map(|(title, test)| trial(title, &no_wan, test)));
     for scene in &SCENES {
         let python = scene.server.contains("python3")
             || scene.client.contains("python3");
@@ -169,7 +169,113 @@ fn without_times(text: &str) -> String {
     lines.join("\n")
 }
 
+// ---- Programs and people that behave oddly
+
+const ODDITIES: [(&str, fn()); 5] = [
+    ("a client that lives on is ended", lives_on),
+    ("a client may print without end", floods),
+    ("a client may print what is no text", paints),
+    ("a missing folder is noticed at the start", no_folder),
+    ("an argument that is no text is refused", no_text),
+];
+
+/// A program for both ends. What the client does is its fourth word.
+const ODD: &str = r"#!/bin/sh
+case $1 in server) echo 'listening on it'; exec sleep 60;; esac
+case $4 in
+    leaves) exec sleep 60 >&- 2>&-;;
+    floods) yes | head -n 5000;;
+    paints) printf 'caf\351 \033[2J\n'; printf '%2000d\nend\n' 0;;
+esac
+";
+
+/// Runs `lab lan` with that program.
+fn odd(does: &str) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd");
+    let step = path.to_str().unwrap();
+    let make = r#"printf %s "$0" > "$1" && chmod +x "$1""#;
+    run(Command::new("sh").args(["-c", make, ODD, step]));
+    let mut lab = Command::new(LAB);
+    run(lab.args(["lan", "--step", step, does]).env_remove("CARGO"))
+}
+
+/// It closes its output, and lives on.
+fn lives_on() {
+    let start = Instant::now();
+    let (code, stdout, stderr) = odd("leaves");
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stderr.contains("did not end within 20s"), "{stderr}");
+    let took = start.elapsed();
+    assert!((20..25).contains(&took.as_secs()), "{took:?}");
+}
+
+fn floods() {
+    let (code, stdout, stderr) = odd("floods");
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    let lines = stdout.lines().filter(|line| *line == "client | y").count();
+    assert_eq!(lines, 1000);
+    assert!(stdout.contains("client | … (lab prints 1000 lines)\n"));
+}
+
+fn paints() {
+    let (code, stdout, stderr) = odd("paints");
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert!(stdout.contains("client | caf\u{fffd} \\u{1b}[2J\n"), "{stdout}");
+    assert!(stdout.contains("client | end\n"), "{stdout}");
+}
+
+fn silent() {
+    let mut lab = Command::new(LAB);
+    lab.args(["wan", "--loss", "100%"]).env_remove("CARGO");
+    lab.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut lab = lab.spawn().unwrap();
+    let mut line = String::new();
+    let stderr = lab.stderr.as_mut().unwrap();
+    BufReader::new(stderr).read_line(&mut line).unwrap(); // it ends by itself
+    lab.kill().unwrap();
+    lab.wait().unwrap();
+    assert!(line.starts_with("lab: no packet has arrived for 10s"), "{line}");
+}
+
+/// Whoever has read enough closes the pipe, and all ends.
+fn read_enough() {
+    let script = format!("{LAB} show all | head -n 1");
+    let start = Instant::now();
+    let lab = run(Command::new("sh").args(["-c", &script]).env_remove("CARGO"));
+    let line = "# round-trips: a connection, and two requests on it\n";
+    assert_eq!(lab, (Some(0), line.to_owned(), String::new()));
+    assert!(start.elapsed() < DEADLINE / 2);
+}
+
+fn no_folder() {
+    let mut lab = Command::new(LAB);
+    let ended = run(lab.args(["show", "all", "--keep", "/no/folder"]));
+    let (code, stdout, stderr) = ended;
+    assert_eq!((code, &*stdout), (Some(1), ""));
+    assert!(
+        stderr.starts_with("error: cannot write to /no/folder "),
+        "{stderr}"
+    );
+}
+
+/// `lab lan` with a byte that is no text.
+fn no_text() {
+    let script = format!("{LAB} lan \"$(printf '\\377')\"");
+    let (code, _, said) = run(Command::new("sh").args(["-c", &script]));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("invalid UTF-8"), "{said}");
+}
+
 // ---- The road
+
+const ROADS: [(&str, fn()); 5] = [
+    ("a bad road is survived", wan),
+    ("a packet that is late is not lost", late),
+    ("a silent road is reported", silent),
+    ("a reader may have enough", read_enough),
+    ("nothing is left behind", nothing_left),
+];
 
 fn wan() {
     let text = lab(&[
@@ -180,14 +286,27 @@ fn wan() {
     assert!(text.trim_end().ends_with(" sent again"), "{text}");
 }
 
+/// Without a loss, the lab waits for the last packet, however late.
+fn late() {
+    let text = lab(&[
+        "wan", "--delay", "0ms", "--jitter", "3s", "--seed", "4", "hello",
+    ]);
+    assert!(text.contains(" packets, 0 lost, "), "{text}");
+    assert!(!text.contains('…'), "{text}");
+}
+
 fn options() {
     for (args, part) in [
         (["--delay", "25"], "write 25ms or 1.5s"),
+        (["--delay", "xms"], "write 25ms or 1.5s"),
         (["--delay", "11s"], "from 0ms to 10s"),
         (["--loss", "0.1"], "write 5%"),
         (["--loss", "101%"], "from 0% to 100%"),
+        (["--loss", "x%"], "write 5%"),
         (["--rate", "1"], "write 64kbit or 1mbit"),
+        (["--rate", "1.5mbit"], "a whole number"),
         (["--rate", "1kbit"], "8kbit to 1000mbit"),
+        (["--step", ""], "a value is required"),
     ] {
         let (code, _, said) = run(Command::new(LAB).arg("wan").args(args));
         assert_eq!(code, Some(2), "{said}");
@@ -255,30 +374,20 @@ fn play(scene: &Scene) -> (Vec<Crossing>, String) {
 }
 
 /// What stays the same from run to run: of the packets that say something, who
-/// sent them, in which order, which got lost, and which were sent again. How
-/// many bytes a segment has depends on the moment when the window is large or
-/// small; there the lengths are left out, and equal lines.
+/// sent them, in which order and after how many of the other side's, which got
+/// lost, and which were sent again.
 fn essence(scene: &Scene, log: &[Crossing]) -> Vec<String> {
     let is_coarse = ["slow-start", "zero-window"].contains(&scene.name);
     let steps = ladder::steps(log);
+    let says = |step: &&Step| {
+        let Segment { rst, window, .. } = step.segment;
+        step.segment.has_content() || step.probe || rst || window == 0
+    };
+    let (client, server): (Vec<&Step>, Vec<&Step>) =
+        steps.iter().filter(says).partition(|step| step.from == Side::Client);
     let mut lines = Vec::new();
-    for side in [Side::Client, Side::Server] {
-        let own = steps.iter().filter(|step| step.from == side);
-        let says = |step: &&Step| {
-            let Segment { rst, window, .. } = step.segment;
-            step.segment.has_content() || step.probe || rst || window == 0
-        };
-        lines.extend(own.filter(says).map(|step| {
-            let Segment { syn, fin, rst, seq, len, window, .. } = step.segment;
-            let flags = format!("{side:?} {syn} {fin} {rst} {}", window == 0);
-            let fate = format!("{} {}", step.again, step.arrived.is_none());
-            let place = format!("{seq} {len} {}", step.probe);
-            if is_coarse {
-                format!("{flags} {fate}")
-            } else {
-                format!("{flags} {fate} {place}")
-            }
-        }));
+    for (own, other) in [(&client, &server), (&server, &client)] {
+        lines.extend(own.iter().map(|step| told(step, other, is_coarse)));
     }
     if is_coarse {
         lines.dedup();
@@ -286,12 +395,28 @@ fn essence(scene: &Scene, log: &[Crossing]) -> Vec<String> {
     lines
 }
 
+/// One packet as a line. How many bytes a segment has depends on the moment
+/// when the window is large or small; there the numbers are left out.
+fn told(step: &Step, other: &[&Step], is_coarse: bool) -> String {
+    let Segment { syn, fin, rst, seq, len, window, .. } = step.segment;
+    let flags = format!("{:?} {syn} {fin} {rst} {}", step.from, window == 0);
+    let fate = format!("{} {}", step.again, step.lost);
+    if is_coarse {
+        return format!("{flags} {fate}");
+    }
+    let before = |o: &&&Step| o.arrived.is_some_and(|time| time <= step.sent);
+    let heard = other.iter().filter(before).count();
+    format!("{flags} {fate} {seq} {len} {} after {heard}", step.probe)
+}
+
 /// Are the times such as the page says? A busy machine makes them longer, so
 /// most are only bounded from below.
 fn is_in_time(scene: &Scene, log: &[Crossing]) -> bool {
     let steps = ladder::steps(log);
     let gaps = waits(&steps);
-    let ms = Duration::from_millis;
+    let data =
+        |side| times(&steps, |step| step.from == side && step.segment.len > 0);
+    let (asked, answered) = (data(Side::Client), data(Side::Server));
     match scene.name {
         "slow-start" => flights(&steps).starts_with(&[10, 20, 40, 80]),
         // One second (RFC 6298, section 2).
@@ -301,8 +426,44 @@ fn is_in_time(scene: &Scene, log: &[Crossing]) -> bool {
         "lost-last" => gaps[0] >= ms(250),
         // Each wait is twice as long, once the probe is over.
         "cable" => gaps[1..].windows(2).all(|w| w[1] > w[0].mul_f64(1.8)),
+        // The server reads after two seconds.
+        "zero-window" => opening(&steps) >= ms(2000),
+        // A second after its reply, the server asks.
+        "heartbeat" => answered[1] - answered[0] >= ms(990),
+        // Two round trips and the 40 ms of a late acknowledgement.
+        "nagle" => answered[1] + DELAY - asked[2] >= ms(130),
+        "keep-alive" => asks_each_second(&steps),
         _ => true,
     }
+}
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// When the packets of this kind were sent.
+fn times(steps: &[Step], is_such: impl Fn(&Step) -> bool) -> Vec<Duration> {
+    let such = steps.iter().filter(|step| is_such(step));
+    such.map(|step| step.sent).collect()
+}
+
+/// When the server opened its window again.
+fn opening(steps: &[Step]) -> Duration {
+    let window = |is_open| {
+        times(steps, |step| {
+            step.from == Side::Server && (step.segment.window > 0) == is_open
+        })
+    };
+    let closed = window(false)[0];
+    window(true).into_iter().find(|time| *time > closed).unwrap()
+}
+
+/// Does the client send something each second, once it is connected?
+fn asks_each_second(steps: &[Step]) -> bool {
+    let own = |step: &Step| step.from == Side::Client && !step.segment.syn;
+    let times = times(steps, own);
+    let mut gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.all(|gap| (ms(900)..ms(1600)).contains(&gap))
 }
 
 /// How long the client waited before each time that it sent something again.

@@ -2,20 +2,24 @@
 //! end with the last process in them.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// How long anything may take that should take no time.
 pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long to sleep between two looks at a process.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// The folder of the whole project.
 pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -36,7 +40,7 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Errors
 /// The system lacks unshare(1), or allows no namespaces.
-pub fn run_inside(args: &[String]) -> Result<ExitCode> {
+pub fn run_inside(args: &[OsString]) -> Result<ExitCode> {
     let probe = unshare().arg("true").output();
     let probe = probe.context("cannot run unshare (install util-linux)")?;
     let said = String::from_utf8_lossy(&probe.stderr);
@@ -115,16 +119,19 @@ impl Machine {
     /// The kernel refuses one more namespace, or a setting.
     pub fn another(name: &'static str) -> Result<Machine> {
         let mut holder = Command::new("unshare")
-            .args(["--net", "sh", "-c", "echo ready; read _"])
+            .args(["--net", "sh", "-c", "read _"])
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
             .spawn()
             .context("cannot run unshare")?;
-        let stdout = holder.stdout.as_mut().context("unshare has no stdout")?;
-        stdout
-            .read_exact(&mut [0; 6])
-            .context("cannot make a network namespace")?;
         let path = format!("/proc/{}/ns/net", holder.id());
+        let ours = fs::read_link("/proc/thread-self/ns/net")?;
+        let end = Instant::now() + DEADLINE;
+        while fs::read_link(&path).is_ok_and(|net| net == ours) {
+            let is_late = Instant::now() >= end;
+            let ended = wait(&mut holder, MOMENT)?;
+            let is_over = is_late || ended.is_some();
+            ensure!(!is_over, "cannot make a network namespace");
+        }
         let net =
             File::open(&path).with_context(|| format!("cannot open {path}"))?;
         Machine { name, net, holder: Some(holder) }.prepared()
@@ -184,16 +191,24 @@ impl Machine {
     /// printed.
     ///
     /// # Errors
-    /// It is not installed, or fails.
+    /// It is not installed, fails, or does not end within the deadline.
     pub fn run(&self, command: &str) -> Result<String> {
         let mut words = command.split(' ');
         let program = words.next().unwrap_or_default();
-        let output = self
-            .inside(|| Command::new(program).args(words).output())?
+        let mut ready = Command::new(program);
+        ready.args(words).stdin(Stdio::null());
+        ready.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self
+            .inside(|| ready.spawn())?
             .with_context(|| format!("cannot run {program} (install it?)"))?;
+        if wait(&mut child, DEADLINE)?.is_none() {
+            child.kill().context("cannot end a program")?;
+        }
+        let output = child.wait_with_output().context("cannot read a pipe")?;
         let said = String::from_utf8_lossy(&output.stderr);
-        let is_done = output.status.success();
-        ensure!(is_done, "cannot run {command}: {}", said.trim());
+        let status = output.status;
+        let is_done = status.success();
+        ensure!(is_done, "cannot run {command} ({status}): {}", said.trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -244,7 +259,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if let Some(mut holder) = self.holder.take() {
-            drop(holder.stdin.take());
+            let _ = holder.kill();
             let _ = holder.wait();
         }
     }
@@ -265,18 +280,41 @@ fn shown(words: &[String]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Prints a line, cut to what fits into a page.
+/// Prints a line, cut to what fits into a page. A control character could move
+/// the cursor, so it is spelled out.
 fn say(name: &str, line: &str) {
-    let cut = match line.char_indices().nth(70) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    };
-    print(&format!("{name:6} | {cut}\n"));
+    let mut plain = String::new();
+    for c in line.chars() {
+        match c.is_control() {
+            true => plain.extend(c.escape_default()),
+            false => plain.push(c),
+        }
+    }
+    if let Some((end, _)) = plain.char_indices().nth(70) {
+        plain.truncate(end);
+        plain.push('…');
+    }
+    print(&format!("{name:6} | {plain}\n"));
 }
 
-/// Prints a text. If nobody reads it any more, that is no error.
+/// Prints a text. When nobody reads it any more, as behind `| head -1`, there
+/// is nothing left to do: this process ends, and all that runs in here with it.
 pub fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+    if io::stdout().write_all(text.as_bytes()).is_err() {
+        std::process::exit(1);
+    }
+}
+
+/// Waits until a process has ended, at most this long. How did it end?
+fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+    let end = Instant::now() + limit;
+    loop {
+        let ended = child.try_wait().context("cannot wait for a program")?;
+        if ended.is_some() || Instant::now() >= end {
+            return Ok(ended);
+        }
+        thread::sleep(MOMENT);
+    }
 }
 
 // ---- A program on it
@@ -286,6 +324,13 @@ pub struct Program {
     child: Child,
     said: Arc<Said>,
 }
+
+/// How many lines of each pipe are printed and kept. A program that prints
+/// without end must not fill the memory.
+const LINES: usize = 1000;
+
+/// How many bytes of a line are kept.
+const LONGEST: u64 = 1024;
 
 /// What a program has printed.
 #[derive(Default)]
@@ -309,7 +354,7 @@ impl Said {
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Prints each line of a pipe, and keeps it.
+    /// Prints the lines of a pipe, and keeps them.
     fn read(
         self: &Arc<Said>,
         name: &'static str,
@@ -319,16 +364,37 @@ impl Said {
         let Some(pipe) = pipe else { return };
         lock(&said.state).1 += 1;
         thread::spawn(move || {
-            let lines = BufReader::new(pipe).lines();
-            for line in lines.map_while(Result::ok) {
-                say(name, &line);
-                lock(&said.state).0.push(line);
-                said.changed.notify_all();
+            let mut pipe = BufReader::new(pipe);
+            let mut n = 0;
+            while let Some((line, is_whole)) = next_line(&mut pipe) {
+                n += 1;
+                if n <= LINES {
+                    say(name, &line);
+                    lock(&said.state).0.push(line);
+                    said.changed.notify_all();
+                } else if n == LINES + 1 {
+                    say(name, &format!("… (lab prints {LINES} lines)"));
+                }
+                if !is_whole {
+                    let _ = pipe.skip_until(b'\n');
+                }
             }
             lock(&said.state).1 -= 1;
             said.changed.notify_all();
         });
     }
+}
+
+/// The next line of a pipe, or the start of a long one. Is it whole? Not all
+/// programs write UTF-8.
+fn next_line(pipe: &mut impl BufRead) -> Option<(String, bool)> {
+    let mut line = Vec::new();
+    pipe.by_ref().take(LONGEST).read_until(b'\n', &mut line).ok()?;
+    if line.is_empty() {
+        return None;
+    }
+    let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
+    Some((String::from_utf8_lossy(&line).into_owned(), is_whole))
 }
 
 impl Program {
@@ -348,25 +414,49 @@ impl Program {
             |lines: &[String]| lines.iter().any(|line| line.starts_with(start));
         self.said.wait(DEADLINE, |lines, open| open == 0 || is_there(lines));
         let is_found = is_there(&lock(&self.said.state).0);
-        ensure!(is_found, "waited in vain for a line that starts {start:?}");
+        ensure!(
+            is_found,
+            "cannot go on: the server ended or let {DEADLINE:?} pass, and \
+             printed no line that starts with {start:?}"
+        );
         Ok(())
     }
 
-    /// Waits until it has ended by itself, at most this long. Has it?
-    pub fn ends_within(&self, limit: Duration) -> bool {
-        self.said.wait(limit, |_, open| open == 0)
-    }
-
-    /// Waits for its exit code, after it has ended.
+    /// Waits until it has ended by itself, at most this long, and then for its
+    /// last lines. How did it end?
     ///
     /// # Errors
-    /// It has not ended within the deadline, or its exit code is not 0.
-    pub fn succeeds(mut self) -> Result<()> {
-        ensure!(self.ends_within(DEADLINE), "the client did not end");
-        let status = self.child.wait().context("cannot wait for it")?;
-        ensure!(status.success(), "the client ended with {status}");
-        Ok(())
+    /// The kernel does not tell.
+    pub fn ends_within(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<ExitStatus>> {
+        let ended = wait(&mut self.child, limit)?;
+        if ended.is_some() {
+            let second = Duration::from_secs(1);
+            self.said.wait(second, |_, open| open == 0);
+        }
+        Ok(ended)
     }
+}
+
+/// Checks how a client ended that had this long.
+///
+/// # Errors
+/// It has not ended, and then `try_this` may help, or its exit code is not 0.
+pub fn check(
+    ended: Option<ExitStatus>,
+    limit: Duration,
+    try_this: &str,
+) -> Result<()> {
+    let status = ended.with_context(|| {
+        format!(
+            "cannot wait any longer for the client: it did not end within \
+             {limit:?}, the limit of this command ({try_this})"
+        )
+    })?;
+    ensure!(status.success(), "the client ended with {status}");
+    Ok(())
 }
 
 impl Drop for Program {

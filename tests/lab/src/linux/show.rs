@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::machine::{DEADLINE, Machine, print};
+use super::machine::{DEADLINE, Machine, check, print};
 use super::router::Router;
 use crate::road::{Conditions, Crossing, Road, Side};
 use crate::scenes::{DELAY, Scene};
@@ -39,18 +39,19 @@ pub fn run(scene: &Scene, keep: Option<&Path>) -> Result<()> {
 
     let running = server.start(&words(scene.server), "")?;
     running.wait_for("listening on ")?;
-    let asking = client.start(&words(scene.client), scene.typed)?;
+    let mut asking = client.start(&words(scene.client), scene.typed)?;
     let lasts = scene.lasts.unwrap_or(DEADLINE);
     let mut seen = String::new();
     if let Some((side, when)) = scene.look {
         router.wait_until(lasts, when);
         seen = look(&machines[side as usize])?;
-    } else {
-        asking.ends_within(lasts);
     }
     if scene.lasts.is_none() {
-        asking.succeeds()?;
+        let ended = asking.ends_within(DEADLINE)?;
+        check(ended, DEADLINE, "is this machine busy? try again")?;
         router.wait_for_quiet(PAUSE, DEADLINE);
+    } else if scene.look.is_none() {
+        asking.ends_within(lasts)?;
     }
     let log = router.log();
     print(&format!("{seen}\n{}", ladder::ladder(&log)));

@@ -1,16 +1,23 @@
 //! Two machines and a long road.
 
-use std::time::Duration;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use super::machine::{Machine, print};
+use super::machine::{Machine, Program, check, print};
 use super::router::{ADDRESSES, Router};
-use crate::ladder;
-use crate::road::{Conditions, Crossing, Road};
+use crate::ladder::{self, Step};
+use crate::road::{Conditions, Crossing, MOST, Road};
 
 /// How long a client may take on a bad road.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the road may stay without a packet before we say so.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long the last packets may take: longer than the worst road.
+const END: Duration = Duration::from_secs(60);
 
 /// Runs both ends of a step, and prints what they print and each packet.
 ///
@@ -30,17 +37,54 @@ pub fn run(step: &str, texts: &[String], conditions: Conditions) -> Result<()> {
     let running = server.start(&words, "")?;
     running.wait_for("listening on ")?;
     let words = [step, "client", "--addr", &addr].map(str::to_owned);
-    let asking = client.start(&[&words, texts].concat(), "")?;
-    asking.ends_within(LIMIT);
-    router.wait_for_quiet(pause, LIMIT);
+    let mut asking = client.start(&[&words, texts].concat(), "")?;
+    let ended = wait(&mut asking, &router)?;
+    if ended.is_some() {
+        router.wait_for_quiet(pause, END);
+    }
     let log = router.log();
     print(&format!("\n{}\n{}", ladder::ladder(&log), summary(&log)));
-    asking.succeeds()
+    ensure!(
+        log.len() < MOST,
+        "cannot carry more packets: lab keeps {MOST} of them (send less)"
+    );
+    check(ended, LIMIT, "less --loss, fewer texts, or a step that gives up")
+}
+
+/// Waits for the client's end, and says when nothing arrives for long. Nothing
+/// if it has not ended.
+fn wait(client: &mut Program, router: &Router) -> Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    let (mut arrived, mut since, mut silence) = (0, start, SILENCE);
+    while start.elapsed() < LIMIT && router.count(|_| true) < MOST {
+        let ended = client.ends_within(Duration::from_secs(1))?;
+        if ended.is_some() {
+            return Ok(ended);
+        }
+        let now = router.count(|packet| packet.arrived.is_some());
+        if now > arrived {
+            (arrived, since, silence) = (now, Instant::now(), SILENCE);
+        } else if since.elapsed() >= silence {
+            eprintln!(
+                "lab: no packet has arrived for {silence:?} (the client has \
+                 {LIMIT:?} in all)"
+            );
+            silence += SILENCE;
+        }
+    }
+    Ok(None)
 }
 
 fn summary(log: &[Crossing]) -> String {
     let steps = ladder::steps(log);
-    let lost = steps.iter().filter(|step| step.arrived.is_none()).count();
-    let again = steps.iter().filter(|step| step.again).count();
-    format!("{} packets, {lost} lost, {again} sent again\n", steps.len())
+    let count = |is: fn(&Step) -> bool| steps.iter().filter(|s| is(s)).count();
+    let lost = count(|step| step.lost);
+    let again = count(|step| step.again);
+    let all = steps.len();
+    let mut text = format!("{all} packets, {lost} lost, {again} sent again");
+    let way = count(|step| step.arrived.is_none() && !step.lost);
+    if way > 0 {
+        text += &format!(", {way} still on the way");
+    }
+    text + "\n"
 }
