@@ -20,7 +20,7 @@ pub struct Disk {
 
 impl World {
     // ANCHOR: power-cut
-    /// Cuts the power: of what no sync has secured, any part may be missing.
+    /// Cuts the power: of what no sync has secured, the end may be missing.
     pub fn cut_disk(&mut self) {
         let Disk { bytes, synced, .. } = &mut self.disk;
         if bytes.starts_with(synced) {
@@ -95,16 +95,23 @@ impl File {
     /// Secures what was written against a power cut.
     ///
     /// # Errors
-    /// There are none here.
+    /// The disk fails, when the weather says so. What is in doubt is cut as a
+    /// loss of power would.
     pub fn sync_all(&self) -> io::Result<()> {
-        with(|world| world.disk.synced.clone_from(&world.disk.bytes));
-        Ok(())
+        with(|world| {
+            if world.chance.hits(world.disk.fails) {
+                world.cut_disk();
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            world.disk.synced.clone_from(&world.disk.bytes);
+            Ok(())
+        })
     }
 
     /// Does the same.
     ///
     /// # Errors
-    /// There are none here.
+    /// As of `sync_all`.
     pub fn sync_data(&self) -> io::Result<()> {
         self.sync_all()
     }

@@ -307,7 +307,12 @@ async fn stop(process: &mut Process) {
     match timeout(DRAIN + queue + SLACK, process).await {
         Ok(Ok(Ok(()))) => {}
         Ok(Ok(Err(error))) => {
-            with(|world| world.log("server", format!("error: {error:#}")));
+            let text = format!("{error:#}");
+            with(|world| world.log("server", format!("error: {text}")));
+            // A disk that fails may end the server, and nothing else.
+            if !text.contains("storage") {
+                broken("exit", text);
+            }
         }
         Ok(Err(error)) => broken("panic", error.to_string()),
         Err(_) => broken("grace", format!("not ended after {DRAIN:?}")),

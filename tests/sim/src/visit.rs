@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use real::time::Instant;
 
-use crate::run::{ATTEMPTS, Ask, DEADLINE, Failure, SLACK, Step, broken};
+use crate::run::{self, ATTEMPTS, Ask, DEADLINE, Failure, SLACK, Step, broken};
 use crate::world::{WHO, with};
 
 const ASKS: u64 = 6;
@@ -98,6 +98,15 @@ impl Visit {
         let time = start.elapsed();
         if time > DEADLINE + SLACK {
             broken("deadline", format!("client {who} asked for {time:.1?}"));
+        }
+        // The next wait would have gone beyond the deadline.
+        let had_time = time + run::CAP + SLACK < DEADLINE;
+        if let Err((3 | 4, text)) = &answer
+            && text.contains("gave up")
+            && attempts < ATTEMPTS
+            && had_time
+        {
+            broken("persistence", format!("client {who}: {text}"));
         }
         if attempts > ATTEMPTS {
             broken("attempts", format!("client {who} tried {attempts} times"));
@@ -206,7 +215,9 @@ fn hear(who: u64, line: &str, attempts: &mut u32) {
     log(who, line);
     with(|world| {
         if line.starts_with("waits ") {
-            world.waits.insert(who, Instant::now());
+            let most = run::BASE * (1 << (*attempts - 1));
+            let most = most.min(run::CAP);
+            world.waits.insert(who, (Instant::now(), most));
             return;
         }
         *attempts += 1;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use real::task::AbortHandle;
 use real::time::Instant;
@@ -30,8 +31,9 @@ pub struct World {
     pub stop: watch::Sender<u32>,
     /// How often it was told.
     pub stops: u32,
-    /// Since when each client waits before its next attempt.
-    pub waits: HashMap<u64, Instant>,
+    /// Since when each client waits before its next attempt, and how long it
+    /// may.
+    pub waits: HashMap<u64, (Instant, Duration)>,
     /// The first rule that was broken, and how.
     pub broken: Option<(&'static str, String)>,
     /// What happened, and when.

@@ -122,7 +122,7 @@ fn bugs_are_found() {
 /// The run that the book reads line by line.
 #[test]
 fn a_run_that_breaks_a_rule() {
-    let run = play("new_number", 101);
+    let run = play("new_number", 192);
     let broken = run.log.iter().position(|line| line.contains("BROKEN"));
     let end = broken.expect("a broken rule") + 1;
     snapshot("sim-run", &run.log[..end].join("\n"));
