@@ -132,6 +132,7 @@ async fn play<S: Step>() {
         return broken("panic", "whoever starts the server".to_owned());
     };
     with(World::clear_up);
+    let process = revive::<S>(process).await;
     settle::<S>().await;
     guests.into_iter().for_each(|guest| guest.abort());
     with(World::check_wires);
@@ -255,6 +256,18 @@ async fn supervise<S: Step>(
                 let Some((_, how, away)) = ends.pop_front() else { continue };
                 process = restart::<S>(process, how, away).await;
             }
+        }
+    }
+}
+
+/// Starts the process again if its disk has failed just before all was well.
+async fn revive<S: Step>(mut process: Process) -> Process {
+    match timeout(SECOND / 2, &mut process).await {
+        Err(_) => process, // it runs
+        Ok(end) => {
+            note_end(end);
+            task::end_all().await;
+            start::<S>().await
         }
     }
 }
