@@ -75,7 +75,7 @@ impl Line {
                 }
                 self.stream.set_write_timeout(Some(left(until)))?;
             }
-            let n = self.stream.write(bytes)?;
+            let n = again(|| self.stream.write(bytes))?;
             bytes = &bytes[n..];
         }
         Ok(())
@@ -101,7 +101,7 @@ impl Line {
             let rest = rest(until)?;
             let rest = self.beat().map_or(rest, |at| rest.min(left(at)));
             self.stream.set_read_timeout(Some(rest))?;
-            match self.stream.read(&mut buffer) {
+            match again(|| self.stream.read(&mut buffer)) {
                 Ok(0) if self.is_leaving && on("gives-up-after-goaway") => {
                     return Ok(Outcome::Definite("the server stops".into()));
                 }
@@ -295,6 +295,17 @@ fn dead() -> Outcome {
     match on("dead-is-broken") {
         true => Outcome::Broken,
         false => Outcome::Unknown,
+    }
+}
+
+/// Makes a call once more that a signal has interrupted, or a stop: with a
+/// limit of time, the kernel does not (signal(7)).
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 
