@@ -179,11 +179,11 @@ const WIDTH: usize = 630;
 /// far from the lifeline, what is sent.
 const WORDS: usize = 76;
 /// Pixels for a millisecond.
-const SCALE: f64 = 1.4;
+const SCALE: f64 = 1.0;
 /// So many pixels at most for a time in which nothing happens.
-const QUIET: f64 = 84.0;
+const QUIET: f64 = 72.0;
 /// From one label to the next at the same side.
-const LABEL: f64 = 22.0;
+const LABEL: f64 = 20.0;
 
 /// Each moment of the conversation, how far down it is, and whether some of
 /// the time before it is left out.

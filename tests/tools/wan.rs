@@ -25,7 +25,7 @@ const SCENES: [(&str, &str); 13] = [
     ("slow-start", "A million bytes on a new connection"),
     (
         "zero-window",
-        "The server does not read for two seconds (the first 2.2 seconds)",
+        "The server does not read for two seconds (the first 2.1 seconds)",
     ),
     ("cable", "The cable is out for three seconds"),
     ("half-open", "The client’s machine is gone, and the server waits"),
@@ -59,7 +59,7 @@ fn ladder(name: &str, title: &str) {
     let mut segments = kept(name);
     if name == "zero-window" {
         // What follows is more of the same.
-        segments.retain(|s| s.left < Duration::from_millis(2200));
+        segments.retain(|s| s.left < Duration::from_millis(2120));
     }
     let id = format!("ladder-{name}");
     let picture = draw(&id, title, &segments);
