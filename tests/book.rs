@@ -431,9 +431,14 @@ fn made_by_tests() -> Vec<Regex> {
     let mut made = Vec::new();
     let literal = Regex::new(r#""([a-z0-9-]*[{}a-z0-9-]+)""#).unwrap();
     let hole = Regex::new(r"\\\{[^}]*\\\}").unwrap();
-    let folders =
-        ["tests", "tests/tools", "tests/lab/tests", "tests/sim/tests"]
-            .map(|dir| Path::new(ROOT).join(dir));
+    let folders = [
+        "tests",
+        "tests/tools",
+        "tests/next",
+        "tests/lab/tests",
+        "tests/sim/tests",
+    ];
+    let folders = folders.map(|dir| Path::new(ROOT).join(dir));
     for entry in folders.iter().flat_map(|dir| fs::read_dir(dir).unwrap()) {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "rs") {
@@ -821,8 +826,11 @@ fn wrong_commands(name: &str, text: &str) -> Vec<String> {
         }
     }
     for found in package.captures_iter(text) {
-        let folder = format!("{ROOT}/tests/{}", &found[1]);
-        if !Path::new(&folder).exists() {
+        let is_there = ["steps", "tests"].iter().any(|dir| {
+            let path = format!("{ROOT}/{dir}/{}/Cargo.toml", &found[1]);
+            Path::new(&path).exists()
+        });
+        if !is_there {
             problems.push(format!("{name}: no package {}", &found[1]));
         }
     }

@@ -27,13 +27,15 @@ use socket2::{Domain, Socket, Type};
 /// takes, also on a busy machine: a test that gets here has failed.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The folder of the whole project.
-pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// The folder of the whole project; see `.cargo/config.toml`.
+pub const ROOT: &str = env!("PROJECT");
 
-/// Where Cargo put the program `name`: all of them are in one folder.
+/// Where Cargo put the program `name`: all of them are in one folder, and each
+/// test is in the folder `deps` below it.
 pub fn bin(name: &str) -> String {
-    let step1 = Path::new(env!("CARGO_BIN_EXE_step1"));
-    let path = step1.with_file_name(name).with_extension(EXE_EXTENSION);
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().and_then(Path::parent).unwrap();
+    let path = folder.join(name).with_extension(EXE_EXTENSION);
     assert!(path.exists(), "no program is called {name:?}");
     path.into_os_string().into_string().unwrap()
 }

@@ -1,0 +1,3 @@
+//! The ledger and the room in several processes, behind Redis.
+
+fn main() {}

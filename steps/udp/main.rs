@@ -1,0 +1,3 @@
+//! Frames in datagrams: what is left when TCP is gone.
+
+fn main() {}
