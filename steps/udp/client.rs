@@ -232,8 +232,9 @@ fn answer(frame: Frame, request: Request) -> Result<Option<Vec<u8>>> {
 }
 
 /// Says what an error of the socket means. A refusal (an ICMP message: port
-/// unreachable) is about a datagram that left before. If only one did, nobody
-/// got it; if more did, an earlier attempt has left its outcome unknown.
+/// unreachable) is about a datagram that left before. If only one did, no
+/// program got it (unless the network has made a copy). If more did, an
+/// earlier attempt has left its outcome unknown.
 fn explained(error: io::Error, what: &str, addr: SocketAddr) -> Error {
     let not_executed = matches!(
         error.kind(),

@@ -173,9 +173,11 @@ mod tests {
 
     /// What arrives, in order, of datagrams that are numbered from 1.
     fn arrivals(fates: &[Fate]) -> Vec<Vec<usize>> {
+        let count = fates.len();
         let mut script = VecDeque::from_iter(fates.iter().copied());
-        let mut lane = Lane::new(Box::new(move || script.pop_front().unwrap()));
-        (1..=fates.len()).map(|n| lane.take(n).0).collect()
+        let fates: Fates = Box::new(move || script.pop_front().unwrap());
+        let mut lane = Lane::new(fates);
+        (1..=count).map(|n| lane.take(n).0).collect()
     }
 
     #[test]

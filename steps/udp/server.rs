@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_request_is_answered_in_as_many_bytes() {
-        assert_eq!(answered(b"\0\0\0\x03\x01hi").unwrap(), b"\0\0\0\x03\x81hi");
+        let hi = answered(b"\0\0\0\x03\x01hi").unwrap();
+        assert_eq!(hi, b"\0\0\0\x03\x81hi");
         let total = Operation { client: 1, seq: 101, amount: 12 };
         let reply = frame(ADD_REPLY, &total.to_bytes());
         assert_eq!(answered(&add(101, 7)).unwrap(), reply);
@@ -228,7 +229,8 @@ mod tests {
             payload in prop_oneof![vec(any::<u8>(), 0..64), vec(0u8..3, 24)],
             is_framed in any::<bool>(),
         ) {
-            let bytes = if is_framed { frame(kind, &payload) } else { payload };
+            let framed = frame(kind, &payload);
+            let bytes = if is_framed { framed } else { payload };
             if let Ok(reply) = answered(&bytes) {
                 prop_assert!(reply.len() <= bytes.len());
                 prop_assert!(answered(&reply).is_err());

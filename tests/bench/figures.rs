@@ -1026,7 +1026,7 @@ fn udp_identity() -> String {
     let road = ["road", "--addr", "127.0.0.1:0", "--to", &to];
     let road = Program::start("udp", &[&road[..], &bad].concat());
     let addr = road.addr().to_string();
-    let mut table = "| 1000 additions of 1, with | asked | total |\n\
+    let mut table = "| 1000 additions of 1, with | attempts | total |\n\
                      | --- | ---: | ---: |\n"
         .to_owned();
     for (more, name) in [

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use support::arguments::arguments;
 use support::scene::Scene;
-use support::{DEADLINE, Ended, Program, bin, is_installed, snapshot, trial};
+use support::{
+    DEADLINE, Ended, Program, bin, is_installed, signal, snapshot, trial,
+    wait_until,
+};
 
 fn main() {
     let arguments = arguments();
@@ -409,11 +412,13 @@ fn lines() {
 // ---- The server, and strangers
 
 fn server() -> Vec<Trial> {
+    let linux = (!cfg!(target_os = "linux")).then_some("needs Linux");
     vec![
         trial("server::an answer is not larger", None, not_larger),
         trial("server::too large, and one byte less", None, limit),
         trial("server::clients that are gone", None, gone),
         trial("server::its port is taken", None, taken),
+        trial("server::one that is stopped loses some", linux, stopped),
         trial("server::IPv6", None, six),
         trial("road::a way back for each client", None, ways),
         trial("road::a server that is not there", None, no_server),
@@ -492,6 +497,30 @@ fn gone() {
     let socket = talk(addr);
     assert!(answers(&socket).is_empty());
     assert!(server.is_running());
+}
+
+/// What does not fit into the buffer of its socket is lost, as the last
+/// exercise says. A sender is not told, and not slowed down.
+fn stopped() {
+    let (server, addr) = udp_server(&["--verbose"]);
+    let socket = talk(addr);
+    signal(server.id(), "-STOP");
+    for _ in 0..1000 {
+        socket.send(&frame(1, &[b'x'; 1195])).unwrap();
+    }
+    signal(server.id(), "-CONT");
+    // It may not fit either, so it is sent until it is answered.
+    let last = frame(1, b"the last one");
+    wait_until("the last one", || {
+        socket.send(&last).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut buffer = [0; 2000];
+        let received = std::iter::from_fn(|| socket.recv(&mut buffer).ok());
+        received.into_iter().any(|n| n == last.len())
+    });
+    let text = server.wait_for("echoes 12 bytes");
+    let echoed = text.matches("echoes 1195 bytes").count();
+    assert!((1..900).contains(&echoed), "{echoed} of 1000");
 }
 
 fn taken() {
