@@ -117,6 +117,7 @@ impl Client {
             }
         }
     }
+    // ANCHOR_END: attempt
 
     /// Hands the request to the kernel, as one datagram.
     async fn send(
@@ -138,7 +139,6 @@ impl Client {
         sent.map_err(|error| explained(error, "send to", self.addr))?;
         Ok(())
     }
-    // ANCHOR_END: attempt
 }
 
 // ANCHOR: again
@@ -230,7 +230,9 @@ fn answer(frame: Frame, request: Request) -> Result<Option<Vec<u8>>> {
         _ => Ok(None),
     }
 }
+// ANCHOR_END: receive
 
+// ANCHOR: explained
 /// Says what an error of the socket means. A refusal (an ICMP message: port
 /// unreachable) is about a datagram that left before. If only one did, no
 /// program got it (unless the network has made a copy). If more did, an
@@ -248,6 +250,7 @@ fn explained(error: io::Error, what: &str, addr: SocketAddr) -> Error {
         Error::new(error).context(format!("cannot {what} {addr}{hint}"));
     if not_executed { error.context(NotExecuted) } else { error }
 }
+// ANCHOR_END: explained
 
 /// Waits before the next attempt. Meanwhile, a late reply is still a reply.
 async fn wait_for(
@@ -266,4 +269,3 @@ async fn wait_for(
     };
     timeout(wait, late).await.ok()
 }
-// ANCHOR_END: receive

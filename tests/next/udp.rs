@@ -258,7 +258,7 @@ fn only_its_own() {
     let (request, client) = fake.receive();
     let numbers = [7, 3, 5u64].map(u64::to_be_bytes).concat();
     assert_eq!(request, frame(3, &numbers));
-    let reply = total(7, 3, 42);
+    let (reply, wrong) = (total(7, 3, 42), total(7, 3, 13));
     for other in [
         &b""[..],
         b"hello",
@@ -267,8 +267,8 @@ fn only_its_own() {
         &total(8, 3, 12),
         &frame(0x81, b"hi"),
         &reply[..28],
-        &[&reply[..], b"x"].concat(),
-        &[&reply[..], &reply].concat(),
+        &[&wrong[..], b"x"].concat(),
+        &[&wrong[..], &wrong].concat(),
         &frame(0x83, &reply[5..28]),
     ] {
         fake.send(other, client);
@@ -376,6 +376,12 @@ fn errors() {
         let part = format!("the server answered with error {code}");
         assert!(ended.stderr.contains(&part), "{}", ended.stderr);
     }
+    // After silence, an ERROR leaves open what became of the first attempt.
+    let fake = Fake::new(&ADD, &[("TCP_REQUEST_MS", "200")]);
+    fake.receive();
+    let (_, client) = fake.receive();
+    fake.send(&error(9), client);
+    assert_eq!(fake.client.finish().code, Some(4));
 }
 
 /// A second copy of the ERROR must not be the answer to the next attempt.
