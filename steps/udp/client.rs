@@ -269,3 +269,29 @@ async fn wait_for(
     };
     timeout(wait, late).await.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The next attempt need not be sent.
+    #[tokio::test]
+    async fn a_late_reply_ends_the_wait() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = connect(server.local_addr().unwrap()).await.unwrap();
+        let mut reply = Vec::new();
+        encode(ECHO_REPLY, b"hi", &mut reply).unwrap();
+        let client = socket.local_addr().unwrap();
+        server.send_to(&reply, client).await.unwrap();
+        let wait = Duration::from_secs(20);
+        let late = wait_for(wait, Some(&socket), Request::Echo(b"hi")).await;
+        assert_eq!(late.as_deref(), Some(&b"hi"[..]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_socket_the_wait_is_a_wait() {
+        let (start, wait) = (Instant::now(), Duration::from_secs(20));
+        assert_eq!(wait_for(wait, None, Request::Echo(b"")).await, None);
+        assert!(start.elapsed() >= wait);
+    }
+}

@@ -143,9 +143,12 @@ fn refused() {
 }
 
 fn too_large() {
-    let (_server, addr) = udp_server(&["--datagram", "65507"]);
+    let (server, addr) = udp_server(&["--datagram", "65507"]);
     let mut scene = Scene::new();
     scene.rename(addr, 8888);
+    let shown = "cargo run -p udp -- server --datagram 65507";
+    scene.terminal("the server", shown, server);
+    scene.wait_for(0, "forgets all totals", 1);
     let real = format!("{} client --addr {addr}", bin("udp"));
     for more in ["", "--datagram 65507", "--datagram 65508"] {
         let size = if more.ends_with('8') { 65_503 } else { 65_502 };
