@@ -198,6 +198,7 @@ fn client() -> Vec<Trial> {
         trial("client::a late reply counts", None, late_reply),
         trial("client::each request has its own port", None, ports),
         trial("client::silence is an unknown outcome", None, silence),
+        trial("client::the deadline is for everything", None, deadline),
         trial("client::noise does not move the deadline", None, noise),
         trial("client::a refusal after a request", None, refused_later),
         trial("client::what an ERROR means", None, errors),
@@ -335,6 +336,15 @@ fn silence() {
         "error: operation 3 of client 7: outcome unknown: gave up after 3 of \
          3 attempts"
     );
+}
+
+/// The deadline comes first, however long one attempt may take.
+fn deadline() {
+    let limits = [("TCP_REQUEST_MS", "60000"), ("TCP_DEADLINE_MS", "300")];
+    let start = Instant::now();
+    let fake = Fake::new(&ADD, &limits);
+    assert_eq!(fake.client.finish().code, Some(4));
+    assert!(start.elapsed() >= Duration::from_millis(270));
 }
 
 /// A server that never stops talking, and never answers.
@@ -557,10 +567,15 @@ fn six() {
 /// More clients than the road remembers, one after another.
 fn ways() {
     let (_server, to) = udp_server(&[]);
-    let (_road, addr) = road(to, &[]);
+    let (road, addr) = road(to, &[]);
     let clients: Vec<UdpSocket> = (0..200).map(|_| talk(addr)).collect();
     for client in &clients {
         assert!(answers(client).is_empty());
+    }
+    if cfg!(target_os = "linux") {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", road.id()));
+        let open = open.unwrap().count();
+        assert!((64..100).contains(&open), "{open} descriptors");
     }
     // The first ones are forgotten by now, and get a new way.
     for client in clients.iter().chain(&clients) {
