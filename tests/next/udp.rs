@@ -368,7 +368,7 @@ fn noise() {
     }
     let took = start.elapsed();
     assert_eq!(fake.client.finish().code, Some(4));
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 /// The server dies with the request: nobody knows what it did with it.
