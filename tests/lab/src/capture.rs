@@ -19,8 +19,9 @@ const SOURCE: std::ops::Range<usize> = 12..16;
 pub fn write(crossings: &[Crossing], side: Side, snap: usize) -> Vec<u8> {
     let start = crossings.first().map_or(Duration::ZERO, |c| c.sent);
     let mut passed: Vec<(Duration, &[u8])> = Vec::new();
-    for Crossing { from, sent, arrived, bytes, .. } in crossings {
-        let time = if *from == side { Some(*sent) } else { *arrived };
+    for Crossing { from, sent, arrived, copy, bytes, .. } in crossings {
+        let left = (!copy).then_some(*sent);
+        let time = if *from == side { left } else { *arrived };
         passed.extend(time.map(|time| (time - start, &bytes[..])));
     }
     passed.sort_by_key(|(time, _)| *time);
@@ -77,7 +78,7 @@ fn pair(
             .position(|(time, other)| *time >= sent && *other == bytes);
         let arrived = found.map(|i| arrived.remove(i).0);
         let lost = arrived.is_none();
-        Crossing { from, sent, arrived, lost, bytes }
+        Crossing { from, sent, arrived, lost, copy: false, bytes }
     });
     crossings.collect()
 }
@@ -123,6 +124,7 @@ mod tests {
             sent: ms(sent),
             arrived: arrived.map(ms),
             lost: arrived.is_none(),
+            copy: false,
             bytes,
         };
         let all = [

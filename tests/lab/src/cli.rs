@@ -43,7 +43,7 @@ enum Act {
         #[command(flatten)]
         road: RoadArgs,
     },
-    /// Play a scene of the page "A remote network", always the same
+    /// Play a scene of "A remote network" or "UDP", always the same
     Show {
         /// Its name, or `all`
         #[arg(value_parser = names())]
@@ -89,6 +89,10 @@ struct RoadArgs {
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
     #[arg(value_parser = percent)]
     loss: f64,
+    /// How many of the others arrive twice, in either direction: 0% to 100%
+    #[arg(long, value_name = "PERCENT", default_value = "0%")]
+    #[arg(value_parser = percent)]
+    twice: f64,
     /// How many bits per second fit through: 64kbit or 1mbit, from 8kbit to
     /// 1000mbit. 1000 packets may wait, further ones get lost
     #[arg(long, value_name = "BITS", value_parser = rate)]
@@ -101,8 +105,8 @@ struct RoadArgs {
 
 impl From<RoadArgs> for Conditions {
     fn from(args: RoadArgs) -> Conditions {
-        let RoadArgs { delay, jitter, loss, rate, seed } = args;
-        Conditions { delay, jitter, loss, rate, seed }
+        let RoadArgs { delay, jitter, loss, twice, rate, seed } = args;
+        Conditions { delay, jitter, loss, twice, rate, seed }
     }
 }
 
@@ -225,12 +229,15 @@ fn build(programs: &[&str]) -> Result<()> {
     let Some(cargo) = env::var_os("CARGO") else { return Ok(()) };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet"]).current_dir(root);
+    build.args(["build", "--quiet"]).current_dir(&root);
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }
     for program in programs {
-        build.args(["--bin", program]);
+        // The programs after the steps are packages of their own.
+        let package = format!("steps/{program}/Cargo.toml");
+        let is_package = Path::new(&root).join(package).exists();
+        build.args([if is_package { "-p" } else { "--bin" }, program]);
     }
     let status = build.status().context("cannot run cargo")?;
     ensure!(status.success(), "cannot build {}", programs.join(" and "));

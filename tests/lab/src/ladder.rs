@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crate::datagram;
 use crate::road::{Crossing, Side};
 use crate::segment::Segment;
 
@@ -27,6 +28,8 @@ pub struct Step {
     pub again: bool,
     /// It has nothing new, and asks for an answer.
     pub probe: bool,
+    /// The road made it.
+    pub copy: bool,
 }
 
 /// Reads the headers of all packets that are TCP.
@@ -42,8 +45,9 @@ pub fn steps(crossings: &[Crossing]) -> Vec<Step> {
             arrived: crossing.arrived.map(|time| time - start),
             lost: crossing.lost,
             segment,
-            again,
+            again: again && !crossing.copy,
             probe,
+            copy: crossing.copy,
         })
     });
     steps.collect()
@@ -138,25 +142,46 @@ fn flags(segment: &Segment) -> String {
 
 /// The road from above: on the left when a packet was at the client, on the
 /// right when it was at the server, in whole milliseconds. What belongs to one
-/// burst is one line, with the times of its first packet.
+/// burst is one line, with the times of its first packet. Without TCP, each
+/// packet is a line.
 pub fn ladder(crossings: &[Crossing]) -> String {
     let head = ["ms", "client", "", "ms", "server"];
     let mut text = line(head.map(str::to_owned));
-    for burst in bursts(steps(crossings)) {
-        let Step { from, sent, arrived, lost, .. } = &burst[0];
-        let (what, sent) = (describe(&burst), ms(sent));
-        let none = String::new();
-        let (there, back, end) = match arrived {
-            Some(time) => ("-->", "<--", ms(time)),
-            None if *lost => ("--x", "x--", "lost".to_owned()),
-            None => ("-->", "<--", "…".to_owned()), // still on its way
-        };
-        text += &match from {
-            Side::Client => line([sent, what, there.to_owned(), end, none]),
-            Side::Server => line([end, none, back.to_owned(), sent, what]),
-        };
+    let bursts = bursts(steps(crossings));
+    for burst in &bursts {
+        let Step { from, sent, arrived, lost, .. } = burst[0];
+        text += &rung(from, describe(burst), sent, arrived, lost);
+    }
+    if bursts.is_empty() {
+        let start = crossings.first().map_or(Duration::ZERO, |c| c.sent);
+        for crossing in crossings {
+            let Crossing { from, sent, arrived, lost, .. } = *crossing;
+            let arrived = arrived.map(|time| time - start);
+            let what = datagram::describe(crossing);
+            text += &rung(from, what, sent - start, arrived, lost);
+        }
     }
     text
+}
+
+/// One line of a ladder.
+fn rung(
+    from: Side,
+    what: String,
+    sent: Duration,
+    arrived: Option<Duration>,
+    lost: bool,
+) -> String {
+    let (none, sent) = (String::new(), ms(&sent));
+    let (there, back, end) = match arrived {
+        Some(time) => ("-->", "<--", ms(&time)),
+        None if lost => ("--x", "x--", "lost".to_owned()),
+        None => ("-->", "<--", "…".to_owned()), // still on its way
+    };
+    match from {
+        Side::Client => line([sent, what, there.to_owned(), end, none]),
+        Side::Server => line([end, none, back.to_owned(), sent, what]),
+    }
 }
 
 fn line([left, client, arrow, right, server]: [String; 5]) -> String {
@@ -186,7 +211,8 @@ fn belongs(burst: &[Step], step: &Step) -> bool {
     let last = &burst[burst.len() - 1];
     let is_plain = |step: &Step| {
         let Segment { syn, fin, rst, window, .. } = step.segment;
-        !(syn || fin || rst || step.again || step.probe) && window > 0
+        let is_odd = step.again || step.probe || step.copy;
+        !(syn || fin || rst || is_odd) && window > 0
     };
     let kind = |step: &Step| {
         let Segment { len, sack, .. } = step.segment;
@@ -233,6 +259,7 @@ fn describe(burst: &[Step]) -> String {
     words.extend((window == 0 && !rst).then(|| "window 0".to_owned()));
     words.extend(first.probe.then(|| "probe".to_owned()));
     words.extend(first.again.then(|| "again".to_owned()));
+    words.extend(first.copy.then(|| "a copy".to_owned()));
     words.join(" ")
 }
 
@@ -254,6 +281,7 @@ mod tests {
                 sent,
                 arrived: Some(sent),
                 lost: false,
+                copy: false,
                 bytes: packet(seq, flags, len),
             },
         );

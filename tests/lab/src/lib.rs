@@ -12,6 +12,7 @@
 
 pub mod capture;
 pub mod cli;
+mod datagram;
 pub mod ladder;
 #[cfg(target_os = "linux")]
 mod linux;

@@ -46,6 +46,8 @@ pub struct Crossing {
     pub arrived: Option<Duration>,
     /// It never arrives.
     pub lost: bool,
+    /// The road made it, from the packet before it. No machine sent it.
+    pub copy: bool,
     /// The packet, from its IP header on.
     pub bytes: Vec<u8>,
 }
@@ -59,6 +61,8 @@ pub struct Conditions {
     pub jitter: Duration,
     /// How many of the packets get lost, from 0 to 1.
     pub loss: f64,
+    /// How many of the others arrive twice, from 0 to 1.
+    pub twice: f64,
     /// How many bits fit through in a second; without it, there is no limit.
     pub rate: Option<u64>,
     /// What the random numbers start from.
@@ -83,10 +87,10 @@ pub struct Passing {
     pub at: Duration,
     /// The machine that sent it.
     pub from: Side,
-    /// Its header.
+    /// Its header; an empty one if it is not TCP.
     pub segment: Segment,
     /// Its number among the segments with new data from this machine, from 1.
-    /// 0 if it has no data.
+    /// 0 if it has no data. What is not TCP is counted, whatever it has.
     pub nth: usize,
     /// How many times the same data, SYN or FIN went by before.
     pub copies: usize,
@@ -151,12 +155,33 @@ impl Road {
                 self.arrival(now, from, bytes.len()).map(|time| time + more)
             }
         };
+        let lost = arrival.is_none();
+        let copies = !lost && self.is_copied(from);
+        let arrived = None;
+        let packet =
+            Crossing { from, sent: now, arrived, lost, copy: false, bytes };
+        if copies && let Some(time) = self.arrival(now, from, 0) {
+            let copy = Crossing { copy: true, ..packet.clone() };
+            self.note(packet, arrival);
+            self.note(copy, Some(time));
+        } else {
+            self.note(packet, arrival);
+        }
+    }
+
+    /// Does this packet arrive twice? Without `twice`, no dice are thrown, and
+    /// a seed loses the same packets as ever.
+    fn is_copied(&mut self, from: Side) -> bool {
+        let twice = self.conditions.twice;
+        twice > 0.0 && self.lanes[from as usize].dice.share() < twice
+    }
+
+    fn note(&mut self, packet: Crossing, arrival: Option<Duration>) {
         if let Some(time) = arrival {
-            self.lanes[from as usize].load += 1;
+            self.lanes[packet.from as usize].load += 1;
             self.due.push(Reverse((time, self.log.len())));
         }
-        let lost = arrival.is_none();
-        self.log.push(Crossing { from, sent: now, arrived: None, lost, bytes });
+        self.log.push(packet);
     }
 
     /// When the next packet arrives; nothing if none is on its way.
@@ -177,8 +202,13 @@ impl Road {
 
     fn fate(&mut self, now: Duration, from: Side, bytes: &[u8]) -> Fate {
         let Some(fault) = &mut self.fault else { return Fate::Pass };
-        let Some(segment) = Segment::read(bytes) else { return Fate::Pass };
         let (mut nth, mut copies) = (0, 0);
+        let segment = Segment::read(bytes).unwrap_or_else(|| {
+            let lane = &mut self.lanes[from as usize];
+            lane.segments += 1;
+            nth = lane.segments;
+            Segment::default()
+        });
         if segment.has_content() {
             let key = (from, segment.seq, segment.len > 0);
             let seen = self.seen.entry(key).or_default();
@@ -328,6 +358,37 @@ mod tests {
             let lost = lost(seed, Client).iter().filter(|lost| **lost).count();
             assert!((30..70).contains(&lost), "{lost} of 1000");
         }
+    }
+
+    #[test]
+    fn some_arrive_twice_and_no_others_get_lost() {
+        let (delay, jitter) = (ms(25), ms(5));
+        let once = Conditions { delay, jitter, ..Default::default() };
+        let mut road = road(Conditions { twice: 0.2, ..once });
+        send(&mut road, 500);
+        assert!(arrivals(&mut road).iter().all(Option::is_some));
+        let log = road.log();
+        let copies: Vec<_> = (0..log.len()).filter(|i| log[*i].copy).collect();
+        assert!((70..130).contains(&copies.len()), "{}", copies.len());
+        assert_eq!(log.len(), 500 + copies.len());
+        for i in copies {
+            assert_eq!(log[i].bytes, log[i - 1].bytes);
+            assert_eq!(log[i].sent, log[i - 1].sent);
+        }
+    }
+
+    #[test]
+    fn a_fault_counts_what_is_not_tcp() {
+        let lose =
+            |p: &Passing| if p.nth == 2 { Fate::Lose } else { Fate::Pass };
+        let mut road = Road::new(Conditions::default(), Some(Box::new(lose)));
+        let mut udp = packet(0, 0, 8);
+        udp[9] = 17;
+        for i in 0..3 {
+            road.enter(ms(i), Client, udp.clone());
+        }
+        let lost: Vec<bool> = road.log().iter().map(|it| it.lost).collect();
+        assert_eq!(lost, [false, true, false]);
     }
 
     #[test]

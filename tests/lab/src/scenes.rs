@@ -1,4 +1,4 @@
-//! The scenes of "A remote network": what goes wrong, and who is talking.
+//! The scenes of "A remote network" and of "UDP": what goes wrong, and who is talking.
 
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub struct Scene {
 const STEP_3: &str = "step3 server --addr 10.8.0.1:8888";
 const STEP_4: &str = "step4 server --addr 10.8.0.1:8888";
 const STEP_5: &str = "step5 server --addr 10.8.0.1:8888";
+const UDP: &str = "udp server --addr 10.8.0.1:8888 --datagram 2000";
 const SINK: &str = "sink 10.8.0.1:8888";
 
 /// What most scenes have in common.
@@ -49,7 +50,7 @@ const USUAL: Scene = Scene {
 };
 
 /// All scenes, in the order of the page.
-pub const SCENES: [Scene; 13] = [
+pub const SCENES: [Scene; 15] = [
     Scene {
         name: "round-trips",
         title: "a connection, and two requests on it",
@@ -146,6 +147,21 @@ pub const SCENES: [Scene; 13] = [
         server: STEP_3,
         client: "python3 tests/peers/python/keep_alive.py 10.8.0.1",
         fault: || dark(|p| p.at > HALF_A_SECOND, FOREVER),
+        ..USUAL
+    },
+    Scene {
+        name: "udp-fragments",
+        title: "a datagram that just fits, and one byte more",
+        server: UDP,
+        client: "udp client --addr 10.8.0.1:8888 --datagram 2000 {1467} {1468}",
+        ..USUAL
+    },
+    Scene {
+        name: "udp-lost-fragment",
+        title: "the second fragment is lost, and the first one waits for it",
+        server: UDP,
+        client: "udp client --addr 10.8.0.1:8888 --datagram 2000 {1468}",
+        fault: || Box::new(|p| lose(p.from == Side::Client && p.nth == 2)),
         ..USUAL
     },
 ];

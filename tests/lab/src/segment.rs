@@ -4,7 +4,7 @@ use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use etherparse::{TcpOptionElement, TcpSlice};
 
 /// The header of a TCP segment (RFC 9293, section 3.1), in an IPv4 packet.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Segment {
     /// The port it comes from, and the one it goes to.
     pub ports: (u16, u16),

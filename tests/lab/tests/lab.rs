@@ -269,8 +269,10 @@ fn no_text() {
 
 // ---- The road
 
-const ROADS: [(&str, fn()); 5] = [
+const ROADS: [(&str, fn()); 7] = [
     ("a bad road is survived", wan),
+    ("UDP on a bad road adds up", wan_udp),
+    ("TCP does not care if a packet arrives twice", wan_twice),
     ("a packet that is late is not lost", late),
     ("a silent road is reported", silent),
     ("a reader may have enough", read_enough),
@@ -284,6 +286,36 @@ fn wan() {
     ]);
     assert!(text.contains("client | two\n"), "{text}");
     assert!(text.trim_end().ends_with(" sent again"), "{text}");
+}
+
+/// Ten additions over a road that loses, repeats and reorders packets.
+fn wan_udp() {
+    let text = lab(&[&BAD[..], &["--step", "udp"], &TEN].concat());
+    let last = text.lines().rfind(|line| line.starts_with("client | 1"));
+    assert_eq!(last, Some("client | 10"), "{text}");
+    assert!(text.contains(" UDP 29 bytes"), "{text}");
+    assert!(text.contains(" arrived twice\n"), "{text}");
+}
+
+const BAD: [&str; 9] = [
+    "wan", "--delay", "5ms", "--jitter", "5ms", "--loss", "20%", "--twice",
+    "20%",
+];
+
+const TEN: [&str; 7] =
+    ["--", "--client-id", "1", "--add", "1", "--times", "10"];
+
+fn wan_twice() {
+    let all: Vec<String> =
+        lab(&["wan", "--delay", "5ms", "--twice", "100%", "hello"])
+            .lines()
+            .map(str::to_owned)
+            .collect();
+    assert!(all.contains(&"client | hello".to_owned()), "{all:#?}");
+    assert!(all.iter().any(|line| line.ends_with(" a copy")), "{all:#?}");
+    let last = all.last().unwrap();
+    assert!(last.contains(" 0 lost, "), "{last}");
+    assert!(last.ends_with(" arrived twice"), "{last}");
 }
 
 /// Without a loss, the lab waits for the last packet, however late.
@@ -303,6 +335,7 @@ fn options() {
         (["--loss", "0.1"], "write 5%"),
         (["--loss", "101%"], "from 0% to 100%"),
         (["--loss", "x%"], "write 5%"),
+        (["--twice", "2"], "write 5%"),
         (["--rate", "1"], "write 64kbit or 1mbit"),
         (["--rate", "1.5mbit"], "a whole number"),
         (["--rate", "1kbit"], "8kbit to 1000mbit"),
@@ -379,6 +412,9 @@ fn play(scene: &Scene) -> (Vec<Crossing>, String) {
 fn essence(scene: &Scene, log: &[Crossing]) -> Vec<String> {
     let is_coarse = ["slow-start", "zero-window"].contains(&scene.name);
     let steps = ladder::steps(log);
+    if steps.is_empty() {
+        return ladder::ladder(log).lines().map(without_time).collect();
+    }
     let says = |step: &&Step| {
         let Segment { rst, window, .. } = step.segment;
         step.segment.has_content() || step.probe || rst || window == 0
@@ -393,6 +429,14 @@ fn essence(scene: &Scene, log: &[Crossing]) -> Vec<String> {
         lines.dedup();
     }
     lines
+}
+
+/// A line of a ladder, without the times at both its ends.
+fn without_time(line: &str) -> String {
+    let is_time = |word: &&str| word.parse::<u64>().is_ok();
+    let words = line.split("  ").map(str::trim);
+    let words = words.filter(|word| !word.is_empty() && !is_time(word));
+    words.collect::<Vec<_>>().join("  ")
 }
 
 /// One packet as a line. How many bytes a segment has depends on the moment
@@ -433,6 +477,8 @@ fn is_in_time(scene: &Scene, log: &[Crossing]) -> bool {
         // Two round trips and the 40 ms of a late acknowledgement.
         "nagle" => answered[1] + DELAY - asked[2] >= ms(130),
         "keep-alive" => asks_each_second(&steps),
+        // The client's own timer.
+        "udp-lost-fragment" => log[2].sent - log[0].sent >= ms(1000),
         _ => true,
     }
 }

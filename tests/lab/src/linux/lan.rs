@@ -123,7 +123,14 @@ fn collect(mut socket: Socket, packets: &Mutex<Vec<Crossing>>) {
         let (arrived, lost) = (Some(sent), false); // within a fraction of 1 ms
         let mut packets = lock(packets);
         if packets.len() < MOST {
-            packets.push(Crossing { from, sent, arrived, lost, bytes });
+            packets.push(Crossing {
+                from,
+                sent,
+                arrived,
+                lost,
+                copy: false,
+                bytes,
+            });
         }
     }
 }

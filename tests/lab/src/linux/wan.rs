@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::machine::{Machine, Program, check, print};
 use super::router::{ADDRESSES, Router};
-use crate::ladder::{self, Step};
+use crate::ladder;
 use crate::road::{Conditions, Crossing, MOST, Road};
 
 /// How long a client may take on a bad road.
@@ -76,13 +76,20 @@ fn wait(client: &mut Program, router: &Router) -> Result<Option<ExitStatus>> {
 }
 
 fn summary(log: &[Crossing]) -> String {
+    let count = |is: fn(&&Crossing) -> bool| log.iter().filter(is).count();
+    let copies = count(|packet| packet.copy);
+    let lost = count(|packet| packet.lost);
+    let all = log.len() - copies;
+    let mut text = format!("{all} packets, {lost} lost");
     let steps = ladder::steps(log);
-    let count = |is: fn(&Step) -> bool| steps.iter().filter(|s| is(s)).count();
-    let lost = count(|step| step.lost);
-    let again = count(|step| step.again);
-    let all = steps.len();
-    let mut text = format!("{all} packets, {lost} lost, {again} sent again");
-    let way = count(|step| step.arrived.is_none() && !step.lost);
+    if !steps.is_empty() {
+        let again = steps.iter().filter(|step| step.again).count();
+        text += &format!(", {again} sent again");
+    }
+    if copies > 0 {
+        text += &format!(", {copies} arrived twice");
+    }
+    let way = count(|packet| packet.arrived.is_none() && !packet.lost);
     if way > 0 {
         text += &format!(", {way} still on the way");
     }
