@@ -324,3 +324,297 @@ impl Client<TcpStream> {
     }
 }
 // ANCHOR_END: end
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+    use std::future::pending;
+
+    use tempfile::TempDir;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+    use tokio::time::sleep;
+
+    use crate::limits::ServerLimits;
+
+    const LIMITS: PeerLimits = PeerLimits {
+        idle: Duration::from_secs(60),
+        request: Duration::from_secs(10),
+        write: Duration::from_secs(7),
+    };
+    const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    const BODY: &str = "\r\n\r\nabc";
+
+    /// How a conversation ended, and when. In these tests time stands still,
+    /// and jumps when every task waits for it.
+    type Server = JoinHandle<(Result<usize>, Duration)>;
+
+    /// A server at the other end of a pipe that holds `size` bytes. The file
+    /// `a` holds `abc`.
+    fn server(size: usize) -> (DuplexStream, Server, TempDir) {
+        server_until(size, pending())
+    }
+
+    /// The same, and it is told to stop when `stop` is done.
+    fn server_until(
+        size: usize,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> (DuplexStream, Server, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "abc").unwrap();
+        let root = Arc::new(files::root(folder.path()).unwrap());
+        let (client, end) = duplex(size);
+        let start = Instant::now();
+        let server = tokio::spawn(async move {
+            let mut server = Client::new(end, LIMITS);
+            let drain = LIMITS.write;
+            let drain = Drain::new(ServerLimits { connections: 1, drain });
+            let mut slot = drain.slot().unwrap();
+            let stops = async {
+                stop.await;
+                drain.drain().await;
+                pending().await
+            };
+            select! {
+                end = server.answer(&root, &mut slot) => {
+                    (end, start.elapsed())
+                }
+                () = stops => unreachable!(),
+            }
+        });
+        (client, server, folder)
+    }
+
+    async fn send(client: &mut DuplexStream, text: &str) {
+        client.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until what has come ends in `end`.
+    async fn hear(client: &mut DuplexStream, end: &str) -> String {
+        let mut heard = Vec::new();
+        while !heard.ends_with(end.as_bytes()) {
+            let n = client.read_buf(&mut heard).await.unwrap();
+            assert!(n > 0, "only {:?}", String::from_utf8_lossy(&heard));
+        }
+        String::from_utf8(heard).unwrap()
+    }
+
+    async fn ms(n: u64) {
+        sleep(Duration::from_millis(n)).await;
+    }
+
+    /// Asserts how the conversation ended, after `after` ms. Each look of the
+    /// clock may be two milliseconds late, and none early.
+    async fn assert_ended(server: Server, after: u64) -> Result<usize> {
+        let (outcome, time) = server.await.unwrap();
+        let late = time.checked_sub(Duration::from_millis(after));
+        let late = late.unwrap_or_else(|| panic!("early: {time:?}"));
+        assert!(late <= Duration::from_millis(5), "{time:?}");
+        outcome
+    }
+
+    async fn assert_too_slow(server: Server, what: TooSlow, after: u64) {
+        let error = assert_ended(server, after).await.unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&what), "{error:#}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_asks_and_one_that_asks_no_more() {
+        let (_client, end, _folder) = server(1000);
+        assert_eq!(assert_ended(end, 60_000).await.unwrap(), 0);
+        let (mut client, end, _folder) = server(1000);
+        ms(59_000).await;
+        send(&mut client, GET).await;
+        hear(&mut client, BODY).await;
+        assert_eq!(assert_ended(end, 119_000).await.unwrap(), 1);
+    }
+
+    /// No line buys more time, nor does a byte of a body.
+    #[tokio::test(start_paused = true)]
+    async fn a_line_each_second_and_a_byte_of_a_body_each_second() {
+        let length = "Content-Length: 99\r\n\r\n";
+        for (start, more) in [("", "X: 1\r\n"), (length, "x")] {
+            let (mut client, server, _folder) = server(1000);
+            ms(3_000).await;
+            let line = format!("GET /a HTTP/1.1\r\nHost: a\r\n{start}");
+            send(&mut client, &line).await;
+            for _ in 0..9 {
+                ms(1_000).await;
+                send(&mut client, more).await;
+            }
+            assert_too_slow(server, TooSlow::Frame, 13_000).await;
+        }
+    }
+
+    /// The next request has its own time.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_and_the_start_of_the_next() {
+        let (mut client, server, _folder) = server(1000);
+        send(&mut client, "GET").await;
+        ms(8_000).await;
+        send(&mut client, &GET[3..]).await;
+        send(&mut client, "GET").await;
+        hear(&mut client, BODY).await;
+        assert_too_slow(server, TooSlow::Frame, 18_000).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_and_one_that_takes_a_little() {
+        let (mut client, end, _folder) = server(10);
+        send(&mut client, &GET[..9]).await;
+        ms(1_000).await;
+        send(&mut client, &GET[9..]).await;
+        assert_too_slow(end, TooSlow::Write, 8_000).await;
+        let (mut client, end, _folder) = server(64);
+        send(&mut client, GET).await;
+        let mut heard = Vec::new();
+        while !heard.ends_with(BODY.as_bytes()) {
+            ms(6_000).await;
+            let mut piece = [0; 30];
+            let n = client.read(&mut piece).await.unwrap();
+            heard.extend(&piece[..n]);
+        }
+        drop(client);
+        assert_eq!(end.await.unwrap().0.unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_come_in_order_and_the_connection_stays() {
+        let (mut client, server, folder) = server(10_000);
+        fs::create_dir(folder.path().join("b")).unwrap();
+        let ask = |method: &str, target: &str, more: &str| {
+            format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{more}\r\n")
+        };
+        let body = "Content-Length: 30\r\n";
+        let requests = [
+            ask("GET", "/none", ""),
+            ask("POST", "/a", body),
+            GET.to_owned(), // the first 30 bytes are the body of that POST
+            "..".to_owned(),
+            ask("HEAD", "/none", ""),
+            ask("HEAD", "/a", ""),
+            ask("GET", "/b", ""),
+            ask("OPTIONS", "*", ""),
+            GET.to_owned(),
+        ];
+        send(&mut client, &requests.concat()).await;
+        assert_eq!(GET.len() + 2, 30);
+        let heard = hear(&mut client, BODY).await;
+        let statuses: Vec<&str> = heard
+            .split("HTTP/1.1 ")
+            .skip(1)
+            .map(|answer| &answer[..3])
+            .collect();
+        let expected = ["404", "405", "404", "200", "301", "200", "200"];
+        assert_eq!(statuses, expected);
+        assert_eq!(heard.matches("Content-Length: 3\r\n").count(), 2);
+        assert_eq!(heard.matches("abc").count(), 1);
+        assert_eq!(heard.matches("nothing here").count(), 1);
+        assert_eq!(heard.matches("Allow: GET, HEAD, OPTIONS\r\n").count(), 2);
+        assert!(heard.contains("Location: ./b/\r\n"));
+        assert!(!heard.contains("Connection: close"));
+        drop(client);
+        assert_eq!(server.await.unwrap().0.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_wants_no_more() {
+        for (version, fields) in [("1.1", "Connection: close\r\n"), ("1.0", "")]
+        {
+            let (mut client, server, _folder) = server(1000);
+            let one =
+                format!("GET /a HTTP/{version}\r\nHost: a\r\n{fields}\r\n");
+            send(&mut client, &(one + GET)).await;
+            let heard = hear(&mut client, BODY).await;
+            assert!(heard.contains("\r\nConnection: close\r\n"));
+            assert_eq!(server.await.unwrap().0.unwrap(), 1);
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_before_it_sends_a_body() {
+        let (mut client, server, _folder) = server(1000);
+        let lines = "Expect: 100-Continue\r\nContent-Length: 2\r\n";
+        let head = GET.replace("a\r\n\r\n", &format!("a\r\n{lines}\r\n"));
+        send(&mut client, &head).await;
+        hear(&mut client, "HTTP/1.1 100 Continue\r\n\r\n").await;
+        send(&mut client, "xx").await;
+        hear(&mut client, BODY).await;
+        send(&mut client, &head.replace("h: 2", "h: 65537")).await;
+        let error = server.await.unwrap().0.unwrap_err();
+        assert!(error.to_string().starts_with("413"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_what_is_idle_at_once() {
+        let (_client, end, _folder) = server_until(1000, ms(100));
+        assert_eq!(assert_ended(end, 100).await.unwrap(), 0);
+        let (mut client, end, _folder) = server_until(1000, ms(100));
+        send(&mut client, GET).await;
+        assert!(!hear(&mut client, BODY).await.contains("close"));
+        assert_eq!(assert_ended(end, 100).await.unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_lets_a_request_that_has_started_be_answered() {
+        let (mut client, server, _folder) = server_until(1000, ms(100));
+        send(&mut client, "G").await;
+        ms(5_000).await;
+        send(&mut client, &(GET[1..].to_owned() + GET)).await;
+        let heard = hear(&mut client, BODY).await;
+        assert!(heard.contains("\r\nConnection: close\r\n"));
+        assert_eq!(assert_ended(server, 5_000).await.unwrap(), 1);
+    }
+
+    /// It would keep a server that only looks between its requests.
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_is_heard_by_a_client_that_never_pauses() {
+        let (mut client, server, _folder) = server_until(1_000, ms(100));
+        let flood = tokio::spawn(async move {
+            let mut heard = vec![0; 1000];
+            for n in 0.. {
+                send(&mut client, &GET.repeat(2)).await;
+                ms(1).await;
+                if client.read(&mut heard).await.unwrap() == 0 {
+                    return n;
+                }
+            }
+            unreachable!()
+        });
+        let total = assert_ended(server, 100).await.unwrap();
+        assert!(total > 50, "{total}");
+        flood.abort();
+    }
+
+    /// Else the client would take the next answer for the rest of this file.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_becomes_shorter_or_longer_meanwhile() {
+        for (size, is_whole) in [(100_000, false), (1_000_000, true)] {
+            let (mut client, server, folder) = server(1000);
+            let path = folder.path().join("big.txt");
+            fs::write(&path, vec![b'x'; 500_000]).unwrap();
+            send(&mut client, &GET.replace("/a", "/big.txt")).await;
+            let head = hear(&mut client, "x").await;
+            assert!(head.contains("Content-Length: 500000\r\n"));
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_len(size).unwrap();
+            drop(client_end(client, is_whole).await);
+            let outcome = server.await.unwrap().0;
+            assert_eq!(outcome.is_ok(), is_whole, "{outcome:?}");
+        }
+    }
+
+    /// Reads on: to the end, or until the next answer follows the file.
+    async fn client_end(mut client: DuplexStream, asks: bool) -> DuplexStream {
+        if asks {
+            send(&mut client, GET).await;
+            hear(&mut client, BODY).await;
+        } else {
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+        client
+    }
+}
