@@ -61,6 +61,7 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
     };
     let curl = needs("curl", "--version", "needs curl");
     let python = needs("python3", "--version", "needs python3");
+    let two = python.or(no_protocol()).or(no_netcat());
     let h2load = needs("h2load", "--version", "needs h2load");
     // wrk -v prints its version and fails.
     let wrk = Command::new("wrk").arg("-v").output();
@@ -76,6 +77,7 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
         trial("web::curl, uploads", curl, curl_uploads),
         trial("web::a stop during a download", linux.or(curl), stop_download),
         trial("web::Python's http.client", python, python_client),
+        trial("web::one request or two", two, one_or_two),
         trial("web::h2load", h2load, load_h2load),
         trial("web::wrk", wrk, load_wrk),
         trial("web::Chromium reads pages", browser, chromium_reads),
@@ -85,6 +87,23 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
             chromium_stop,
         ),
     ]
+}
+
+/// `python3 -m http.server` can keep a connection since Python 3.11.
+fn no_protocol() -> Option<&'static str> {
+    let args = ["-m", "http.server", "--help"];
+    let help = Command::new("python3").args(args).output().ok()?;
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    (!help.contains("--protocol")).then_some("needs Python 3.11")
+}
+
+/// There are several programs of this name.
+fn no_netcat() -> Option<&'static str> {
+    let help = Command::new("nc").arg("-h").output();
+    let is_bsd = help.is_ok_and(|help| {
+        String::from_utf8_lossy(&help.stderr).contains("OpenBSD")
+    });
+    (!is_bsd).then_some("needs netcat-openbsd")
 }
 
 // ---- A server and a folder
@@ -97,7 +116,7 @@ struct Site {
 }
 
 /// The files of the folder `pages`; `secret.txt` is beside it.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     (
         "pages/index.html",
         "<!DOCTYPE html><title>Home</title>\
@@ -106,6 +125,7 @@ const FILES: [(&str, &str); 8] = [
         <script src=\"run.js\"></script>\n",
     ),
     ("pages/hello.txt", "Hello, browser!\n"),
+    ("pages/other.txt", "Another page.\n"),
     (
         "pages/docs/index.html",
         "<!DOCTYPE html><title>Docs</title>\
@@ -415,7 +435,8 @@ fn stop_download() {
     scene.terminal("the client", shown, curl);
     wait_until("a piece", || fs::metadata(&file).is_ok_and(|m| m.len() > 0));
     assert!(scene.program(1).is_running(), "it was too fast");
-    signal(id, "-TERM");
+    scene.note(0, "^C\n");
+    signal(id, "-INT");
     scene.wait_end(1);
     scene.wait_end(0);
     assert_eq!(fs::metadata(&file).unwrap().len(), size as u64);
@@ -575,6 +596,43 @@ fn curl_uploads() {
         let twice = "Hello, browser!\n1\nHello, browser!\n0\n";
         assert_eq!(text, twice, "{expect}");
     }
+}
+
+/// What a request looks like that one server takes for one and another for two.
+const REQUEST: &str = r"printf '%s\r\n' \
+    'GET /hello.txt HTTP/1.1' 'Host: a' 'Content-Length: 36' '' \
+    'GET /other.txt HTTP/1.1' 'Host: a' '' > request";
+
+/// The body of a GET means nothing, but it is there. Python's server for
+/// developers does not look, and takes it for the next request.
+fn one_or_two() {
+    let site = Site::new(&[]);
+    let pages = site.folder.path().join("pages");
+    let args = ["-u", "-m", "http.server", "--protocol", "HTTP/1.1"];
+    let mut command = Command::new("python3");
+    command.args(args).args(["--bind", "127.0.0.1", "0"]).current_dir(&pages);
+    let python = Program::spawn(&mut command, false);
+    let text = python.wait_for("/) ...\n");
+    let port = text.split("port ").nth(1).unwrap();
+    let port: u16 = port.split(' ').next().unwrap().parse().unwrap();
+    let bash = |line: &str| {
+        let mut command = Command::new("bash");
+        let command = command.args(["-c", line]).current_dir(&pages);
+        let ended = Program::spawn(command, false).finish();
+        assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""), "{line}");
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let mut text = format!("$ {REQUEST}\n{}", bash(REQUEST));
+    let ask = "nc -N 127.0.0.1 PORT < request | grep -v ': '";
+    for (what, real, shown) in [
+        ("python3 -m http.server --protocol HTTP/1.1 8000", port, 8000),
+        ("cargo run -p web -- .", site.addr.port(), 8888),
+    ] {
+        let command = |port: u16| ask.replace("PORT", &port.to_string());
+        text += &format!("\n# the server: {what}\n$ {}\n", command(shown));
+        text += &bash(&command(real)).replace('\r', "");
+    }
+    snapshot("web-one-or-two", text.trim_end());
 }
 
 const PYTHON: &str = r#"

@@ -9,6 +9,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use regex::Regex;
+
 use crate::support::{DEADLINE, Program, bin, snapshot};
 
 /// What it is called, and its bytes.
@@ -48,14 +50,17 @@ pub fn lengths() {
             ),
             ("two lengths, both 35", get(&format!("{n}Content-Length: 35"))),
             ("two lengths in one field", get("Content-Length: 35, 35")),
-            ("+35", get("Content-Length: +35")),
-            ("-1", get("Content-Length: -1")),
-            ("0x23", get("Content-Length: 0x23")),
-            ("3 5", get("Content-Length: 3 5")),
-            ("no number at all", get("Content-Length:")),
-            ("35, and a no-break space", get("Content-Length: 35\u{a0}")),
+            ("a length of +35", get("Content-Length: +35")),
+            ("a length of -1", get("Content-Length: -1")),
+            ("a length of 0x23", get("Content-Length: 0x23")),
+            ("a length of 3 5", get("Content-Length: 3 5")),
+            ("a length without a number", get("Content-Length:")),
             (
-                "more than 64 bits hold",
+                "a length of 35 and a no-break space",
+                get("Content-Length: 35\u{a0}"),
+            ),
+            (
+                "a length of more than 64 bits",
                 get("Content-Length: 18446744073709551650"),
             ),
             (
@@ -253,17 +258,23 @@ fn answers(addr: SocketAddr, bytes: &[u8]) -> String {
         }
     };
     let text = String::from_utf8_lossy(&heard).into_owned();
-    let answers = text.split("HTTP/1.").skip(1).map(|answer| {
+    let status = Regex::new(r"HTTP/1\.[01] (\d{3}) ").unwrap();
+    let mut parts = status.split(&text).skip(1);
+    let answers = status.captures_iter(&text).map(|found| {
+        let answer = parts.next().unwrap();
         let body = answer.split_once("\r\n\r\n").map_or("", |parts| parts.1);
         match body.trim_end() {
             "smuggled" => "SMUGGLED",
             "next" => "next",
-            _ => answer.get(2..5).unwrap_or("?"),
+            _ => found.get(1).unwrap().as_str(),
         }
     });
     let mut answers: Vec<&str> = answers.collect();
     if is_waiting {
         answers.push("…");
     }
-    answers.join(" ")
+    match answers.is_empty() {
+        true => "(closed)".to_owned(),
+        false => answers.join(" "),
+    }
 }
