@@ -168,6 +168,12 @@ impl Head {
         self.version_1_1 && !self.has("connection", "close")
     }
 
+    /// Does the client wait for a sign that we want its body? (RFC 9110 section
+    /// 10.1.1)
+    pub fn waits_for_us(&self) -> bool {
+        self.version_1_1 && self.has("expect", "100-continue")
+    }
+
     /// Two programs that take a request for two different sites are a hole, so
     /// there is exactly one Host (RFC 9112 section 3.2).
     fn check_host(&self) -> Result<(), Refused> {

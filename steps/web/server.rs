@@ -94,12 +94,14 @@ struct Client<S> {
     stream: S,
     input: Vec<u8>,
     limits: PeerLimits,
-    wants_no_body: bool, // the last request was a HEAD
+    wants_body: bool, // the request is no HEAD
+    is_last: bool,    // no other request will be answered
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn new(stream: S, limits: PeerLimits) -> Client<S> {
-        Client { stream, input: Vec::new(), limits, wants_no_body: false }
+        let (input, wants_body, is_last) = (Vec::new(), true, false);
+        Client { stream, input, limits, wants_body, is_last }
     }
 
     // ANCHOR: answer
@@ -111,22 +113,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         slot: &mut Slot,
     ) -> Result<usize> {
         let mut total = 0;
-        while let Some(head) = self.next(slot).await? {
-            total += 1;
+        while !self.is_last {
+            let Some(head) = self.next(slot).await? else { break };
             let is_leaving = select! {
                 biased;
                 () = slot.sign() => true,
                 () = ready(()) => false,
             };
-            // HTTP's goodbye stands in an answer (RFC 9112 section 9.6).
-            let fields: &[_] = match is_leaving || !head.may_stay() {
-                true => &[("Connection", "close")],
-                false => &[],
-            };
-            self.reply(&head, root, fields).await?;
-            if !fields.is_empty() {
-                break;
-            }
+            self.is_last = is_leaving || !head.may_stay();
+            self.reply(&head, root).await?;
+            total += 1;
         }
         Ok(total)
     }
@@ -138,14 +134,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if self.input.is_empty() && !self.starts(slot).await? {
             return Ok(None);
         }
+        self.wants_body = true; // until we know better
         // A request has started. No later piece of it buys more time.
         let limit = (Instant::now() + self.limits.request, TooSlow::Frame);
         within(limit, async {
             let head = http::read_head(&mut self.stream, &mut self.input);
             let Some(head) = head.await? else { return Ok(None) };
-            self.wants_no_body = head.method == "HEAD";
+            self.wants_body = head.method != "HEAD";
             let length = head.body_length()?;
-            if length > 0 && head.has("expect", "100-continue") {
+            if length > 0 && head.waits_for_us() {
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
             }
             http::skip_body(&mut self.stream, &mut self.input, length).await?;
@@ -171,49 +168,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     // ANCHOR_END: answer
 
     // ANCHOR: reply
-    async fn reply(
-        &mut self,
-        head: &Head,
-        root: &Requests,
-        fields: Fields<'_>,
-    ) -> Result<()> {
+    async fn reply(&mut self, head: &Head, root: &Requests) -> Result<()> {
         match &head.method[..] {
-            "GET" | "HEAD" => self.get(&head.target, root, fields).await,
-            "OPTIONS" => {
-                self.tell("200 OK", &[ALLOW], fields, "see Allow").await
-            }
+            "GET" | "HEAD" => self.get(&head.target, root).await,
+            "OPTIONS" => self.tell("200 OK", &[ALLOW], "see Allow").await,
             _ => {
                 let status = "405 Method Not Allowed";
-                self.tell(status, &[ALLOW], fields, "read only").await
+                self.tell(status, &[ALLOW], "read only").await
             }
         }
     }
 
-    async fn get(
-        &mut self,
-        target: &str,
-        root: &Requests,
-        fields: Fields<'_>,
-    ) -> Result<()> {
+    async fn get(&mut self, target: &str, root: &Requests) -> Result<()> {
         let (root, name) = (Arc::clone(root), target.to_owned());
         let found = spawn_blocking(move || files::find(&root, &name)).await?;
         match found {
             Ok(Found::File(file, length, kind)) => {
-                self.send(file.into(), length, kind, fields).await
+                self.send(file.into(), length, kind).await
             }
             Ok(Found::Folder) => {
+                let to = ("Location", &files::with_slash(target)[..]);
                 let status = "301 Moved Permanently";
-                let to = files::with_slash(target);
-                let to = [("Location", &to[..])];
-                self.tell(status, &to, fields, "it is a folder").await
+                self.tell(status, &[to], "it is a folder").await
             }
             Ok(Found::Nothing) => {
-                self.tell("404 Not Found", &[], fields, "nothing here").await
+                self.tell("404 Not Found", &[], "nothing here").await
             }
             Err(error) => {
                 say(format!("server: cannot open {target}: {error}"));
                 let status = "500 Internal Server Error";
-                self.tell(status, &[], fields, "cannot open it").await
+                self.tell(status, &[], "cannot open it").await
             }
         }
     }
@@ -223,17 +207,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         &mut self,
         status: &str,
         fields: Fields<'_>,
-        more: Fields<'_>,
         line: &str,
     ) -> Result<()> {
         let text = format!("{status}: {line}\n");
-        let length = text.len().to_string();
-        let own = [("Content-Type", TEXT), ("Content-Length", &length)];
-        let mut bytes = http::head(status, &[&own, fields, more].concat());
-        if !self.wants_no_body {
+        let mut bytes = self.head(status, TEXT, text.len() as u64, fields);
+        if self.wants_body {
             bytes.extend(text.bytes());
         }
         self.write(&bytes).await
+    }
+
+    /// The head of an answer whose body has `length` bytes of this type.
+    fn head(
+        &self,
+        status: &str,
+        kind: &str,
+        length: u64,
+        fields: Fields<'_>,
+    ) -> Vec<u8> {
+        let length = length.to_string();
+        let mut all = vec![
+            ("Content-Type", kind),
+            // It is what we say it is, whatever it looks like to a browser.
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Length", &length),
+        ];
+        all.extend(fields);
+        if self.is_last {
+            // HTTP's goodbye is part of an answer (RFC 9112 section 9.6).
+            all.push(("Connection", "close"));
+        }
+        http::head(status, &all)
     }
     // ANCHOR_END: reply
 
@@ -245,17 +249,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         mut file: File,
         length: u64,
         kind: &str,
-        fields: Fields<'_>,
     ) -> Result<()> {
-        // The type is what we say it is, whatever the file looks like.
-        let size = length.to_string();
-        let own = [
-            ("Content-Type", kind),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Content-Length", &size),
-        ];
-        let mut bytes = http::head("200 OK", &[&own, fields].concat());
-        let mut left = if self.wants_no_body { 0 } else { length };
+        let mut bytes = self.head("200 OK", kind, length, &[]);
+        let mut left = if self.wants_body { length } else { 0 };
         loop {
             bytes.reserve(left.min(PIECE as u64) as usize);
             while left > 0 && bytes.len() < PIECE {
@@ -301,10 +297,11 @@ impl Client<TcpStream> {
 
     /// Tells the client what it did wrong, and closes. What follows a broken
     /// request is never read as a request.
-    async fn refuse(&mut self, Refused(status, why): Refused) {
-        let close = [("Connection", "close"), ("Retry-After", "1")];
-        let n = if status == FULL.0 { 2 } else { 1 };
-        let told = self.tell(status, &close[..n], &[], why).await.is_ok();
+    async fn refuse(&mut self, refused: Refused) {
+        self.is_last = true;
+        let later = [("Retry-After", "1")];
+        let fields = if refused == FULL { &later[..] } else { &[] };
+        let told = self.tell(refused.0, fields, refused.1).await.is_ok();
         if !(told && self.end(LINGER).await) {
             let _ = self.stream.set_zero_linger();
         }
@@ -533,15 +530,48 @@ mod tests {
         }
     }
 
+    /// A client that has asked with HEAD before: the next answer has a body.
+    #[tokio::test]
+    async fn a_refusal_after_a_head() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = listener::bind(local).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let limits = ServerLimits { connections: 1, drain: LINGER };
+        let drain = Drain::new(limits);
+        let root = Arc::new(files::root(".".as_ref()).unwrap());
+        let ask = async {
+            let mut client = TcpStream::connect(addr).await.unwrap();
+            let head = GET.replace("GET", "HEAD");
+            client.write_all((head + "\n").as_bytes()).await.unwrap();
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            heard
+        };
+        let heard = select! {
+            () = run(&listener, LIMITS, &root, &drain) => unreachable!(),
+            heard = ask => heard,
+        };
+        let (first, second) = heard.split_once("\r\n\r\n").unwrap();
+        assert!(first.starts_with("HTTP/1.1 404 "), "{first}");
+        assert!(second.starts_with("HTTP/1.1 400 "), "{second}");
+        assert!(second.ends_with("bare LF\n"), "{second}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_that_asks_before_it_sends_a_body() {
-        let (mut client, server, _folder) = server(1000);
+        let (mut client, server_task, _folder) = server(1000);
         let lines = "Expect: 100-Continue\r\nContent-Length: 2\r\n";
         let head = GET.replace("a\r\n\r\n", &format!("a\r\n{lines}\r\n"));
         send(&mut client, &head).await;
         hear(&mut client, "HTTP/1.1 100 Continue\r\n\r\n").await;
         send(&mut client, "xx").await;
         hear(&mut client, BODY).await;
+        let old = head.replace("HTTP/1.1", "HTTP/1.0") + "xx";
+        send(&mut client, &old).await;
+        let heard = hear(&mut client, BODY).await;
+        assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+        assert_eq!(server_task.await.unwrap().0.unwrap(), 2);
+        let (mut client, server, _folder) = server(1000);
         send(&mut client, &head.replace("h: 2", "h: 65537")).await;
         let error = server.await.unwrap().0.unwrap_err();
         assert!(error.to_string().starts_with("413"), "{error}");
