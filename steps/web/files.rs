@@ -74,14 +74,15 @@ fn path(target: &str) -> Option<(PathBuf, bool)> {
     let mut names: Vec<&str> = path.split('/').collect();
     let is_folder = names.pop_if(|name| name.is_empty()).is_some();
     // Decode once, then check: `%2e%2e` is `..`, too, but `%252e` is not `.`.
-    let names = names.into_iter().map(|name| decode(name).filter(is_plain));
+    let names = names
+        .into_iter()
+        .map(|name| decode(name).filter(|name| is_plain(name)));
     Some((names.collect::<Option<PathBuf>>()?, is_folder))
 }
 
 /// Is this the name of one file, on any system? Hidden files are private, and
 /// `..` is a hidden file by that rule.
-#[expect(clippy::ptr_arg)] // `filter` passes a String
-fn is_plain(name: &String) -> bool {
+fn is_plain(name: &str) -> bool {
     let is_odd = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
     !name.is_empty() && !name.starts_with('.') && !name.contains(is_odd)
 }

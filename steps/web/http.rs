@@ -1,11 +1,13 @@
 //! HTTP/1.1 (RFC 9112): framing by a mark, then framing by a length.
 //!
 //! ```text
+// ANCHOR: wire
 //! GET /hello.txt HTTP/1.1\r\n     method, target, version
 //! Host: 127.0.0.1:8888\r\n        a field: name, colon, value
 //! Content-Length: 3\r\n
 //! \r\n                            the mark: an empty line ends the head
 //! abc                             the body: as many bytes as the head says
+// ANCHOR_END: wire
 //! ```
 
 use std::fmt;

@@ -15,6 +15,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tower_http::services::ServeDir;
 
 use support::{Program, ROOT, bin};
 
@@ -50,27 +55,41 @@ fn table(folder: &Path) -> String {
     axum.arg(folder).arg(any);
     let servers =
         [web, axum].map(|mut command| Program::spawn(&mut command, false));
-    let mut table = "| requests in a second | ours | axum | ours / axum |\n\
-                     | --- | ---: | ---: | ---: |\n"
+    let [web, axum] = servers.each_ref().map(Program::addr);
+    let addrs = [web, axum, as_it_comes(folder)];
+    let mut table = "| one page | ours | axum, as above | without \
+                     `TCP_NODELAY` |\n| --- | ---: | ---: | ---: |\n"
         .to_owned();
     for (name, size) in PAGES {
-        let mut rates = [[0.0; ROUNDS]; 2];
+        let mut rates = [[0.0; ROUNDS]; 3];
         for round in 0..ROUNDS {
-            for (server, rates) in servers.iter().zip(&mut rates) {
-                rates[round] = rate(server.addr(), name);
+            for (addr, rates) in addrs.iter().zip(&mut rates) {
+                rates[round] = rate(*addr, name);
             }
         }
-        let [ours, theirs] = rates.map(median);
+        let rates = rates.map(median);
+        let cell = |rate: f64| format!("{rate:.0} ({:.2})", rate / rates[0]);
+        let [ours, axum, slow] = rates.map(cell);
         let size = match size {
             1_000_000.. => format!("{} MB", size / 1_000_000),
             1_000.. => format!("{} kB", size / 1_000),
             _ => format!("{size} bytes"),
         };
-        let ratio = ours / theirs;
-        table +=
-            &format!("| {size} | {ours:.0} | {theirs:.0} | {ratio:.2} |\n");
+        table += &format!("| {size} | {ours} | {axum} | {slow} |\n");
     }
     table
+}
+
+/// A server of axum in a thread of ours, with Nagle's algorithm.
+fn as_it_comes(folder: &Path) -> SocketAddr {
+    let files = Router::new().fallback_service(ServeDir::new(folder));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        runtime.block_on(async { axum::serve(listener, files).await })
+    });
+    addr
 }
 
 fn median(mut rates: [f64; ROUNDS]) -> f64 {

@@ -5,6 +5,7 @@
 use std::env::args;
 
 use axum::Router;
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tower_http::services::ServeDir;
 
@@ -15,6 +16,9 @@ async fn main() -> std::io::Result<()> {
     let addr = args().nth(2).unwrap_or_else(|| "127.0.0.1:8889".into());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on {}", listener.local_addr()?);
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true); // or each answer may wait for 40 ms
+    });
     let files = Router::new().fallback_service(ServeDir::new(folder));
     axum::serve(listener, files)
         .with_graceful_shutdown(async {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use crate::support::{DEADLINE, Program, bin, snapshot};
+use crate::support::{DEADLINE, Program, bin, signal, snapshot};
 
 /// What it is called, and its bytes.
 type Trick = (&'static str, String);
@@ -215,13 +215,35 @@ fn compare(name: &str, tricks: &[Trick]) {
         })
     };
     let (ours, theirs) = (answers(web.addr()), answers(axum.addr()));
-    let mut table = format!("{:42}{:14}{}\n", "", "ours", "axum");
+    let mut table = format!("{:14}{}\n", "ours", "axum");
     for (((trick, _), ours), theirs) in tricks.iter().zip(ours).zip(theirs) {
         assert!(!ours.contains("SMUGGLED"), "{trick}: {ours}");
         assert!(!ours.contains('…'), "{trick}: {ours}");
-        table += &format!("{trick:42}{ours:14}{theirs}\n");
+        table += &format!("{ours:14}{theirs:14}{trick}\n");
     }
     snapshot(name, table.trim_end());
+}
+
+/// Half a head keeps axum's server waiting, even when it has to stop: it has a
+/// limit for a head only if it is given a timer.
+pub fn half_a_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let [web, mut axum] = servers(folder.path());
+    let streams = [web.addr(), axum.addr()].map(|addr| {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+    });
+    let [mut ours, theirs] = streams;
+    let mut answer = [0; 12];
+    ours.read_exact(&mut answer).unwrap(); // when it has waited for 2 s
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    signal(axum.id(), "-INT");
+    thread::sleep(Duration::from_millis(500)); // it does nothing meanwhile
+    assert!(axum.is_running());
+    drop(theirs);
+    assert_eq!(axum.finish().code, Some(0));
 }
 
 fn servers(folder: &Path) -> [Program; 2] {
