@@ -101,7 +101,7 @@ fn median(mut rates: [f64; ROUNDS]) -> f64 {
 /// in a second.
 fn rate(addr: SocketAddr, name: &str) -> f64 {
     let url = format!("http://{addr}/{name}");
-    let args = ["-t1", "-c32", "-d3s"];
+    let args = ["-t1", "-c32", "-d3s", "--timeout", "20s"];
     let output = Command::new("wrk").args(args).arg(url).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let is_bad = text.contains("Socket errors") || text.contains("Non-2xx");
