@@ -321,7 +321,10 @@ pub fn head(status: &str, fields: &[(&str, &str)]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    use tokio::io::{AsyncWriteExt, duplex, empty};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex, empty};
+    use tokio::time::timeout;
 
     /// Reads all heads of `bytes`, however they are cut into pieces.
     async fn heads(bytes: &[u8], piece: usize) -> Result<Vec<Head>> {
@@ -464,12 +467,21 @@ mod tests {
         assert_eq!(none.1, "not exactly one Host");
     }
 
+    /// Why a head is refused, without waiting for more of it.
+    async fn refusal(
+        stream: &mut DuplexStream,
+        input: &mut Vec<u8>,
+    ) -> anyhow::Error {
+        let head = timeout(Duration::from_secs(10), read_head(stream, input));
+        head.await.expect("no more is needed").unwrap_err()
+    }
+
     /// A bare LF is refused when it comes: there may be no other end.
     #[tokio::test]
     async fn a_bare_lf_is_refused_at_once() {
         let (mut client, mut server) = duplex(100);
         client.write_all(b"GET / HTTP/1.1\n").await.unwrap();
-        let error = read_head(&mut server, &mut Vec::new()).await.unwrap_err();
+        let error = refusal(&mut server, &mut Vec::new()).await;
         assert!(error.is::<Refused>());
     }
 
@@ -491,7 +503,7 @@ mod tests {
         let mut input = endless.into_bytes();
         input.truncate(MAX_HEAD);
         let (_client, mut silent) = duplex(1);
-        let error = read_head(&mut silent, &mut input).await.unwrap_err();
+        let error = refusal(&mut silent, &mut input).await;
         assert!(error.to_string().contains("431"), "{error}");
     }
 
