@@ -399,59 +399,62 @@ mod tests {
         }
     }
 
+    const BAD_LINES: [&str; 20] = [
+        "X: 1\n",
+        "X: 1\r",
+        "X : 1\r\n",
+        "X\t: 1\r\n",
+        " X: 1\r\n",
+        "X: 1\r\n 2\r\n",
+        "X: 1\r\n\t2\r\n",
+        ": 1\r\n",
+        "X\r\n",
+        "\0: 1\r\n",
+        "X: a\0b\r\n",
+        "X: a\x0b\r\n",
+        "X: a\rb\r\n",
+        "X\u{e9}: 1\r\n",
+        "Host: a\r\n",
+        "Host: b\r\n",
+        "X: 1\r\n\n",
+        "X: \x7f\r\n",
+        "\u{a0}X: 1\r\n",
+        "(X): 1\r\n",
+    ];
+    const BAD_FIRST_LINES: [&str; 24] = [
+        "GET / HTTP/1.1 ",
+        " GET / HTTP/1.1",
+        "GET  / HTTP/1.1",
+        "GET / http/1.1",
+        "GET / HTTP/1.1x",
+        "GET / HTTP/11",
+        "GET /",
+        "GET\t/ HTTP/1.1",
+        "GET / HTTP/1,1",
+        "G(T / HTTP/1.1",
+        "GET a HTTP/1.1",
+        "GET * HTTP/1.1",
+        "GET /\u{e9} HTTP/1.1",
+        "GET /\x0c HTTP/1.1",
+        "GET /#a HTTP/1.1",
+        "GET / HTTP/1.1\r\nHost:/a",
+        "GET / HTTP/1.1\r\n",
+        "CONNECT a:1 HTTP/1.1",
+        "GET ftp://a/ HTTP/1.1",
+        "",
+        "\r\n\r\n",
+        "GET / HTTP/1.",
+        "GET / HTTP/1.1\r",
+        "GET / HTTP/+.1",
+    ];
+
     #[tokio::test]
     async fn what_could_be_read_in_two_ways_is_refused() {
-        for lines in [
-            "X: 1\n",
-            "X: 1\r",
-            "X : 1\r\n",
-            "X\t: 1\r\n",
-            " X: 1\r\n",
-            "X: 1\r\n 2\r\n",
-            "X: 1\r\n\t2\r\n",
-            ": 1\r\n",
-            "X\r\n",
-            "\0: 1\r\n",
-            "X: a\0b\r\n",
-            "X: a\x0b\r\n",
-            "X: a\rb\r\n",
-            "X\u{e9}: 1\r\n",
-            "Host: a\r\n",
-            "Host: b\r\n",
-            "X: 1\r\n\n",
-            "X: \x7f\r\n",
-            "\u{a0}X: 1\r\n",
-            "(X): 1\r\n",
-        ] {
+        for lines in BAD_LINES {
             let refused = head(&with(lines)).await.unwrap_err();
             assert_eq!(refused.0, BAD_REQUEST, "{lines:?}");
         }
-        for line in [
-            "GET / HTTP/1.1 ",
-            " GET / HTTP/1.1",
-            "GET  / HTTP/1.1",
-            "GET / http/1.1",
-            "GET / HTTP/1.1x",
-            "GET / HTTP/11",
-            "GET /",
-            "GET\t/ HTTP/1.1",
-            "GET / HTTP/1,1",
-            "G(T / HTTP/1.1",
-            "GET a HTTP/1.1",
-            "GET * HTTP/1.1",
-            "GET /\u{e9} HTTP/1.1",
-            "GET /\x0c HTTP/1.1",
-            "GET /#a HTTP/1.1",
-            "GET / HTTP/1.1\r\nHost:/a",
-            "GET / HTTP/1.1\r\n",
-            "CONNECT a:1 HTTP/1.1",
-            "GET ftp://a/ HTTP/1.1",
-            "",
-            "\r\n\r\n",
-            "GET / HTTP/1.",
-            "GET / HTTP/1.1\r",
-            "GET / HTTP/+.1",
-        ] {
+        for line in BAD_FIRST_LINES {
             let text = format!("{line}\r\nX: 1\r\n\r\n");
             let text = match line.ends_with("1.1") {
                 true => format!("{line}\r\nHost: a\r\n\r\n"),
@@ -519,35 +522,37 @@ mod tests {
         }
     }
 
+    const BAD: Result<u64, &str> = Err(BAD_REQUEST);
+    const LENGTHS: [(&str, Result<u64, &str>); 24] = [
+        ("", Ok(0)),
+        ("Content-Length: 0\r\n", Ok(0)),
+        ("content-length: \t003 \r\n", Ok(3)),
+        ("Content-Length: 65536\r\n", Ok(65536)),
+        ("Content-Length: 65537\r\n", Err(TOO_LARGE)),
+        ("Content-Length: 99999999999999999999\r\n", Err(TOO_LARGE)),
+        ("Content-Length: 3\r\nContent-Length: 3\r\n", BAD),
+        ("Content-Length: 3\r\nContent-Length: 4\r\n", BAD),
+        ("Content-Length: 3, 3\r\n", BAD),
+        ("Content-Length: +3\r\n", BAD),
+        ("Content-Length: -3\r\n", BAD),
+        ("Content-Length: 0x3\r\n", BAD),
+        ("Content-Length: 3 3\r\n", BAD),
+        ("Content-Length: 3\u{a0}\r\n", BAD),
+        ("Content-Length: \u{663}\r\n", BAD), // a digit, in Arabic
+        ("Content-Length:\r\n", BAD),
+        ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", BAD),
+        ("Transfer-Encoding: x\r\nContent-Length: 3\r\n", BAD),
+        ("Transfer-Encoding: Chunked\r\n", Err(LENGTH_REQUIRED)),
+        ("Transfer-Encoding: gzip, chunked\r\n", Err(LENGTH_REQUIRED)),
+        ("Transfer-Encoding: chunked, gzip\r\n", BAD),
+        ("Transfer-Encoding: xchunked\r\n", BAD),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n", BAD),
+        ("Transfer-Encoding:\r\n", BAD),
+    ];
+
     #[tokio::test]
     async fn how_long_a_body_is() {
-        let bad = Err(BAD_REQUEST);
-        for (lines, length) in [
-            ("", Ok(0)),
-            ("Content-Length: 0\r\n", Ok(0)),
-            ("content-length: \t003 \r\n", Ok(3)),
-            ("Content-Length: 65536\r\n", Ok(65536)),
-            ("Content-Length: 65537\r\n", Err(TOO_LARGE)),
-            ("Content-Length: 99999999999999999999\r\n", Err(TOO_LARGE)),
-            ("Content-Length: 3\r\nContent-Length: 3\r\n", bad),
-            ("Content-Length: 3\r\nContent-Length: 4\r\n", bad),
-            ("Content-Length: 3, 3\r\n", bad),
-            ("Content-Length: +3\r\n", bad),
-            ("Content-Length: -3\r\n", bad),
-            ("Content-Length: 0x3\r\n", bad),
-            ("Content-Length: 3 3\r\n", bad),
-            ("Content-Length: 3\u{a0}\r\n", bad),
-            ("Content-Length: \u{663}\r\n", bad), // a digit, in Arabic
-            ("Content-Length:\r\n", bad),
-            ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", bad),
-            ("Transfer-Encoding: x\r\nContent-Length: 3\r\n", bad),
-            ("Transfer-Encoding: Chunked\r\n", Err(LENGTH_REQUIRED)),
-            ("Transfer-Encoding: gzip, chunked\r\n", Err(LENGTH_REQUIRED)),
-            ("Transfer-Encoding: chunked, gzip\r\n", bad),
-            ("Transfer-Encoding: xchunked\r\n", bad),
-            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n", bad),
-            ("Transfer-Encoding:\r\n", bad),
-        ] {
+        for (lines, length) in LENGTHS {
             let found = head(&with(lines)).await.unwrap().body_length();
             assert_eq!(found.map_err(|refused| refused.0), length, "{lines:?}");
         }

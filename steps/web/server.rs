@@ -484,10 +484,9 @@ mod tests {
         let ask = |method: &str, target: &str, more: &str| {
             format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{more}\r\n")
         };
-        let body = "Content-Length: 30\r\n";
         let requests = [
             ask("GET", "/none", ""),
-            ask("POST", "/a", body),
+            ask("POST", "/a", "Content-Length: 30\r\n"),
             GET.to_owned(), // the first 30 bytes are the body of that POST
             "..".to_owned(),
             ask("HEAD", "/none", ""),
@@ -497,18 +496,14 @@ mod tests {
             GET.to_owned(),
         ];
         send(&mut client, &requests.concat()).await;
-        assert_eq!(GET.len() + 2, 30);
         let heard = hear(&mut client, BODY).await;
-        let statuses: Vec<&str> = heard
-            .split("HTTP/1.1 ")
-            .skip(1)
-            .map(|answer| &answer[..3])
-            .collect();
-        let expected = ["404", "405", "404", "200", "301", "200", "200"];
-        assert_eq!(statuses, expected);
+        let answers = heard.split("HTTP/1.1 ").skip(1);
+        let statuses = answers.map(|answer| &answer[..4]);
+        let statuses: String = statuses.collect();
+        assert_eq!(statuses, "404 405 404 200 301 200 200 ");
         assert_eq!(heard.matches("Content-Length: 3\r\n").count(), 2);
         assert_eq!(heard.matches("abc").count(), 1);
-        assert_eq!(heard.matches("nothing here").count(), 1);
+        assert_eq!(heard.matches("nothing").count(), 1);
         assert_eq!(heard.matches("Allow: GET, HEAD, OPTIONS\r\n").count(), 2);
         assert!(heard.contains("Location: ./b/\r\n"));
         assert!(!heard.contains("Connection: close"));
