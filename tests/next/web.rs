@@ -482,6 +482,20 @@ fn curl_twice() {
     site.server.wait_for("ended after 2 requests");
 }
 
+/// What curl is told, the target, and the status of the answer.
+const REFUSED: [(&[&str], &str, u16); 10] = [
+    (&[], "/none", 404),
+    (&["-I"], "/none", 404),
+    (&[], "/docs", 301),
+    (&["-X", "DELETE"], "/", 405),
+    (&["-d", "a=b"], "/", 405),
+    (&["-X", "OPTIONS"], "/", 200),
+    (&["-X", "OPTIONS", "--request-target", "*"], "", 200),
+    (&["-H", "Host:"], "/", 400),
+    (&["-H", "Host: a b"], "/", 400),
+    (&["-H", "Transfer-Encoding: chunked", "-d", "x"], "/", 411),
+];
+
 fn curl_statuses() {
     let site = Site::new(&[]);
     let status = |args: &[&str], target: &str| {
@@ -499,23 +513,24 @@ fn curl_statuses() {
     assert_eq!(status(&["--http2"], "/"), html); // asks for an upgrade
     let type_of = status(&[], "/css/look.css");
     assert_eq!(type_of, "200 text/css; charset=utf-8");
-    for (args, target, code) in [
-        (&[][..], "/none", 404),
-        (&["-I"], "/none", 404),
-        (&[], "/docs", 301),
-        (&["-X", "DELETE"], "/", 405),
-        (&["-d", "a=b"], "/", 405),
-        (&["-X", "OPTIONS"], "/", 200),
-        (&["-X", "OPTIONS", "--request-target", "*"], "", 200),
-        (&["-H", "Host:"], "/", 400),
-        (&["-H", "Host: a b"], "/", 400),
-        (&["-H", "Transfer-Encoding: chunked", "-d", "x"], "/", 411),
-    ] {
+    for (args, target, code) in REFUSED {
         assert_eq!(status(args, target), format!("{code} {text}"), "{args:?}");
     }
     let head = curl(&["-I", &site.url("/hello.txt")]);
     assert!(head.contains("Content-Length: 16\r\n"), "{head}");
 }
+
+const WAYS_OUT: &str = "
+    /../secret.txt /docs/../../secret.txt /%2e%2e/secret.txt
+    /%2E%2E%2Fsecret.txt /..%2fsecret.txt /..%5csecret.txt /..\\secret.txt
+    /....//secret.txt /..;/secret.txt /%252e%252e/secret.txt
+    /%c0%ae%c0%ae/secret.txt /..%c0%afsecret.txt /%u002e%u002e/secret.txt
+    /..%00/secret.txt /hello.txt%00.html //../secret.txt /./../secret.txt
+    /.env /%2eenv /docs/../.env /C:/secret.txt /c%3a%5csecret.txt /link
+    /up/secret.txt /up/ /docs%2f..%2f..%2fsecret.txt //etc/passwd
+    /hello.txt/../../secret.txt /?/../../secret.txt/ /%2fetc/passwd
+    /file:///etc/passwd /\u{ff0e}\u{ff0e}/secret.txt
+    /%ef%bc%8e%ef%bc%8e/secret.txt";
 
 /// Whatever the path, the file beside the folder and the hidden one stay.
 fn no_way_out() {
@@ -527,41 +542,7 @@ fn no_way_out() {
         symlink("../secret.txt", pages.join("link")).unwrap();
         symlink("..", pages.join("up")).unwrap();
     }
-    for target in [
-        "/../secret.txt",
-        "/docs/../../secret.txt",
-        "/%2e%2e/secret.txt",
-        "/%2E%2E%2Fsecret.txt",
-        "/..%2fsecret.txt",
-        "/..%5csecret.txt",
-        "/..\\secret.txt",
-        "/....//secret.txt",
-        "/..;/secret.txt",
-        "/%252e%252e/secret.txt",
-        "/%c0%ae%c0%ae/secret.txt",
-        "/..%c0%afsecret.txt",
-        "/%u002e%u002e/secret.txt",
-        "/..%00/secret.txt",
-        "/hello.txt%00.html",
-        "//../secret.txt",
-        "/./../secret.txt",
-        "/.env",
-        "/%2eenv",
-        "/docs/../.env",
-        "/C:/secret.txt",
-        "/c%3a%5csecret.txt",
-        "/link",
-        "/up/secret.txt",
-        "/up/",
-        "/docs%2f..%2f..%2fsecret.txt",
-        "/hello.txt/../../secret.txt",
-        "/?/../../secret.txt/",
-        "//etc/passwd",
-        "/%2fetc/passwd",
-        "/file:///etc/passwd",
-        "/\u{ff0e}\u{ff0e}/secret.txt",
-        "/%ef%bc%8e%ef%bc%8e/secret.txt",
-    ] {
+    for target in WAYS_OUT.split_whitespace() {
         let url = site.url(target);
         let text = curl(&["--path-as-is", "-w", "%{http_code}", &url]);
         let is_fine = text.ends_with("404")
@@ -575,45 +556,21 @@ fn no_way_out() {
 fn curl_uploads() {
     let site = Site::new(&[]);
     let file = site.folder.path().join("upload");
-    fs::write(&file, vec![b'x'; 10_000_000]).unwrap();
-    let file = file.to_str().unwrap();
     let url = site.url("/hello.txt");
+    let body = format!("@{}", file.display());
+    let get = ["-X", "GET", "--data-binary", &body, "-H"];
     for expect in ["Expect: 100-continue", "Expect:"] {
-        for (from, code) in [(file, 413), ("/dev/null", 200)] {
-            let body = format!("@{from}");
-            let text = curl(&[
-                "-X",
-                "GET",
-                "--data-binary",
-                &body,
-                "-H",
-                expect,
-                "-o",
-                "/dev/null",
-                "-w",
-                "%{http_code}",
-                &url,
-            ]);
-            assert_eq!(text, code.to_string(), "{expect} {from}");
+        let status = ["-o", "/dev/null", "-w", "%{http_code}"];
+        fs::write(&file, vec![b'x'; 10_000_000]).unwrap();
+        let code = curl(&[&get, &[expect, &url][..], &status].concat());
+        assert_eq!(code, "413", "{expect}");
+        let twice = [expect, &url, &url, "-w", "%{num_connects}\n"];
+        for size in [0, 60_000] {
+            fs::write(&file, vec![b'x'; size]).unwrap();
+            let text = curl(&[&get, &twice[..]].concat());
+            let answers = "Hello, browser!\n1\nHello, browser!\n0\n";
+            assert_eq!(text, answers, "{expect} {size}");
         }
-    }
-    fs::write(file, vec![b'x'; 60_000]).unwrap();
-    let body = format!("@{file}");
-    for expect in ["Expect: 100-continue", "Expect:"] {
-        let text = curl(&[
-            "-X",
-            "GET",
-            "--data-binary",
-            &body,
-            "-H",
-            expect,
-            &url,
-            &url,
-            "-w",
-            "%{num_connects}\n",
-        ]);
-        let twice = "Hello, browser!\n1\nHello, browser!\n0\n";
-        assert_eq!(text, twice, "{expect}");
     }
 }
 

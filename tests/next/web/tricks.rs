@@ -31,6 +31,7 @@ fn plain(lines: &str) -> String {
 }
 
 /// Where does the body end?
+#[expect(clippy::too_many_lines)] // it is a table
 pub fn lengths() {
     assert_eq!(SMUGGLED.len(), 35);
     let n = "Content-Length: 35\r\n";
@@ -130,6 +131,7 @@ pub fn lengths() {
 }
 
 /// Where does a line end, and what does it say?
+#[expect(clippy::too_many_lines)] // it is a table
 pub fn lines() {
     let first = |line: &str| format!("{line}\r\n{HOST}\r\n");
     compare(
@@ -279,24 +281,27 @@ fn answers(addr: SocketAddr, bytes: &[u8]) -> String {
             }
         }
     };
-    let text = String::from_utf8_lossy(&heard).into_owned();
+    let mut all = statuses(&String::from_utf8_lossy(&heard));
+    if is_waiting {
+        all.push("…".to_owned());
+    }
+    match all.is_empty() {
+        true => "(closed)".to_owned(),
+        false => all.join(" "),
+    }
+}
+
+/// The status of each answer, or whose page it is.
+fn statuses(text: &str) -> Vec<String> {
     let status = Regex::new(r"HTTP/1\.[01] (\d{3}) ").unwrap();
-    let mut parts = status.split(&text).skip(1);
-    let answers = status.captures_iter(&text).map(|found| {
-        let answer = parts.next().unwrap();
+    let answers = status.split(text).skip(1).zip(status.captures_iter(text));
+    let names = answers.map(|(answer, found)| {
         let body = answer.split_once("\r\n\r\n").map_or("", |parts| parts.1);
         match body.trim_end() {
-            "smuggled" => "SMUGGLED",
-            "next" => "next",
-            _ => found.get(1).unwrap().as_str(),
+            "smuggled" => "SMUGGLED".to_owned(),
+            "next" => "next".to_owned(),
+            _ => found[1].to_owned(),
         }
     });
-    let mut answers: Vec<&str> = answers.collect();
-    if is_waiting {
-        answers.push("…");
-    }
-    match answers.is_empty() {
-        true => "(closed)".to_owned(),
-        false => answers.join(" "),
-    }
+    names.collect()
 }
