@@ -49,6 +49,11 @@ impl std::error::Error for End {}
 /// How long a client may take to enter a room.
 const JOIN: Duration = Duration::from_secs(10);
 
+/// How long we stay after the sign to leave, reading nothing more: what others
+/// posted just before it is in all mailboxes by then. What a page posts later
+/// gets no acknowledgement, so it comes again.
+const LEAVE: Duration = Duration::from_millis(200);
+
 /// Talks until the page says goodbye, and returns its code.
 ///
 /// # Errors
@@ -63,23 +68,23 @@ pub async fn talk(
     let join_end = Instant::now() + JOIN;
     loop {
         let pause = guest.pace.pause(Instant::now());
-        client.is_paused = pause.is_some() || guest.posted.is_some();
+        client.is_paused = pause.is_some() || guest.is_busy();
         let join = guest.seat.is_none().then_some(join_end);
         select! {
             biased; // the room before the page: to hear is not limited
-            () = sign.as_mut() => return end(GOING_AWAY, "stopping"),
+            () = sign.as_mut(), if guest.leave.is_none() => guest.leave(),
             ack = acknowledged(&mut guest.posted) => client.send(&ack?),
             line = heard(&guest.seat, client.has_room()) => {
                 client.send(&line?);
             }
             message = client.receive() => match message? {
                 Some(Message::Close(code)) => return Ok(code),
-                Some(Message::Text(line)) => {
-                    guest.pace.count(Instant::now());
-                    guest.take(&line, hub, client)?;
-                }
+                Some(Message::Text(line)) => guest.take(&line, hub, client)?,
                 _ => {} // there is room again
             },
+            () = at(guest.leave), if guest.posted.is_none() => {
+                return end(GOING_AWAY, "stopping");
+            }
             () = at(pause) => {} // read on
             () = at(join) => return end(POLICY, "join a room first"),
         }
@@ -134,15 +139,27 @@ pub struct Guest {
     seat: Option<Seat>,
     posted: Option<Posted>,
     pace: Pace,
+    leave: Option<Instant>,
 }
 
 impl Guest {
+    /// The sign to leave has come.
+    fn leave(&mut self) {
+        self.leave = Some(Instant::now() + LEAVE);
+    }
+
+    /// Reads nothing now: a post is with the engine, or we are about to leave.
+    fn is_busy(&self) -> bool {
+        self.posted.is_some() || self.leave.is_some()
+    }
+
     fn take(
         &mut self,
         line: &str,
         hub: &Hub,
         client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
     ) -> Result<()> {
+        self.pace.count(Instant::now());
         match (words::parse(line).map_err(|why| End(POLICY, why))?, &self.seat)
         {
             (Line::Join { room, name, last, client }, None) => {

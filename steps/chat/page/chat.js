@@ -172,13 +172,13 @@ function note(text) {
 }
 
 function append(...parts) {
-  const list = $("messages");
-  const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  const [list, log] = [$("messages"), $("log")];
+  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   const item = document.createElement("li");
   item.append(...parts);
   list.append(item);
   if (list.children.length > MAX_SHOWN) list.firstElementChild.remove();
-  if (isAtEnd) list.scrollTop = list.scrollHeight;
+  if (isAtEnd) log.scrollTop = log.scrollHeight;
 }
 
 function showPending() {
