@@ -192,6 +192,7 @@ impl Room {
         }
     }
 
+    // ANCHOR: join
     /// Joins, and hears all that is newer than `last`, and then what is new.
     /// Both under one lock: nothing is missed between them, nothing comes
     /// twice. `None` if the room is full.
@@ -217,6 +218,7 @@ impl Room {
         state.members.insert(who, Member { client, mailbox: mine, dot: None });
         Some(Seat { room: Arc::clone(self), who, mailbox })
     }
+    // ANCHOR_END: join
 }
 
 impl State {

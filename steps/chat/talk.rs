@@ -54,6 +54,7 @@ const JOIN: Duration = Duration::from_secs(10);
 /// gets no acknowledgement, so it comes again.
 const LEAVE: Duration = Duration::from_millis(200);
 
+// ANCHOR: loop
 /// Talks until the page says goodbye, and returns its code.
 ///
 /// # Errors
@@ -90,6 +91,7 @@ pub async fn talk(
         }
     }
 }
+// ANCHOR_END: loop
 
 async fn at(moment: Option<Instant>) {
     match moment {

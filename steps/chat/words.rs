@@ -22,6 +22,9 @@ pub const MAX_TEXT: usize = 1000;
 
 /// The largest coordinate of a dot; the smallest is 0.
 pub const MAX_PLACE: u16 = 1000;
+// ANCHOR_END: words
+
+// ANCHOR: parse
 
 /// A line from a page.
 #[derive(Debug, PartialEq)]
@@ -102,7 +105,7 @@ fn is_name(name: &str) -> bool {
 fn is_text(text: &str) -> bool {
     (1..=MAX_TEXT).contains(&text.len()) && !text.contains(char::is_control)
 }
-// ANCHOR_END: words
+// ANCHOR_END: parse
 
 #[cfg(test)]
 mod tests {

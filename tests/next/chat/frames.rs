@@ -154,13 +154,13 @@ fn fragments() -> Vec<Case> {
 }
 
 fn utf_8() -> Vec<Case> {
-    let hello = "say 1 κόσμε".as_bytes(); // nobody has joined: 1008
+    let hello = "say 1 κόσμε".as_bytes();
     let mut cut = frame(1, &hello[..7]); // in the middle of a letter
     cut.extend(frame(0x80, &hello[7..]));
     let bad = |bytes: &[u8]| frame(0x81, &join(&[b"say 1 ", bytes]));
     vec![
-        ("letters of 2 and 3 bytes", frame(0x81, hello), "CLOSE 1008"),
-        ("a letter in two fragments", cut, "CLOSE 1008"),
+        ("letters of 2 bytes", frame(0x81, hello), "ack 1"),
+        ("a letter in two fragments", cut, "ack 1"),
         ("a byte that is none", bad(b"\xff"), "CLOSE 1007"),
         ("half a letter", bad(b"\xce"), "CLOSE 1007"),
         ("\"/\" in two bytes", bad(b"\xc0\xaf"), "CLOSE 1007"),
@@ -208,17 +208,20 @@ fn closes() -> Vec<Case> {
 }
 
 /// What comes back for `bytes`, in words.
-fn answer(addr: SocketAddr, bytes: &[u8], ends: bool) -> String {
+fn answer(addr: SocketAddr, n: u64, bytes: &[u8], ends: bool) -> String {
     let mut client = Client::open(addr);
+    client.say(&format!("join room-{n} ann 0-0 {n:016x}"));
+    client.hear("welcome");
     client.stream.write_all(bytes).unwrap();
     if ends {
         client.stream.shutdown(Shutdown::Write).unwrap();
     } else {
-        client.stream.write_all(&text("dot 1 1")).unwrap(); // CLOSE 1008
+        client.stream.write_all(&text("shout")).unwrap(); // CLOSE 1008
     }
     let mut answers = Vec::new();
     let end = loop {
         match pong_or(&mut client) {
+            Ok(line) if line.starts_with("message") => {} // what it said
             Ok(answer) => answers.push(answer),
             Err(end) => break end,
         }
@@ -265,11 +268,11 @@ fn pong_or(client: &mut Client) -> Result<String, End> {
 
 fn answers(addr: SocketAddr, cases: &[Case]) -> Vec<String> {
     thread::scope(|scope| {
-        let run = |case: &Case| {
+        let run = |(n, case): (u64, &Case)| {
             let (bytes, ends) = (case.1.clone(), case.2 == "the end");
-            scope.spawn(move || answer(addr, &bytes, ends))
+            scope.spawn(move || answer(addr, n, &bytes, ends))
         };
-        let all: Vec<_> = cases.iter().map(run).collect();
+        let all: Vec<_> = (0..).zip(cases).map(run).collect();
         all.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }

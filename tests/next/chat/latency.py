@@ -45,7 +45,7 @@ def serve(addr):
 def upload(addr, limit, end):
     stream = socket.create_connection(addr)
     if limit:
-        SO_MAX_PACING_RATE = 47  # socket(7): the kernel sends no faster
+        SO_MAX_PACING_RATE = 47  # the kernel sends no faster, see tc-fq(8)
         stream.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, limit)
     stream.settimeout(1)
     stream.sendall(b"upload\n")
