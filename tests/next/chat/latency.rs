@@ -16,15 +16,15 @@ use regex::Regex;
 
 use super::support::{ROOT, is_installed};
 
-const RATE: [&str; 2] = ["--rate", "1mbit"];
+const RATE: [&str; 2] = ["--rate", "10mbit"];
 
 /// What the table calls a road, the lab's options, and what is beside.
 const ROADS: [(&str, &[&str], &[&str]); 5] = [
     ("a clean road, 25 ms long", &[], &[]),
     ("the same, 3 % of packets lost", &["--loss", "3%"], &[]),
-    ("1 Mbit/s", &RATE, &[]),
-    ("1 Mbit/s, and an upload beside", &RATE, &["upload"]),
-    ("the same, the upload held to 80 %", &RATE, &["upload", "100000"]),
+    ("10 Mbit/s", &RATE, &[]),
+    ("10 Mbit/s, and an upload beside", &RATE, &["upload"]),
+    ("the same, the upload held to 80 %", &RATE, &["upload", "1000000"]),
 ];
 
 fn lab() -> PathBuf {
