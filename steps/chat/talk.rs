@@ -327,6 +327,11 @@ mod tests {
         }
     }
 
+    fn late() -> Posted {
+        let (name, text) = ("bob".to_owned(), "late".to_owned());
+        Posted { id: Id(101, 0), name, text }
+    }
+
     /// At the stop, a page hears what was posted before, and its own post is
     /// acknowledged, but nothing new is taken.
     #[tokio::test(start_paused = true)]
@@ -344,13 +349,13 @@ mod tests {
             let mut more = Vec::new();
             encode(TEXT, b"say 2 two", Some([7; 4]), &mut more);
             page.write_all(&more).await.unwrap();
-            let (name, text) = ("bob".to_owned(), "late".to_owned());
-            let room = hub.rooms.open("lobby").unwrap();
-            room.deliver(&Posted { id: Id(101, 0), name, text });
+            hub.rooms.open("lobby").unwrap().deliver(&late());
             tokio::time::sleep(LEAVE).await;
             first.reply.send(()).unwrap();
         };
-        let (end, ()) = tokio::join!(talk, others);
+        let both = async { tokio::join!(talk, others) };
+        let both = tokio::time::timeout(2 * JOIN, both).await;
+        let (end, ()) = both.expect("an end");
         assert_eq!(end.unwrap_err().to_string(), "stopping (1001)");
         assert!(inbox.try_recv().is_err(), "a post after the sign");
         drop(guest);

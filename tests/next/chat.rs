@@ -312,6 +312,10 @@ fn no_request() {
     let mut silent = TcpStream::connect(addr).unwrap();
     silent.set_read_timeout(Some(DEADLINE)).unwrap();
     assert_eq!(silent.read(&mut [0]).unwrap(), 0); // and no answer
+    // What comes behind the last request must not turn the end into a reset.
+    let last = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let more = "x".repeat(100_000);
+    assert_eq!(ask(addr, &format!("{last}{more}")), ("200".to_owned(), true));
     let wrong = request(addr, "").replace("Version: 13", "Version: 7");
     assert_eq!(ask(addr, &wrong), ("426".to_owned(), true));
 }
