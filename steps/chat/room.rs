@@ -55,7 +55,8 @@ pub const HISTORY: usize = 200;
 /// somebody who joins has room for all of it.
 pub const QUEUE: usize = 256;
 
-/// How many rooms there may be, and how many members in each.
+/// How many rooms there may be, and how many members in each. All histories
+/// together stay below 25 MB.
 pub const ROOMS: usize = 100;
 pub const MEMBERS: usize = 200;
 // ANCHOR_END: limits

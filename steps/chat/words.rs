@@ -32,7 +32,8 @@ pub enum Line<'a> {
     /// Enter a room, and hear what is newer than LAST (`0-0`: all of it).
     /// CLIENT is random, 16 hexadecimal digits, and stays with the page.
     Join { room: &'a str, name: &'a str, last: Id, client: u64 },
-    /// Post a text. SEQ counts from 1; a copy has the number of the first.
+    /// Post a text. SEQ counts from 1, in order; a copy has the number of the
+    /// first, and so has every number that is not greater than the last.
     Say { seq: u64, text: &'a str },
     /// Show where my dot is.
     Dot { x: u16, y: u16 },

@@ -129,6 +129,21 @@ const scenes = {
     await write(ann, "one");
     await hears(bob, 1);
     const before = await ann.evaluate("me.client");
+    // A text that is written while the connection comes back must not overtake
+    // those that wait: the server would take them for copies.
+    await ann.evaluate(() => {
+      socket.send = () => {};
+      say("waits");
+      const take0 = take;
+      take = (line) => {
+        if (line.startsWith("welcome")) say("behind it");
+        take0(line);
+      };
+      const old = socket;
+      lost(old, 0, "for a test");
+      old.close();
+    });
+    await hears(bob, 3);
     // A text that has not left when the page goes: it is not lost.
     await ann.evaluate(() => {
       socket.send = () => {}; // as if the road ate it
@@ -137,9 +152,9 @@ const scenes = {
     await ann.reload();
     await inside(ann);
     await write(ann, "three");
-    const expected = ["ann: one", "ann: two", "ann: three"];
+    const expected = ["one", "waits", "behind it", "two", "three"].map((text) => `ann: ${text}`);
     for (const page of [ann, bob]) {
-      await hears(page, 3);
+      await hears(page, 5);
       same(await texts(page), expected, "after the reload");
     }
     same(await ann.evaluate("me.client"), before, "who we are");

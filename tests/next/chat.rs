@@ -37,7 +37,7 @@ fn main() {
     let mut trials = browser();
     trials.extend([
         trial("the demo", None, demo),
-        trial("frames, as a table", None, frames::table),
+        trial("frames, as a table", None, table),
         trial("a fragment at a time does not stop the clock", None, drip),
         trial("a message in time, each byte alone", None, slow_but_fine),
         trial("no request, half a request", None, no_request),
@@ -261,6 +261,10 @@ fn demo() {
     let text = String::from_utf8(ended.stdout).unwrap();
     let text = format!("$ cargo run -p chat\n{}", steady(&text));
     snapshot("chat-demo", text.trim_end());
+}
+
+fn table() {
+    snapshot("chat-frames", frames::table().trim_end());
 }
 
 const SECOND: Duration = Duration::from_secs(1);
