@@ -311,7 +311,10 @@ mod tests {
         let pipe = root.join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
-        assert_eq!(read(&root, "/pipe"), "nothing");
+        let (sender, found) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(read(&root, "/pipe")));
+        let found = found.recv_timeout(std::time::Duration::from_secs(10));
+        assert_eq!(found.unwrap(), "nothing");
     }
 
     #[test]

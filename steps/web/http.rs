@@ -129,7 +129,8 @@ impl Head {
     /// server guess what a client means, it refuses.
     fn parse(head: &[u8]) -> Result<Head, Refused> {
         // Bytes that are not UTF-8 are allowed in values only (RFC 9110
-        // section 5.5). They become U+FFFD, which passes no check below.
+        // section 5.5). They become U+FFFD, which passes no check below, and
+        // never take the end of a line along.
         let text = String::from_utf8_lossy(head);
         let mut lines = text.trim_end_matches("\r\n").split("\r\n");
         let line = lines.next().unwrap_or_default();
