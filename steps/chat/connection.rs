@@ -266,7 +266,7 @@ mod tests {
         assert!(start.elapsed() > 10 * LIMITS.write);
     }
 
-    /// Who waits for room would otherwise wait until the peer says something.
+    /// Otherwise whoever waits for room would wait until the peer speaks.
     #[tokio::test(start_paused = true)]
     async fn it_says_when_there_is_room_again() {
         let (mut connection, mut peer) = pair(64);

@@ -483,9 +483,9 @@ mod tests {
         assert!(Arc::ptr_eq(&open(0).unwrap(), &all[0]));
         assert!(rooms.open("another").is_none());
         drop(all);
-        let another = rooms.open("another"); // in place of room-1
+        let another = rooms.open("another"); // room-1 makes place
         assert!(another.is_some());
-        let again = open(1).unwrap(); // in place of room-2
+        let again = open(1).unwrap(); // room-2 makes place
         let back = again.join(2, Id(102, 0)).unwrap();
         assert_eq!(lines(&back), ["welcome 1", "gone"]);
         drop(seat);
