@@ -212,8 +212,8 @@ const scenes = {
     ensure(!other.said.includes("no sign of life"), "a frozen tab is taken for dead");
     console.log("frozen for 6 intervals: still connected");
 
-    // On a slow machine, a PING that waits behind the texts might end it first.
-    const server = await serve(0, ["--heartbeat-ms", "60000"]);
+    // On a slow machine, another limit might end it first.
+    const server = await serve(0, ["--heartbeat-ms", "300000", "--write-ms", "300000"]);
     const [ann, bob, cid] = [await tab(server, "ann"), await tab(server, "bob"), await tab(server, "cid")];
     await hang(cid);
     const flood = (page) =>
