@@ -270,13 +270,11 @@ async fn play(a: &Requests, b: &Requests) -> Result<()> {
     let (first, second) = (listener::bind(any)?, listener::bind(any)?);
     let addrs = [first.local_addr()?, second.local_addr()?];
     let mut client = Servers::new(&addrs, LIMITS, PEER);
-    serve(first, a, async {
-        say("server A runs");
-        add(&mut client, 1, 5).await
-    })
-    .await?;
+    say(format!("server A listens on {}", addrs[0]));
+    say(format!("server B listens on {}", addrs[1]));
+    serve(first, a, async { add(&mut client, 1, 5).await }).await?;
+    say("server A has stopped");
     serve(second, b, async {
-        say("server B runs");
         add(&mut client, 2, 7).await?;
         add(&mut client, 1, 5).await?;
         drop(client);

@@ -1,17 +1,18 @@
-"""Redis, three processes of steps/cluster, and a relay that gives each client
-to the next of them, as one server that the checker can start:
+"""Redis, a number of processes of steps/cluster, and a relay that gives each
+client to the next of them, as one server that the checker can start:
 
-    python3 cluster.py PROGRAM IP:PORT [JOURNAL]
+    python3 cluster.py PROGRAM IP:PORT NUMBER JOURNAL
 
-What is in the folder JOURNAL.redis outlives a crash.
+One process alone needs no relay. The folder JOURNAL.redis outlives a crash.
 """
+
+import os
 
 import random
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST
@@ -70,17 +71,20 @@ def relay(client, addr):
     server.close()
 
 
-program, addr = sys.argv[1:3]
-folder = sys.argv[3] + ".redis" if len(sys.argv) > 3 else tempfile.mkdtemp()
-subprocess.run(["mkdir", "-p", folder], check=True)
+program, addr, number, journal = sys.argv[1:5]
+folder = journal + ".redis"
+os.makedirs(folder, exist_ok=True)
 port = redis(folder)
-servers = [server(program, port) for _ in range(3)]
+if number == "1":
+    engine = ["--engine", f"redis://127.0.0.1:{port}"]
+    os.execv(program, [program, "server", "--addr", addr, *engine])
+servers = [server(program, port) for _ in range(int(number))]
 host, port = addr.split(":")
 listener = socket.create_server((host, int(port)), backlog=1024)
 print("listening on %s:%d" % listener.getsockname(), flush=True)
 turn = 0
 while True:
     client, _ = listener.accept()
-    addr = servers[turn % 3]
+    addr = servers[turn % len(servers)]
     turn += 1
     threading.Thread(target=relay, args=(client, addr), daemon=True).start()

@@ -1,0 +1,79 @@
+//! The checker's rules of step 7, against Redis with three servers, each of
+//! which gets every third client, and step 8's against one of them alone.
+
+use libtest_mimic::Trial;
+
+#[cfg(unix)]
+use steps::trials as all;
+
+/// The tests of this file.
+pub fn trials(missing: Option<&str>) -> Vec<Trial> {
+    #[cfg(unix)]
+    return all(missing);
+    #[cfg(not(unix))]
+    return vec![crate::support::trial("step7", missing, || ())];
+}
+
+#[cfg(unix)]
+mod steps {
+    use std::sync::Arc;
+
+    use check::{Case, Machine, Session, Side, Verdict, cases};
+    use libtest_mimic::{Failed, Trial};
+
+    use crate::support::{ROOT, bin, is_installed};
+
+    /// They are about the file of a journal: a torn end, damage, and that no
+    /// second server may use it. Redis has its own files, and to be used by a
+    /// second server is the point.
+    const OF_A_FILE: [&str; 3] = ["S7-15", "S7-18", "S7-19"];
+
+    pub fn trials(missing: Option<&str>) -> Vec<Trial> {
+        let _ = rlimit::increase_nofile_limit(1 << 16);
+        let python =
+            (!is_installed("python3", "--version")).then_some("needs python3");
+        let machine = Machine::new();
+        machine.end_with_us(|| ());
+        let mut trials = Vec::new();
+        for (title, step, servers) in [("mix", 7, "3"), ("one", 8, "1")] {
+            let script = format!("{ROOT}/tests/peers/python/cluster.py");
+            let program = bin("cluster");
+            let command = format!(
+                "python3 '{script}' '{program}' {{addr}} {servers} {{journal}}"
+            );
+            let session = Session::new(Side::Server, step, &command);
+            let session = Arc::new(session.unwrap().on(&machine));
+            for case in cases::of(Side::Server, step) {
+                let is_file = OF_A_FILE.contains(&case.id);
+                if case.rule_step() == step && !is_file {
+                    let missing = missing.or(python);
+                    trials.push(trial(title, &session, case, missing));
+                }
+            }
+        }
+        trials
+    }
+
+    fn trial(
+        title: &str,
+        session: &Arc<Session>,
+        case: &'static Case,
+        missing: Option<&str>,
+    ) -> Trial {
+        let mut name = format!("{title}::{}", case.test_name());
+        let why = missing.map(str::to_owned).or(session.skips(case));
+        if let Some(why) = &why {
+            name += &format!(" (skipped: {why})");
+        }
+        let session = Arc::clone(session);
+        let test = move || passes(&session, case);
+        Trial::test(name, test).with_ignored_flag(why.is_some())
+    }
+
+    fn passes(session: &Session, case: &'static Case) -> Result<(), Failed> {
+        match session.judge_patiently(case) {
+            Verdict::Pass => Ok(()),
+            verdict => Err(session.report(case, &verdict).into()),
+        }
+    }
+}
