@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::frame::{BAD_PAYLOAD, CONFLICT, STALE_SEQ};
 use crate::journal::Request;
@@ -49,8 +49,10 @@ const NAME: &[u8] = b"ledger:name";
 /// How many clients are remembered.
 const COUNT: &[u8] = b"ledger:clients";
 
-/// The longest first wait before we connect again; it doubles each time.
+/// The longest first wait before we connect again, and the longest of all; it
+/// doubles each time.
 const PAUSE: Duration = Duration::from_millis(10);
+const PAUSES: Duration = Duration::from_millis(500);
 
 /// The ledger in Redis.
 pub struct Shared {
@@ -104,30 +106,33 @@ impl Shared {
     /// # Errors
     /// It takes longer than `deadline`, or the data are others.
     async fn ready(&mut self, deadline: Instant) -> Result<()> {
-        let mut pause = PAUSE;
         self.link.take_if(|link| link.redis.has_ended());
+        let (mut pause, mut why) = (PAUSE, anyhow!("no answer in time"));
         while self.link.is_none() {
-            let late = |_| Err(anyhow!("no answer in time"));
-            let link = timeout_at(deadline, self.connect()).await;
-            match link.unwrap_or_else(late) {
-                Ok(link) => self.link = Some(link),
-                Err(error) if error.is::<OtherData>() => return Err(error),
-                Err(error) if Instant::now() + pause >= deadline => {
-                    return Err(error);
-                }
-                Err(_) => sleep(full_jitter(pause)).await,
+            match timeout_at(deadline, self.connect()).await {
+                Ok(Ok(link)) => self.link = Some(link),
+                Ok(Err(error)) if error.is::<OtherData>() => return Err(error),
+                Ok(Err(error)) => why = error,
+                Err(_) => return Err(why), // why it failed the time before
             }
-            pause *= 2;
+            if self.link.is_none() {
+                let wake = Instant::now() + full_jitter(pause);
+                sleep_until(wake.min(deadline)).await;
+                pause = (pause * 2).min(PAUSES);
+            }
         }
         Ok(())
     }
 
     async fn connect(&mut self) -> Result<Link> {
         let mut redis = Redis::connect(self.addr).await?;
-        // The first process of all chooses the name. NX: only if there is none.
-        let name = format!("{:016x}", rand::random::<u64>());
-        redis.ask(&[b"SET", NAME, name.as_bytes(), b"NX"]).await?;
-        let name = redis.ask(&[b"GET", NAME]).await?;
+        let mut name = redis.ask(&[b"GET", NAME]).await?;
+        if name == Reply::None {
+            // The first process of all chooses it; NX: if there is none.
+            let new = format!("{:016x}", rand::random::<u64>());
+            redis.ask(&[b"SET", NAME, new.as_bytes(), b"NX"]).await?;
+            name = redis.ask(&[b"GET", NAME]).await?;
+        }
         ensure!(*self.name.get_or_insert(name.clone()) == name, OtherData);
         match redis.ask(&[b"SCRIPT", b"LOAD", ADD.as_bytes()]).await? {
             Reply::Text(script) => Ok(Link { redis, script }),
@@ -140,9 +145,10 @@ impl Shared {
 // ANCHOR: promise
 /// Settings without which Redis may forget what it has acknowledged: at a
 /// crash, at a power cut, and when its memory is full.
-const SETTINGS: [[&str; 2]; 3] = [
+const SETTINGS: [[&str; 2]; 4] = [
     ["appendonly", "yes"],
     ["appendfsync", "always"],
+    ["no-appendfsync-on-rewrite", "no"],
     ["maxmemory-policy", "noeviction"],
 ];
 

@@ -17,9 +17,9 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::frame::OVERLOADED;
 use crate::ledger::{CLIENTS, Ledger, Operation};
 use crate::redis::{Reply, decode};
-use crate::support::{Program, bin, signal, trial};
+use crate::support::{Program, signal, trial};
 use crate::world::{
-    Came, DEFAULTS, DURABLE, Peer, Redis, ask, server_args, server_of,
+    Came, DEFAULTS, DURABLE, Peer, Redis, ask, server_of, server_within,
 };
 
 pub fn trials(redis: Option<&str>, both: Option<&str>) -> Vec<Trial> {
@@ -37,6 +37,9 @@ pub fn trials(redis: Option<&str>, both: Option<&str>) -> Vec<Trial> {
         trial("what_an_answer_is_worth", redis, worth),
     ]
 }
+
+/// How late a busy machine may be with what has a limit.
+const SLACK: Duration = Duration::from_secs(2);
 
 fn operation(client: u64, seq: u64, amount: i64) -> Operation {
     Operation { client, seq, amount }
@@ -208,14 +211,10 @@ fn play(mut stream: TcpStream, act: &Mutex<Act>) {
     }
 }
 
-/// The server with the fake behind it, and 200 ms for it.
+/// The server with the fake behind it, and two seconds for it.
 fn server_of_fake() -> (Fake, Program, SocketAddr) {
     let fake = Fake::start();
-    let engine = fake.engine();
-    let mut command = Command::new(bin("cluster"));
-    command.args(server_args(&engine)).args(["--engine-ms", "200"]);
-    let server = Program::spawn(&mut command, false);
-    let addr = server.addr();
+    let (server, addr) = server_within(&fake.engine(), "2000");
     (fake, server, addr)
 }
 
@@ -266,8 +265,7 @@ fn in_doubt() {
         *fake.act.lock().unwrap() = act;
         let begin = Instant::now();
         assert_eq!(ask(addr, 1, 1, 5), Came::Nothing);
-        let limit = Duration::from_millis(200 + 250);
-        assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(2) + SLACK);
         assert_recovers(&fake, addr);
     }
 }
@@ -321,12 +319,12 @@ fn emptied() {
 /// Refused when it was never sent; exact when Redis is back.
 fn away() {
     let mut redis = Redis::start(&DURABLE);
-    let (server, addr) = server_of(&redis.engine());
+    let (server, addr) = server_within(&redis.engine(), "2000");
     assert_eq!(ask(addr, 1, 1, 5), Came::Total(5));
     redis.kill();
     let begin = Instant::now();
     assert!(matches!(ask(addr, 1, 2, 7), Came::Error(OVERLOADED, _)));
-    assert!(begin.elapsed() < Duration::from_millis(1000 + 250));
+    assert!(begin.elapsed() < Duration::from_secs(2) + SLACK);
     server.wait_for("engine: refused 1 operations: cannot connect to ");
     redis.restart();
     assert_eq!(ask(addr, 1, 2, 7), Came::Total(12));
@@ -338,12 +336,12 @@ fn away() {
 fn stopped() {
     let redis = Redis::start(&DURABLE);
     let [(_a, first), (_b, second)] =
-        [(); 2].map(|()| server_of(&redis.engine()));
+        [(); 2].map(|()| server_within(&redis.engine(), "2000"));
     assert_eq!(ask(first, 1, 1, 5), Came::Total(5));
     signal(redis.id(), "-STOP");
     let begin = Instant::now();
     assert_eq!(ask(first, 1, 2, 7), Came::Nothing);
-    assert!(begin.elapsed() < Duration::from_millis(1000 + 250));
+    assert!(begin.elapsed() < Duration::from_secs(2) + SLACK);
     signal(redis.id(), "-CONT");
     assert_eq!(ask(second, 1, 2, 7), Came::Total(12));
     assert_eq!(ask(first, 1, 3, 1), Came::Total(13));

@@ -2,13 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::frame::{self, ERROR};
+use crate::frame::{self, ERROR, PING};
 use crate::ledger::Operation;
 use crate::support::{DEADLINE, Program, bin};
 
@@ -32,7 +33,15 @@ impl Redis {
     /// Starts Redis on a free port. Its port 0 means none, so we try ports
     /// that the kernel gives to nobody by itself, until ours says it is ready.
     pub fn start(settings: &[&str]) -> Redis {
-        let folder = tempfile::tempdir().unwrap();
+        // In memory, if there is such a place: a kill does not need a disk.
+        let shm = Path::new("/dev/shm");
+        let temporary = std::env::temp_dir();
+        let place = if shm.is_dir() { shm } else { &temporary };
+        Redis::start_in(settings, tempfile::tempdir_in(place).unwrap())
+    }
+
+    /// The same, with its files in this folder.
+    pub fn start_in(settings: &[&str], folder: TempDir) -> Redis {
         let settings: Vec<_> = settings.iter().map(|&s| s.into()).collect();
         loop {
             let addr = low_port();
@@ -98,15 +107,20 @@ fn start(
     }
 }
 
-/// Starts a server with this engine.
+/// Starts a server with this engine, and patience with it: the machine may be
+/// busy.
 pub fn server_of(engine: &str) -> (Program, SocketAddr) {
-    let program = Program::start("cluster", &server_args(engine));
-    let addr = program.addr();
-    (program, addr)
+    server_within(engine, "10000")
 }
 
-pub fn server_args(engine: &str) -> [&str; 5] {
-    ["server", "--addr", "127.0.0.1:0", "--engine", engine]
+/// Starts a server with this engine, and a limit for it in ms.
+pub fn server_within(engine: &str, limit: &str) -> (Program, SocketAddr) {
+    let mut command = Command::new(bin("cluster"));
+    command.args(["server", "--addr", "127.0.0.1:0", "--engine", engine]);
+    command.args(["--engine-ms", limit]);
+    let program = Program::spawn(&mut command, false);
+    let addr = program.addr();
+    (program, addr)
 }
 
 /// Starts a server at this address, or not: somebody may have the port.
@@ -167,6 +181,7 @@ impl Peer {
                 panic!("neither an answer nor an end")
             }
             Err(_) => Came::Nothing,
+            Ok(frame) if frame[4] == PING => self.answer(), // it is patient
             Ok(frame) if frame[4] == ERROR => {
                 let text = String::from_utf8(frame[6..].to_vec()).unwrap();
                 Came::Error(frame[5], text)
