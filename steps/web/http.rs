@@ -1,0 +1,310 @@
+//! HTTP/1.1 (RFC 9112): framing by a mark, then framing by a length.
+//!
+//! ```text
+//! GET /hello.txt HTTP/1.1\r\n     method, target, version
+//! Host: 127.0.0.1:8888\r\n        a field: name, colon, value
+//! Content-Length: 3\r\n
+//! \r\n                            the mark: an empty line ends the head
+//! abc                             the body: as many bytes as the head says
+//! ```
+
+use std::fmt;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+// ANCHOR: refused
+const BAD_REQUEST: &str = "400 Bad Request";
+const LENGTH_REQUIRED: &str = "411 Length Required";
+const TOO_LARGE: &str = "413 Content Too Large";
+const TARGET_TOO_LONG: &str = "414 URI Too Long";
+const HEAD_TOO_LARGE: &str = "431 Request Header Fields Too Large";
+const OTHER_VERSION: &str = "505 HTTP Version Not Supported";
+
+/// A request after which nobody knows where the next one starts: the status of
+/// the answer, and why. Close the connection after it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Refused(pub &'static str, pub &'static str);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.0, self.1)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Refuses a request that breaks a rule.
+fn demand(rule: bool, why: &'static str) -> Result<(), Refused> {
+    if rule { Ok(()) } else { Err(Refused(BAD_REQUEST, why)) }
+}
+// ANCHOR_END: refused
+
+// ANCHOR: read-head
+/// The most bytes of a head. RFC 9112 section 3 asks for 8000 bytes at least
+/// for the first line.
+pub const MAX_HEAD: usize = 16 * 1024;
+
+/// The most bytes of a body. This server has no use for one, and only has to
+/// find its end.
+pub const MAX_BODY: u64 = 64 * 1024;
+
+/// Reads a request's head; what came after it stays in `input`. `None` says
+/// that the client has ended its stream.
+///
+/// You may drop this future at any `.await` and call it again: what has arrived
+/// stays in `input`. It sets no time limit.
+///
+/// # Errors
+/// The head breaks a rule or is larger than [`MAX_HEAD`] ([`Refused`]), or the
+/// connection is broken.
+pub async fn read_head(
+    stream: &mut (impl AsyncRead + Unpin),
+    input: &mut Vec<u8>,
+) -> Result<Option<Head>> {
+    let mut seen = 0;
+    let mut may_skip = true;
+    loop {
+        // An old client may end its last body with one empty line too many
+        // (RFC 9112 section 2.2).
+        if may_skip && input.starts_with(b"\r\n") {
+            input.drain(..2);
+            (seen, may_skip) = (0, false);
+        }
+        if let Some(end) = find_end(input, seen)? {
+            ensure!(end <= MAX_HEAD, too_large(input));
+            let head = Head::parse(&input[..end])?;
+            input.drain(..end);
+            return Ok(Some(head));
+        }
+        ensure!(input.len() < MAX_HEAD, too_large(input));
+        seen = input.len();
+        if stream.read_buf(input).await.context("cannot read")? == 0 {
+            demand(input.is_empty(), "ended in the middle of a head")?;
+            return Ok(None);
+        }
+    }
+}
+
+/// Looks for the end of the empty line. The first `seen` bytes have been
+/// searched before.
+///
+/// A line ends in CR LF. RFC 9112 section 2.2 lets a server take a bare LF,
+/// too, but then a proxy in front of it may see other lines than we do.
+fn find_end(input: &[u8], seen: usize) -> Result<Option<usize>, Refused> {
+    for at in (seen..input.len()).filter(|&at| input[at] == b'\n') {
+        demand(input[..at].ends_with(b"\r"), "a line ends in a bare LF")?;
+        // At the start of the input, there is no line before the empty one.
+        if matches!(&input[..at], [.., b'\n', b'\r'] | b"\r") {
+            return Ok(Some(at + 1));
+        }
+    }
+    Ok(None)
+}
+
+fn too_large(input: &[u8]) -> Refused {
+    match input.iter().position(|&byte| byte == b'\n') {
+        Some(at) if at < MAX_HEAD => Refused(HEAD_TOO_LARGE, "too many fields"),
+        _ => Refused(TARGET_TOO_LONG, "the first line has no end"),
+    }
+}
+// ANCHOR_END: read-head
+
+// ANCHOR: parse
+/// What a request says before its body.
+#[derive(Debug)]
+pub struct Head {
+    pub method: String,
+    /// Starts with `/`, or is `*`.
+    pub target: String,
+    /// `true` for HTTP/1.1, `false` for HTTP/1.0.
+    pub version_1_1: bool,
+    fields: Vec<(String, String)>,
+}
+
+impl Head {
+    /// Reads a head, the empty line at its end included. Where RFC 9112 lets a
+    /// server guess what a client means, it refuses.
+    fn parse(head: &[u8]) -> Result<Head, Refused> {
+        // Bytes that are not UTF-8 are allowed in values only (RFC 9110
+        // section 5.5). They become U+FFFD, which passes no check below.
+        let text = String::from_utf8_lossy(head);
+        let mut lines = text.trim_end_matches("\r\n").split("\r\n");
+        let line = lines.next().unwrap_or_default();
+        let words: Vec<&str> = line.split(' ').collect();
+        let &[method, target, version] = &words[..] else {
+            return Err(Refused(BAD_REQUEST, "the first line is not 3 words"));
+        };
+        demand(is_token(method), "the method is no word")?;
+        let version_1_1 = is_version_1_1(version)?;
+        let target = origin_form(method, target)?.to_owned();
+        let fields = lines.map(parse_field).collect::<Result<_, _>>()?;
+        let method = method.to_owned();
+        let head = Head { method, target, version_1_1, fields };
+        head.check_host()?;
+        Ok(head)
+    }
+
+    /// Returns the value of the first field of this name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.values(name).next()
+    }
+
+    /// Returns the values of all fields of this name.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let is_it = move |f: &&(String, String)| f.0.eq_ignore_ascii_case(name);
+        self.fields.iter().filter(is_it).map(|field| &field.1[..])
+    }
+
+    /// Is `word` in the comma-separated list that the field `name` holds?
+    pub fn has(&self, name: &str, word: &str) -> bool {
+        let mut words = self.values(name).flat_map(|list| list.split(','));
+        words.any(|w| w.trim_matches(BLANK).eq_ignore_ascii_case(word))
+    }
+
+    /// May the connection serve another request after this one? HTTP/1.0 can
+    /// ask for that, too; here, it cannot (RFC 9112 section 9.3).
+    pub fn may_stay(&self) -> bool {
+        self.version_1_1 && !self.has("connection", "close")
+    }
+
+    /// Two programs that take a request for two different sites are a hole, so
+    /// there is exactly one Host (RFC 9112 section 3.2).
+    fn check_host(&self) -> Result<(), Refused> {
+        let n = self.values("host").count();
+        demand(n == 1 || n == 0 && !self.version_1_1, "not exactly one Host")?;
+        let is_fine =
+            |c: char| c.is_ascii_alphanumeric() || "-._~:[]".contains(c);
+        let host = self.field("host").unwrap_or_default();
+        demand(host.chars().all(is_fine), "a Host that is no host")
+    }
+}
+// ANCHOR_END: parse
+
+// ANCHOR: words
+/// The only white space between words (RFC 9110 section 5.6.3). `str::trim`
+/// would take off more, and another program might see the rest.
+const BLANK: [char; 2] = [' ', '\t'];
+
+/// A word of HTTP, such as a method or a field's name (RFC 9110 section 5.6.2).
+fn is_token(word: &str) -> bool {
+    let is_fine =
+        |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !word.is_empty() && word.chars().all(is_fine)
+}
+
+fn is_version_1_1(version: &str) -> Result<bool, Refused> {
+    let digits = version.strip_prefix("HTTP/").unwrap_or_default();
+    match digits.as_bytes() {
+        b"1.0" => Ok(false),
+        [b'1', b'.', b'1'..=b'9'] => Ok(true), // RFC 9110 section 2.5
+        [b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Err(Refused(OTHER_VERSION, "this server speaks HTTP/1.1"))
+        }
+        _ => Err(Refused(BAD_REQUEST, "the version is none of HTTP")),
+    }
+}
+
+/// Takes the scheme and the host off a target, where a client sends them as to
+/// a proxy (RFC 9112 section 3.2.2).
+fn origin_form<'a>(method: &str, target: &'a str) -> Result<&'a str, Refused> {
+    let is_visible = target.chars().all(|c| c.is_ascii_graphic() && c != '#');
+    demand(is_visible, "the target has a character that none has")?;
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok(target);
+    }
+    let (scheme, rest) = target.split_once("://").unwrap_or_default();
+    demand(scheme.eq_ignore_ascii_case("http"), "the target is no path")?;
+    let path = rest.find(['/', '?']).map_or("", |at| &rest[at..]);
+    Ok(if path.starts_with('/') { path } else { "/" })
+}
+
+/// Reads a line `name: value`. A space before the colon, or at the start of the
+/// line (which once continued the line before: "obs-fold"), is part of no
+/// name, so it is refused (RFC 9112 sections 5.1 and 5.2).
+fn parse_field(line: &str) -> Result<(String, String), Refused> {
+    let colon = line.split_once(':');
+    let (name, value) =
+        colon.ok_or(Refused(BAD_REQUEST, "a line has no colon"))?;
+    demand(is_token(name), "a field's name has a character that none has")?;
+    let is_fine = |c: char| !c.is_ascii_control() || c == '\t';
+    demand(value.chars().all(is_fine), "a control character in a value")?;
+    Ok((name.to_owned(), value.trim_matches(BLANK).to_owned()))
+}
+// ANCHOR_END: words
+
+// ANCHOR: length
+impl Head {
+    /// Returns how many bytes of body follow the head (RFC 9112 section 6.3).
+    ///
+    /// # Errors
+    /// The head says it twice, or in a way that two programs could read in two
+    /// ways, or the body has no length, or is larger than [`MAX_BODY`].
+    pub fn body_length(&self) -> Result<u64, Refused> {
+        let mut lengths = self.values("content-length");
+        let length = lengths.next();
+        demand(lengths.next().is_none(), "two Content-Lengths")?;
+        if self.field("transfer-encoding").is_some() {
+            demand(length.is_none(), "two lengths: chunks and Content-Length")?;
+            return Err(self.refuse_coding());
+        }
+        let Some(length) = length else { return Ok(0) };
+        // `parse` alone would also take "+3".
+        let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
+        demand(is_number && !length.is_empty(), "a length that is no number")?;
+        match length.parse() {
+            Ok(length @ 0..=MAX_BODY) => Ok(length),
+            _ => Err(Refused(TOO_LARGE, "the body is too large")),
+        }
+    }
+
+    /// Refuses a body in chunks, each with a length of its own: a server may ask
+    /// for one length instead (RFC 9112 section 6.3).
+    fn refuse_coding(&self) -> Refused {
+        let last = self.values("transfer-encoding").last().unwrap_or_default();
+        let last = last.rsplit(',').next().unwrap_or_default();
+        let is_chunked =
+            last.trim_matches(BLANK).eq_ignore_ascii_case("chunked");
+        match is_chunked && self.version_1_1 {
+            true => Refused(LENGTH_REQUIRED, "this server takes no chunks"),
+            false => Refused(BAD_REQUEST, "nobody knows where the body ends"),
+        }
+    }
+}
+
+/// Reads a body of `length` bytes and forgets it, so that the next request
+/// starts where it should.
+///
+/// # Errors
+/// The stream ends too early ([`Refused`]), or the connection is broken.
+pub async fn skip_body(
+    stream: &mut (impl AsyncRead + Unpin),
+    input: &mut Vec<u8>,
+    length: u64,
+) -> Result<()> {
+    let mut left = length as usize; // at most MAX_BODY
+    loop {
+        let here = left.min(input.len());
+        input.drain(..here);
+        left -= here;
+        if left == 0 {
+            return Ok(());
+        }
+        let n = stream.read_buf(input).await.context("cannot read")?;
+        demand(n > 0, "ended in the middle of a body")?;
+    }
+}
+// ANCHOR_END: length
+
+// ANCHOR: response
+/// The head of an answer. If the answer has a body, its length must be among
+/// the fields, or the client cannot find its end.
+pub fn head(status: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status}\r\n");
+    for (name, value) in fields {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += "\r\n";
+    head.into_bytes()
+}
+// ANCHOR_END: response
