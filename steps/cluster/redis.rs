@@ -25,7 +25,7 @@ const MAX_LINE: usize = 512;
 
 /// The longest array, and how deep arrays may be nested.
 const MAX_ARRAY: usize = 1024;
-const MAX_DEPTH: usize = 4;
+const MAX_DEPTH: usize = 5;
 
 /// The largest reply as a whole, in bytes.
 const MAX_REPLY: usize = 4 * 1024 * 1024;
