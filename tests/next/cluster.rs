@@ -16,6 +16,12 @@ mod redis;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code)]
+#[path = "../../steps/chat/ws.rs"]
+mod ws;
+
+#[path = "cluster/chat.rs"]
+mod chat;
 #[path = "cluster/checked.rs"]
 mod checked;
 #[path = "cluster/engine.rs"]
@@ -44,6 +50,7 @@ fn main() {
     let both = linux.or(redis);
     let mut trials = kills::trials(redis);
     trials.extend(engine::trials(redis, both));
+    trials.extend(chat::trials(redis));
     trials.extend(checked::trials(both));
     trials.extend([
         trial("demo", linux, demo),
