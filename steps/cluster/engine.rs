@@ -3,13 +3,14 @@
 //! number of processes share.
 
 use std::fmt;
+use std::mem::take;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::frame::{BAD_PAYLOAD, CONFLICT, STALE_SEQ};
 use crate::journal::Request;
@@ -196,7 +197,7 @@ pub async fn run(
                 say(format!("engine: refused {n} operations: {error:#}"));
                 refuse(&mut batch);
             }
-            Ok(()) => shared.apply(&mut batch).await,
+            Ok(()) => shared.apply(take(&mut batch)).await,
         }
     }
     Ok(())
@@ -211,32 +212,28 @@ fn refuse(batch: &mut Vec<Request>) {
 
 impl Shared {
     /// Has Redis apply `batch`, and answers. From here on, Redis may have done
-    /// what it does not answer. So whatever fails, the rest of the batch gets
-    /// no answer either: its connections are closed, and its clients ask again.
-    async fn apply(&mut self, batch: &mut Vec<Request>) {
-        let end = Instant::now() + self.limit;
-        let applied = match &mut self.link {
-            Some(link) => timeout_at(end, link.apply(batch)).await,
-            None => return, // `ready` has seen to that
-        };
+    /// what it does not answer. So whatever fails, what is left of the batch is
+    /// dropped: its connections are closed, and its clients ask again.
+    async fn apply(&mut self, batch: Vec<Request>) {
+        let Some(link) = &mut self.link else { return };
+        let applied = timeout(self.limit, link.apply(batch)).await;
         let late = |_| Err(anyhow!("Redis did not answer in time"));
         if let Err(error) = applied.unwrap_or_else(late) {
             say(format!("engine: lost the connection: {error:#}"));
             self.link = None; // a late answer must not meet the next batch
         }
-        batch.clear();
     }
 }
 
 impl Link {
-    async fn apply(&mut self, batch: &mut Vec<Request>) -> Result<()> {
+    async fn apply(&mut self, batch: Vec<Request>) -> Result<()> {
         let mut commands = Vec::new();
-        for request in batch.iter() {
+        for request in &batch {
             add(&self.script, request.operation, &mut commands);
         }
         self.redis.send(&commands).await?;
         let mut refused = None;
-        for request in batch.drain(..) {
+        for request in batch {
             let reply = self.redis.receive().await?;
             match answer(&reply) {
                 Some(answer) => drop(request.reply.send(answer)),

@@ -160,9 +160,10 @@ async fn main() {
 }
 
 // ANCHOR: server
-/// How many operations may wait for the engine. When there are more, their
+/// How many operations may wait for the engine: a few batches, so that a slow
+/// Redis is found out before a client's own limit. When there are more, their
 /// connections wait, too, and neither read nor write meanwhile.
-const WAITING: usize = 64 * 1024;
+const WAITING: usize = 4 * 1024;
 
 /// Starts the engine. Returns where to send requests, its task, and a note.
 async fn start(

@@ -106,7 +106,7 @@ fn command(post: &Post, script: &[u8], output: &mut Vec<u8>) {
 }
 // ANCHOR_END: post
 
-// ANCHOR: read
+// ANCHOR: history
 impl Place {
     /// Reads what the stream remembers. Returns the rooms, and the id of the
     /// last message.
@@ -131,7 +131,11 @@ impl Place {
         while self.read_some(&mut redis, &rooms, &mut last, None).await? > 0 {}
         Ok((rooms, last))
     }
+}
+// ANCHOR_END: history
 
+// ANCHOR: read
+impl Place {
     /// Delivers all that is newer than `last`, forever. A new connection goes
     /// on where the one before was.
     pub async fn read(self, rooms: Arc<Rooms>, mut last: Id) {

@@ -1,6 +1,6 @@
 //! The figures of "More than one machine", measured side by side in one run:
 //!
-//!     cargo bench -p cluster
+//!     cargo bench -p cluster --bench cluster
 //!
 //! writes `tests/bench/cluster.md` and `tests/bench/idle.md`. It takes a
 //! minute, and needs Linux and redis-server.

@@ -33,11 +33,15 @@ def redis(folder):
                 return port
 
 
-def server(program, port):
-    """Starts a process of the cluster, and returns its address."""
+def start(program, port):
+    """Starts a process of the cluster."""
     engine = ["--engine", f"redis://127.0.0.1:{port}"]
     command = [program, "server", "--addr", "127.0.0.1:0", *engine]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def address(child):
+    """Waits until it listens, and returns its address."""
     line = child.stdout.readline()
     threading.Thread(target=child.stdout.read, daemon=True).start()
     host, port = line.removeprefix("listening on ").strip().split(":")
@@ -79,7 +83,8 @@ port = redis(folder)
 if number == "1":
     engine = ["--engine", f"redis://127.0.0.1:{port}"]
     os.execv(program, [program, "server", "--addr", addr, *engine])
-servers = [server(program, port) for _ in range(int(number))]
+children = [start(program, port) for _ in range(int(number))]
+servers = [address(child) for child in children]
 host, port = addr.split(":")
 listener = socket.create_server((host, int(port)), backlog=1024)
 print("listening on %s:%d" % listener.getsockname(), flush=True)
