@@ -4,9 +4,12 @@
 //! has found, it hears what is posted at any of them, in the same order.
 //!
 //!     redis-server --appendonly yes --appendfsync always
-//!     cargo run -p cluster --bin cluster-chat -- 127.0.0.1:6379
-//!     cargo run -p cluster --bin cluster-chat -- 127.0.0.1:6379 \
-//!         --addr 127.0.0.1:8889
+//!     cargo run -p cluster --bin cluster-chat -- \
+//!         --engine redis://127.0.0.1:6379
+//!     cargo run -p cluster --bin cluster-chat -- \
+//!         --engine redis://127.0.0.1:6379 --addr 127.0.0.1:8889
+//!
+//! With its rooms in memory, it is `cargo run -p chat -- server`.
 
 #[path = "../chat/connection.rs"]
 mod connection;
@@ -48,7 +51,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::sync::mpsc;
 
@@ -62,9 +65,9 @@ use talk::Hub;
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Where Redis listens
-    #[arg(value_name = "IP:PORT")]
-    redis: SocketAddr,
+    /// Where the rooms are: redis://IP:PORT
+    #[arg(long, env = "TCP_ENGINE", value_parser = redis_at)]
+    engine: SocketAddr,
     /// Where to listen: 0.0.0.0 is all addresses, port 0 a free one
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8888")]
     addr: SocketAddr,
@@ -75,6 +78,11 @@ struct Args {
     limits: PeerLimits,
     #[command(flatten)]
     own: ServerLimits,
+}
+
+fn redis_at(text: &str) -> Result<SocketAddr> {
+    let addr = text.strip_prefix("redis://").map(str::parse);
+    addr.and_then(Result::ok).context("give redis://IP:PORT")
 }
 // ANCHOR_END: args
 
@@ -95,7 +103,7 @@ async fn main() {
 
 async fn run(args: Args) -> Result<()> {
     let stops = Stops::new()?; // before we say that we listen
-    let place = Place { addr: args.redis, limit: LIMIT };
+    let place = Place { addr: args.engine, limit: LIMIT };
     let (rooms, last) = place.open().await?;
     let listener = listener::bind(args.addr)?;
     let addr = listener.local_addr()?;

@@ -58,7 +58,7 @@ impl Place {
                 say(format!("engine: cannot post: {error:#}"));
                 link = None;
             }
-            batch.clear(); // who gets no reply posts again
+            batch.clear(); // without a reply, a page posts again
         }
     }
 

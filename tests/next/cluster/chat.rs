@@ -23,7 +23,7 @@ pub fn trials(redis: Option<&str>) -> Vec<Trial> {
 
 fn server_at(redis: &Redis, addr: SocketAddr) -> Program {
     let mut command = Command::new(bin("cluster-chat"));
-    command.args([&redis.addr.to_string(), "--addr", &addr.to_string()]);
+    command.args(["--engine", &redis.engine(), "--addr", &addr.to_string()]);
     Program::spawn(&mut command, false)
 }
 
@@ -254,7 +254,8 @@ fn gone() {
 
 fn no_redis() {
     let (_free, addr) = crate::support::refusing();
-    let program = Program::start("cluster-chat", &[&addr.to_string()]);
+    let engine = format!("redis://{addr}");
+    let program = Program::start("cluster-chat", &["--engine", &engine]);
     let ended = program.finish();
     assert_eq!(ended.code, Some(1));
     let why = format!(
