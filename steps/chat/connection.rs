@@ -169,3 +169,129 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 // ANCHOR_END: step
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Duration;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::time::sleep;
+
+    const LIMITS: PeerLimits = PeerLimits {
+        heartbeat: Duration::from_secs(5),
+        frame: Duration::from_secs(10),
+        write: Duration::from_secs(7),
+    };
+    const SECOND: Duration = Duration::from_secs(1);
+    const HI: &[u8] = b"\x81\x82\0\0\0\0hi";
+
+    /// A connection over a pipe that holds `size` bytes, and its other end.
+    fn pair(size: usize) -> (Connection<DuplexStream>, DuplexStream) {
+        let (end, other) = duplex(size);
+        (Connection::new(end, LIMITS, Vec::new()), other)
+    }
+
+    fn limit(error: anyhow::Error) -> TooSlow {
+        *error.downcast_ref().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_asked_and_given_up() {
+        let (mut connection, mut peer) = pair(64);
+        let start = Instant::now();
+        let error = connection.receive().await.unwrap_err();
+        assert_eq!(limit(error), TooSlow::Silent);
+        assert_eq!(start.elapsed().as_secs(), 15);
+        let mut ping = [0; 2];
+        peer.read_exact(&mut ping).await.unwrap();
+        assert_eq!(ping, [0x89, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_has_one_limit_however_it_comes() {
+        for drip in [&b"\x00\x80\0\0\0\0"[..], b"\x89\x80\0\0\0\0"] {
+            let (mut connection, mut peer) = pair(1 << 16);
+            tokio::spawn(async move {
+                peer.write_all(b"\x01\x80\0\0\0\0").await.unwrap();
+                while peer.write_all(drip).await.is_ok() {
+                    sleep(SECOND).await;
+                }
+            });
+            let start = Instant::now();
+            let error = connection.receive().await.unwrap_err();
+            assert_eq!(limit(error), TooSlow::Frame);
+            assert_eq!(start.elapsed().as_secs(), 10);
+        }
+    }
+
+    /// Between two messages the clock starts anew.
+    #[tokio::test(start_paused = true)]
+    async fn many_messages_are_no_long_one() {
+        let (mut connection, mut peer) = pair(64);
+        tokio::spawn(async move {
+            // Each write ends one message and begins the next.
+            peer.write_all(&HI[..3]).await.unwrap();
+            loop {
+                sleep(6 * SECOND).await;
+                peer.write_all(&HI[3..]).await.unwrap();
+                peer.write_all(&HI[..3]).await.unwrap();
+            }
+        });
+        for _ in 0..5 {
+            let message = connection.receive().await.unwrap();
+            assert_eq!(message, Some(Message::Text("hi".to_owned())));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_may_not_stand_still_and_may_be_slow() {
+        let (mut connection, _peer) = pair(64);
+        connection.send(&"x".repeat(1000));
+        let start = Instant::now();
+        let error = connection.flush().await.unwrap_err();
+        assert_eq!(limit(error), TooSlow::Write);
+        assert_eq!(start.elapsed().as_secs(), 7);
+
+        let (mut connection, mut peer) = pair(64);
+        connection.send(&"x".repeat(1000));
+        tokio::spawn(async move {
+            loop {
+                sleep(5 * SECOND).await;
+                peer.read_exact(&mut [0; 64]).await.unwrap();
+            }
+        });
+        let start = Instant::now();
+        connection.flush().await.unwrap();
+        assert!(start.elapsed() > 10 * LIMITS.write);
+    }
+
+    /// Otherwise whoever waits for room would wait until the peer speaks.
+    #[tokio::test(start_paused = true)]
+    async fn it_says_when_there_is_room_again() {
+        let (mut connection, mut peer) = pair(64);
+        while connection.has_room() {
+            connection.send("some line");
+        }
+        tokio::spawn(async move {
+            while peer.read_exact(&mut [0; 64]).await.is_ok() {}
+            sleep(SECOND).await;
+        });
+        assert_eq!(connection.receive().await.unwrap(), None);
+        assert!(connection.has_room());
+    }
+
+    /// A peer that sends PINGs and does not read must not fill our memory.
+    #[tokio::test(start_paused = true)]
+    async fn pongs_that_nobody_reads_are_bounded() {
+        let (mut connection, mut peer) = pair(64);
+        tokio::spawn(async move {
+            let ping = [&b"\x89\xfd\0\0\0\0"[..], &[b'p'; 125]].concat();
+            while peer.write_all(&ping).await.is_ok() {}
+        });
+        let error = connection.receive().await.unwrap_err();
+        assert_eq!(limit(error), TooSlow::Write);
+        assert!(connection.output.len() < MAX_OUTPUT + 200);
+        assert!(connection.input.len() < MAX_OUTPUT);
+    }
+}

@@ -55,7 +55,8 @@ pub const HISTORY: usize = 200;
 /// somebody who joins has room for all of it.
 pub const QUEUE: usize = 256;
 
-/// How many rooms there may be, and how many members in each.
+/// How many rooms there may be, and how many members in each. All histories
+/// together stay below 25 MB.
 pub const ROOMS: usize = 100;
 pub const MEMBERS: usize = 200;
 // ANCHOR_END: limits
@@ -192,6 +193,7 @@ impl Room {
         }
     }
 
+    // ANCHOR: join
     /// Joins, and hears all that is newer than `last`, and then what is new.
     /// Both under one lock: nothing is missed between them, nothing comes
     /// twice. `None` if the room is full.
@@ -217,6 +219,7 @@ impl Room {
         state.members.insert(who, Member { client, mailbox: mine, dot: None });
         Some(Seat { room: Arc::clone(self), who, mailbox })
     }
+    // ANCHOR_END: join
 }
 
 impl State {
@@ -480,9 +483,9 @@ mod tests {
         assert!(Arc::ptr_eq(&open(0).unwrap(), &all[0]));
         assert!(rooms.open("another").is_none());
         drop(all);
-        let another = rooms.open("another"); // in place of room-1
+        let another = rooms.open("another"); // room-1 makes place
         assert!(another.is_some());
-        let again = open(1).unwrap(); // in place of room-2
+        let again = open(1).unwrap(); // room-2 makes place
         let back = again.join(2, Id(102, 0)).unwrap();
         assert_eq!(lines(&back), ["welcome 1", "gone"]);
         drop(seat);

@@ -54,6 +54,7 @@ const JOIN: Duration = Duration::from_secs(10);
 /// gets no acknowledgement, so it comes again.
 const LEAVE: Duration = Duration::from_millis(200);
 
+// ANCHOR: loop
 /// Talks until the page says goodbye, and returns its code.
 ///
 /// # Errors
@@ -90,6 +91,7 @@ pub async fn talk(
         }
     }
 }
+// ANCHOR_END: loop
 
 async fn at(moment: Option<Instant>) {
     match moment {
@@ -220,3 +222,164 @@ impl Pace {
     }
 }
 // ANCHOR_END: pace
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::mpsc;
+
+    use super::super::limits::PeerLimits;
+    use super::super::room::{Id, Message as Posted};
+    use super::super::ws::{TEXT, encode};
+
+    const LIMITS: PeerLimits = PeerLimits {
+        heartbeat: Duration::from_secs(60),
+        frame: Duration::from_secs(10),
+        write: Duration::from_secs(10),
+    };
+
+    fn hub(waiting: usize) -> (Hub, mpsc::Receiver<Post>) {
+        let (posts, inbox) = mpsc::channel(waiting);
+        let rooms = Arc::new(Rooms::new(Id(100, 0)));
+        (Hub { rooms, posts, hosts: Vec::new().into() }, inbox)
+    }
+
+    /// A page that has sent these lines.
+    async fn page(lines: &[&str]) -> (Connection<DuplexStream>, DuplexStream) {
+        let (end, mut page) = duplex(1 << 16);
+        let mut bytes = Vec::new();
+        for line in lines {
+            encode(TEXT, line.as_bytes(), Some([7; 4]), &mut bytes);
+        }
+        page.write_all(&bytes).await.unwrap();
+        (Connection::new(end, LIMITS, Vec::new()), page)
+    }
+
+    const JOIN_ANN: &str = "join lobby ann 0-0 0000000000000001";
+
+    /// How the conversation ends, if nobody asks for a stop.
+    async fn ended(lines: &[&str], hub: &Hub) -> u16 {
+        let (mut client, _page) = page(lines).await;
+        let mut guest = Guest::default();
+        let end = talk(&mut client, &mut guest, hub, pending()).await;
+        end.unwrap_err().downcast_ref::<End>().unwrap().0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_join_has_to_go() {
+        let (hub, _inbox) = hub(1);
+        let start = Instant::now();
+        assert_eq!(ended(&["ping"], &hub).await, POLICY);
+        assert_eq!(start.elapsed().as_secs(), JOIN.as_secs());
+        assert_eq!(ended(&["say 1 hi"], &hub).await, POLICY);
+        assert_eq!(ended(&["dot 1 1"], &hub).await, POLICY);
+        assert_eq!(ended(&[JOIN_ANN, JOIN_ANN], &hub).await, POLICY);
+    }
+
+    /// No false acknowledgement, and no false refusal: the page asks again.
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_does_not_know() {
+        let (hub, mut inbox) = hub(1);
+        let lines = [JOIN_ANN, "say 1 hi"];
+        let engine = async {
+            let post = inbox.recv().await.unwrap();
+            assert_eq!((post.client, post.seq, &*post.text), (1, 1, "hi"));
+            drop(post);
+        };
+        let (end, ()) = tokio::join!(ended(&lines, &hub), engine);
+        assert_eq!(end, TRY_AGAIN_LATER);
+        hub.posts.try_send(post()).unwrap(); // now its inbox is full
+        assert_eq!(ended(&lines, &hub).await, TRY_AGAIN_LATER);
+    }
+
+    fn post() -> Post {
+        let (room, name, text) = ("lobby".into(), "bob".into(), "ho".into());
+        Post {
+            room,
+            client: 2,
+            seq: 1,
+            name,
+            text,
+            reply: oneshot::channel().0,
+        }
+    }
+
+    /// Until the first is acknowledged, the second stays where it is.
+    #[tokio::test(start_paused = true)]
+    async fn one_post_at_a_time() {
+        let (hub, mut inbox) = hub(9);
+        let lines = [JOIN_ANN, "say 1 one", "say 2 two"];
+        let (mut client, _page) = page(&lines).await;
+        let mut guest = Guest::default();
+        let talk = talk(&mut client, &mut guest, &hub, pending());
+        let engine = async {
+            let first = inbox.recv().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(inbox.try_recv().is_err());
+            first.reply.send(()).unwrap();
+            assert_eq!(inbox.recv().await.unwrap().text, "two");
+        };
+        select! {
+            end = talk => panic!("{end:?}"),
+            () = engine => {}
+        }
+    }
+
+    fn late() -> Posted {
+        let (name, text) = ("bob".to_owned(), "late".to_owned());
+        Posted { id: Id(101, 0), name, text }
+    }
+
+    /// At the stop, a page hears what was posted before, and its own post is
+    /// acknowledged, but nothing new is taken.
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_loses_nothing() {
+        let (hub, mut inbox) = hub(9);
+        let (mut client, mut page) = page(&[JOIN_ANN, "say 1 one"]).await;
+        let mut guest = Guest::default();
+        let (stop, sign) = oneshot::channel::<()>();
+        let sign = async { drop(sign.await) };
+        let talk = talk(&mut client, &mut guest, &hub, sign);
+        let others = async {
+            let first = inbox.recv().await.unwrap();
+            drop(stop);
+            tokio::time::sleep(LEAVE / 2).await;
+            let mut more = Vec::new();
+            encode(TEXT, b"say 2 two", Some([7; 4]), &mut more);
+            page.write_all(&more).await.unwrap();
+            hub.rooms.open("lobby").unwrap().deliver(&late());
+            tokio::time::sleep(LEAVE).await;
+            first.reply.send(()).unwrap();
+        };
+        let both = async { tokio::join!(talk, others) };
+        let both = tokio::time::timeout(2 * JOIN, both).await;
+        let (end, ()) = both.expect("an end");
+        assert_eq!(end.unwrap_err().to_string(), "stopping (1001)");
+        assert!(inbox.try_recv().is_err(), "a post after the sign");
+        drop(guest);
+        client.flush().await.unwrap();
+        drop(client);
+        let mut heard = Vec::new();
+        page.read_to_end(&mut heard).await.unwrap();
+        let heard = String::from_utf8_lossy(&heard).into_owned();
+        assert!(heard.contains("message 101-0 bob late"), "{heard:?}");
+        assert!(heard.contains("ack 1"), "{heard:?}");
+    }
+
+    #[test]
+    fn a_page_that_is_too_fast_is_not_read() {
+        let mut pace = Pace::default();
+        let start = Instant::now();
+        for _ in 0..500 {
+            pace.count(start);
+            assert_eq!(pace.pause(start), None);
+        }
+        pace.count(start);
+        assert_eq!(pace.pause(start), Some(start + COST));
+        assert_eq!(pace.pause(start + COST), None);
+        pace.count(start + 2 * BURST); // after a silence it starts anew
+        assert_eq!(pace.0, Some(start + 2 * BURST + COST));
+    }
+}

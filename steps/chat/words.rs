@@ -22,6 +22,9 @@ pub const MAX_TEXT: usize = 1000;
 
 /// The largest coordinate of a dot; the smallest is 0.
 pub const MAX_PLACE: u16 = 1000;
+// ANCHOR_END: words
+
+// ANCHOR: parse
 
 /// A line from a page.
 #[derive(Debug, PartialEq)]
@@ -29,7 +32,8 @@ pub enum Line<'a> {
     /// Enter a room, and hear what is newer than LAST (`0-0`: all of it).
     /// CLIENT is random, 16 hexadecimal digits, and stays with the page.
     Join { room: &'a str, name: &'a str, last: Id, client: u64 },
-    /// Post a text. SEQ counts from 1; a copy has the number of the first.
+    /// Post a text. SEQ counts from 1, in order; a copy has the number of the
+    /// first, and so has every number that is not greater than the last.
     Say { seq: u64, text: &'a str },
     /// Show where my dot is.
     Dot { x: u16, y: u16 },
@@ -102,7 +106,7 @@ fn is_name(name: &str) -> bool {
 fn is_text(text: &str) -> bool {
     (1..=MAX_TEXT).contains(&text.len()) && !text.contains(char::is_control)
 }
-// ANCHOR_END: words
+// ANCHOR_END: parse
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,9 @@ pub const MAX_MESSAGE: usize = 4096;
 
 /// The largest payload of a CLOSE, a PING or a PONG (section 5.5), in bytes.
 pub const MAX_CONTROL: usize = 125;
+// ANCHOR_END: wire
+
+// ANCHOR: wrong
 
 /// What is wrong with what has arrived. The receiver of it closes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,7 +69,7 @@ impl fmt::Display for Wrong {
 }
 
 impl Error for Wrong {}
-// ANCHOR_END: wire
+// ANCHOR_END: wrong
 
 // ANCHOR: head
 /// All of a frame but its payload.
@@ -158,6 +161,7 @@ impl Decoder {
         Decoder { masked, text: None }
     }
 
+    // ANCHOR: decode
     /// Takes the first message off `bytes`, which then start after it. `None`
     /// means that its end has not come yet; whole fragments are taken off.
     ///
@@ -182,6 +186,7 @@ impl Decoder {
         }
         Ok(None)
     }
+    // ANCHOR_END: decode
 
     /// May such a frame come now?
     fn check(&self, head: &Head) -> Result<(), Wrong> {

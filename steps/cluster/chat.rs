@@ -20,7 +20,8 @@ mod drain;
 mod frame;
 #[path = "../step8/heartbeat.rs"]
 mod heartbeat;
-#[allow(dead_code)] // files and bodies are for the web server
+#[allow(dead_code)] // it also reads bodies
+#[cfg_attr(test, allow(clippy::too_many_lines))] // its tests are tables
 #[path = "../web/http.rs"]
 mod http;
 #[allow(dead_code)] // a page has its limits in JavaScript

@@ -74,14 +74,15 @@ fn path(target: &str) -> Option<(PathBuf, bool)> {
     let mut names: Vec<&str> = path.split('/').collect();
     let is_folder = names.pop_if(|name| name.is_empty()).is_some();
     // Decode once, then check: `%2e%2e` is `..`, too, but `%252e` is not `.`.
-    let names = names.into_iter().map(|name| decode(name).filter(is_plain));
+    let names = names
+        .into_iter()
+        .map(|name| decode(name).filter(|name| is_plain(name)));
     Some((names.collect::<Option<PathBuf>>()?, is_folder))
 }
 
 /// Is this the name of one file, on any system? Hidden files are private, and
 /// `..` is a hidden file by that rule.
-#[expect(clippy::ptr_arg)] // `filter` passes a String
-fn is_plain(name: &String) -> bool {
+fn is_plain(name: &str) -> bool {
     let is_odd = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
     !name.is_empty() && !name.starts_with('.') && !name.contains(is_odd)
 }
@@ -127,5 +128,221 @@ fn content_type(path: &Path) -> &'static str {
         Some("ico") => "image/x-icon",
         Some("woff2") => "font/woff2",
         _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::io::Read;
+
+    #[test]
+    fn only_plain_names_are_paths() {
+        for (target, expected) in [
+            ("/", Some(("", true))),
+            ("/a", Some(("a", false))),
+            ("/a/b.html?../x", Some(("a/b.html", false))),
+            ("/a/b/", Some(("a/b", true))),
+            ("/a%20b%2Ehtml", Some(("a b.html", false))),
+            ("/%e4%b8%ad", Some(("\u{4e2d}", false))),
+            ("/%252e%252e", Some(("%2e%2e", false))),
+            ("/a..b", Some(("a..b", false))),
+        ] {
+            let expected = expected.map(|(path, is)| (PathBuf::from(path), is));
+            assert_eq!(path(target), expected, "{target}");
+        }
+        for target in [
+            "",
+            "a",
+            "*",
+            "//",
+            "//a",
+            "/a//b",
+            "/.",
+            "/..",
+            "/../a",
+            "/a/..",
+            "/a/../b",
+            "/./a",
+            "/....//a",
+            "/%2e%2e/a",
+            "/%2E./a",
+            "/.%2e/a",
+            "/..%2fa",
+            "/a%2fb",
+            "/%2fetc/passwd",
+            "/..%5ca",
+            "/a%5cb",
+            "/a\\b",
+            "/C:",
+            "/c:/x",
+            "/c%3a/x",
+            "/a::$DATA",
+            "/%00",
+            "/a%00.html",
+            "/%0a",
+            "/%7f",
+            "/%c2%85",
+            "/%",
+            "/%2",
+            "/%zz",
+            "/%+1",
+            "/%c0%ae",
+            "/%c0%ae%c0%ae/a",
+            "/%ff",
+            "/.git/config",
+            "/a/.b",
+            "/*",
+            "/a|b",
+            "/%e2%82",
+            "/~/.ssh",
+        ] {
+            assert_eq!(path(target), None, "{target}");
+        }
+    }
+
+    fn read(root: &Path, target: &str) -> String {
+        match find(root, target).unwrap() {
+            Found::File(mut file, length, _) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).unwrap();
+                assert_eq!(text.len() as u64, length);
+                text
+            }
+            Found::Folder => "a folder".to_owned(),
+            Found::Nothing => "nothing".to_owned(),
+        }
+    }
+
+    /// `inside` is served; `secret` is a file beside it, `inside-too` a folder
+    /// whose name starts in the same way.
+    fn tree() -> (tempfile::TempDir, PathBuf) {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("inside");
+        fs::create_dir_all(folder.join("docs")).unwrap();
+        fs::create_dir_all(folder.join("bare")).unwrap();
+        fs::create_dir(temp.path().join("inside-too")).unwrap();
+        for (name, text) in [
+            ("inside/index.html", "start"),
+            ("inside/docs/index.html", "docs"),
+            ("inside/docs/a b.txt", "text"),
+            ("secret", "secret"),
+            ("inside-too/secret", "secret"),
+            ("inside-too/index.html", "secret"),
+        ] {
+            fs::write(temp.path().join(name), text).unwrap();
+        }
+        let root = root(&folder).unwrap();
+        (temp, root)
+    }
+
+    #[test]
+    fn files_and_folders() {
+        let (_temp, root) = tree();
+        for (target, text) in [
+            ("/", "start"),
+            ("/?x", "start"),
+            ("/index.html", "start"),
+            ("/docs/", "docs"),
+            ("/docs", "a folder"),
+            ("/docs?x", "a folder"),
+            ("/docs/a%20b.txt", "text"),
+            ("/docs/index.html/", "nothing"),
+            ("/index.html/", "nothing"),
+            ("/index.html/x", "nothing"),
+            ("/bare/", "nothing"),
+            ("/none", "nothing"),
+            ("/none/", "nothing"),
+            ("/../secret", "nothing"),
+            ("/..%2fsecret", "nothing"),
+        ] {
+            assert_eq!(read(&root, target), text, "{target}");
+        }
+        let long = format!("/{}", "x".repeat(10_000));
+        assert_eq!(read(&root, &long), "nothing");
+        let deep = "/docs".repeat(3_000);
+        assert_eq!(read(&root, &deep), "nothing");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_leave_and_links_that_stay() {
+        use std::os::unix::fs::symlink;
+        let (temp, root) = tree();
+        let link = |to: &str, name: &str| symlink(to, root.join(name)).unwrap();
+        link("../secret", "out.txt");
+        link("..", "up");
+        link("../inside-too", "beside");
+        link("/etc", "etc");
+        link("loop", "loop");
+        link("docs", "in");
+        link("index.html", "page.html");
+        link("none", "dangling");
+        fs::create_dir(root.join("trick")).unwrap();
+        link("../../secret", "trick/index.html");
+        for target in [
+            "/out.txt",
+            "/up/secret",
+            "/up",
+            "/up/",
+            "/beside",
+            "/beside/",
+            "/beside/secret",
+            "/etc/passwd",
+            "/etc",
+            "/loop",
+            "/dangling",
+            "/trick/",
+        ] {
+            assert_eq!(read(&root, target), "nothing", "{target}");
+        }
+        assert_eq!(read(&root, "/in/"), "docs");
+        assert_eq!(read(&root, "/in"), "a folder");
+        assert_eq!(read(&root, "/page.html"), "start");
+        drop(temp);
+    }
+
+    /// To open a pipe that nobody writes into would wait forever.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_no_file() {
+        let (_temp, root) = tree();
+        let pipe = root.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let (sender, found) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(read(&root, "/pipe")));
+        let found = found.recv_timeout(std::time::Duration::from_secs(10));
+        assert_eq!(found.unwrap(), "nothing");
+    }
+
+    #[test]
+    fn a_root_that_is_no_folder() {
+        let (temp, folder) = tree();
+        let error = root(&temp.path().join("none")).unwrap_err();
+        assert!(format!("{error:#}").contains("cannot serve the folder"));
+        assert!(root(&folder.join("index.html")).is_err());
+    }
+
+    /// Whatever a client sends, it cannot lead another browser elsewhere.
+    #[test]
+    fn where_a_folders_page_is() {
+        assert_eq!(with_slash("/docs"), "./docs/");
+        assert_eq!(with_slash("/a/docs?x=/y"), "./docs/");
+        assert_eq!(with_slash("//evil.example"), "./evil.example/");
+    }
+
+    #[test]
+    fn the_type_of_a_name() {
+        for (name, kind) in [
+            ("a.html", "text/html; charset=utf-8"),
+            ("a.js", "text/javascript; charset=utf-8"),
+            ("a.woff2", "font/woff2"),
+            ("a.exe", "application/octet-stream"),
+            ("html", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(Path::new(name)), kind);
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! HTTP/1.1 (RFC 9112): framing by a mark, then framing by a length.
 //!
 //! ```text
+// ANCHOR: wire
 //! GET /hello.txt HTTP/1.1\r\n     method, target, version
 //! Host: 127.0.0.1:8888\r\n        a field: name, colon, value
 //! Content-Length: 3\r\n
 //! \r\n                            the mark: an empty line ends the head
 //! abc                             the body: as many bytes as the head says
+// ANCHOR_END: wire
 //! ```
 
 use std::fmt;
@@ -127,7 +129,8 @@ impl Head {
     /// server guess what a client means, it refuses.
     fn parse(head: &[u8]) -> Result<Head, Refused> {
         // Bytes that are not UTF-8 are allowed in values only (RFC 9110
-        // section 5.5). They become U+FFFD, which passes no check below.
+        // section 5.5). They become U+FFFD, which passes no check below, and
+        // never take the end of a line along.
         let text = String::from_utf8_lossy(head);
         let mut lines = text.trim_end_matches("\r\n").split("\r\n");
         let line = lines.next().unwrap_or_default();
@@ -166,6 +169,12 @@ impl Head {
     /// ask for that, too; here, it cannot (RFC 9112 section 9.3).
     pub fn may_stay(&self) -> bool {
         self.version_1_1 && !self.has("connection", "close")
+    }
+
+    /// Does the client wait for a sign that we want its body? (RFC 9110 section
+    /// 10.1.1)
+    pub fn waits_for_us(&self) -> bool {
+        self.version_1_1 && self.has("expect", "100-continue")
     }
 
     /// Two programs that take a request for two different sites are a hole, so
@@ -308,3 +317,270 @@ pub fn head(status: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     head.into_bytes()
 }
 // ANCHOR_END: response
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Duration;
+
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex, empty};
+    use tokio::time::timeout;
+
+    /// Reads all heads of `bytes`, however they are cut into pieces.
+    async fn heads(bytes: &[u8], piece: usize) -> Result<Vec<Head>> {
+        let (mut client, mut server) = duplex(piece);
+        let bytes = bytes.to_vec();
+        let sender = tokio::spawn(async move {
+            let _ = client.write_all(&bytes).await; // it may be refused
+        });
+        let (mut input, mut heads) = (Vec::new(), Vec::new());
+        while let Some(head) = read_head(&mut server, &mut input).await? {
+            heads.push(head);
+        }
+        sender.await.unwrap();
+        Ok(heads)
+    }
+
+    /// The only head, or the refusal.
+    async fn head(bytes: &str) -> Result<Head, Refused> {
+        let bytes = bytes.as_bytes();
+        let whole = heads(bytes, bytes.len().max(1)).await;
+        let sliced = heads(bytes, 1).await;
+        let text = |heads: &Result<Vec<Head>>| match heads {
+            Ok(heads) => format!("{heads:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(text(&whole), text(&sliced));
+        match whole {
+            Ok(mut heads) => Ok(heads.pop().unwrap()),
+            Err(error) => Err(error.downcast().unwrap()),
+        }
+    }
+
+    /// A head of HTTP/1.1 with these lines and a Host.
+    fn with(lines: &str) -> String {
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
+    }
+
+    #[tokio::test]
+    async fn heads_in_one_piece_or_in_many() {
+        let bytes = b"\r\nGET /a?b HTTP/1.1\r\nHOST: x:80\r\nE:\r\n\
+            X: \t1 2\xff \r\nX: 3\r\n\r\nHEAD http://x/c HTTP/1.0\r\n\r\n\
+            OPTIONS * HTTP/1.9\r\nHost:\r\n\r\n";
+        for piece in 1..bytes.len() {
+            let heads = heads(bytes, piece).await.unwrap();
+            let names = heads.iter().map(|h| [&h.method[..], &h.target]);
+            let names: Vec<_> = names.collect();
+            assert_eq!(
+                names,
+                [["GET", "/a?b"], ["HEAD", "/c"], ["OPTIONS", "*"]]
+            );
+            let versions: Vec<_> =
+                heads.iter().map(|h| h.version_1_1).collect();
+            assert_eq!(versions, [true, false, true]);
+            assert_eq!(heads[0].field("x"), Some("1 2\u{fffd}"));
+            assert_eq!(heads[0].field("host"), Some("x:80"));
+            assert_eq!(heads[0].field("e"), Some(""));
+            assert_eq!(heads[0].values("x").count(), 2);
+            assert_eq!(heads[0].field("y"), None);
+        }
+    }
+
+    /// A future that was dropped has lost nothing.
+    #[tokio::test]
+    async fn a_head_is_read_on() {
+        let bytes = with("");
+        for cut in 0..bytes.len() {
+            let mut input = bytes.as_bytes()[..cut].to_vec();
+            let mut rest = &bytes.as_bytes()[cut..];
+            let head = read_head(&mut rest, &mut input).await.unwrap();
+            assert_eq!(head.unwrap().field("host"), Some("a"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_could_be_read_in_two_ways_is_refused() {
+        for lines in [
+            "X: 1\n",
+            "X: 1\r",
+            "X : 1\r\n",
+            "X\t: 1\r\n",
+            " X: 1\r\n",
+            "X: 1\r\n 2\r\n",
+            "X: 1\r\n\t2\r\n",
+            ": 1\r\n",
+            "X\r\n",
+            "\0: 1\r\n",
+            "X: a\0b\r\n",
+            "X: a\x0b\r\n",
+            "X: a\rb\r\n",
+            "X\u{e9}: 1\r\n",
+            "Host: a\r\n",
+            "Host: b\r\n",
+            "X: 1\r\n\n",
+            "X: \x7f\r\n",
+            "\u{a0}X: 1\r\n",
+            "(X): 1\r\n",
+        ] {
+            let refused = head(&with(lines)).await.unwrap_err();
+            assert_eq!(refused.0, BAD_REQUEST, "{lines:?}");
+        }
+        for line in [
+            "GET / HTTP/1.1 ",
+            " GET / HTTP/1.1",
+            "GET  / HTTP/1.1",
+            "GET / http/1.1",
+            "GET / HTTP/1.1x",
+            "GET / HTTP/11",
+            "GET /",
+            "GET\t/ HTTP/1.1",
+            "GET / HTTP/1,1",
+            "G(T / HTTP/1.1",
+            "GET a HTTP/1.1",
+            "GET * HTTP/1.1",
+            "GET /\u{e9} HTTP/1.1",
+            "GET /\x0c HTTP/1.1",
+            "GET /#a HTTP/1.1",
+            "GET / HTTP/1.1\r\nHost:/a",
+            "GET / HTTP/1.1\r\n",
+            "CONNECT a:1 HTTP/1.1",
+            "GET ftp://a/ HTTP/1.1",
+            "",
+            "\r\n\r\n",
+            "GET / HTTP/1.",
+            "GET / HTTP/1.1\r",
+            "GET / HTTP/+.1",
+        ] {
+            let text = format!("{line}\r\nX: 1\r\n\r\n");
+            let text = match line.ends_with("1.1") {
+                true => format!("{line}\r\nHost: a\r\n\r\n"),
+                false => text,
+            };
+            let refused = head(&text).await.unwrap_err();
+            assert_eq!(refused.0, BAD_REQUEST, "{line:?}");
+        }
+        let h2 = head("PRI * HTTP/2.0\r\n\r\n").await.unwrap_err();
+        assert_eq!(h2.0, OTHER_VERSION);
+        let old = head("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").await;
+        assert_eq!(old.unwrap_err().0, BAD_REQUEST);
+        let none = head("GET / HTTP/1.1\r\n\r\n").await.unwrap_err();
+        assert_eq!(none.1, "not exactly one Host");
+    }
+
+    /// Why a head is refused, without waiting for more of it.
+    async fn refusal(
+        stream: &mut DuplexStream,
+        input: &mut Vec<u8>,
+    ) -> anyhow::Error {
+        let head = timeout(Duration::from_secs(10), read_head(stream, input));
+        head.await.expect("no more is needed").unwrap_err()
+    }
+
+    /// A bare LF is refused when it comes: there may be no other end.
+    #[tokio::test]
+    async fn a_bare_lf_is_refused_at_once() {
+        let (mut client, mut server) = duplex(100);
+        client.write_all(b"GET / HTTP/1.1\n").await.unwrap();
+        let error = refusal(&mut server, &mut Vec::new()).await;
+        assert!(error.is::<Refused>());
+    }
+
+    #[tokio::test]
+    async fn a_head_has_a_largest_size() {
+        let most = MAX_HEAD - with("X: \r\n").len();
+        let largest = with(&format!("X: {}\r\n", "x".repeat(most)));
+        head(&largest).await.unwrap();
+        let larger = with(&format!("X: {}\r\n", "x".repeat(most + 1)));
+        assert_eq!(head(&larger).await.unwrap_err().0, HEAD_TOO_LARGE);
+        // In one read, too, and without an end.
+        let mut input = larger.clone().into_bytes();
+        let error = read_head(&mut empty(), &mut input).await.unwrap_err();
+        assert!(error.to_string().contains("431"), "{error}");
+        let endless = "x".repeat(10 * MAX_HEAD);
+        assert_eq!(head(&endless).await.unwrap_err().0, TARGET_TOO_LONG);
+        let endless = with(&endless);
+        assert_eq!(head(&endless).await.unwrap_err().0, HEAD_TOO_LARGE);
+        let mut input = endless.into_bytes();
+        input.truncate(MAX_HEAD);
+        let (_client, mut silent) = duplex(1);
+        let error = refusal(&mut silent, &mut input).await;
+        assert!(error.to_string().contains("431"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_end_between_requests_and_within_one() {
+        let mut input = Vec::new();
+        let end = read_head(&mut empty(), &mut input).await.unwrap();
+        assert!(end.is_none());
+        for part in ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n"]
+        {
+            assert_eq!(head(part).await.unwrap_err().0, BAD_REQUEST);
+        }
+    }
+
+    #[tokio::test]
+    async fn how_long_a_body_is() {
+        let bad = Err(BAD_REQUEST);
+        for (lines, length) in [
+            ("", Ok(0)),
+            ("Content-Length: 0\r\n", Ok(0)),
+            ("content-length: \t003 \r\n", Ok(3)),
+            ("Content-Length: 65536\r\n", Ok(65536)),
+            ("Content-Length: 65537\r\n", Err(TOO_LARGE)),
+            ("Content-Length: 99999999999999999999\r\n", Err(TOO_LARGE)),
+            ("Content-Length: 3\r\nContent-Length: 3\r\n", bad),
+            ("Content-Length: 3\r\nContent-Length: 4\r\n", bad),
+            ("Content-Length: 3, 3\r\n", bad),
+            ("Content-Length: +3\r\n", bad),
+            ("Content-Length: -3\r\n", bad),
+            ("Content-Length: 0x3\r\n", bad),
+            ("Content-Length: 3 3\r\n", bad),
+            ("Content-Length: 3\u{a0}\r\n", bad),
+            ("Content-Length: \u{663}\r\n", bad), // a digit, in Arabic
+            ("Content-Length:\r\n", bad),
+            ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", bad),
+            ("Transfer-Encoding: x\r\nContent-Length: 3\r\n", bad),
+            ("Transfer-Encoding: Chunked\r\n", Err(LENGTH_REQUIRED)),
+            ("Transfer-Encoding: gzip, chunked\r\n", Err(LENGTH_REQUIRED)),
+            ("Transfer-Encoding: chunked, gzip\r\n", bad),
+            ("Transfer-Encoding: xchunked\r\n", bad),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n", bad),
+            ("Transfer-Encoding:\r\n", bad),
+        ] {
+            let found = head(&with(lines)).await.unwrap().body_length();
+            assert_eq!(found.map_err(|refused| refused.0), length, "{lines:?}");
+        }
+        let old = "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let old = head(old).await.unwrap().body_length();
+        assert_eq!(old.unwrap_err().0, BAD_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_skipped_exactly() {
+        for cut in 0..8 {
+            let (mut input, mut rest) =
+                (b"abcdefgh"[..cut].to_vec(), &b"abcdefgh"[cut..]);
+            skip_body(&mut rest, &mut input, 5).await.unwrap();
+            assert_eq!([&input[..], rest].concat(), b"fgh");
+        }
+        let error = skip_body(&mut empty(), &mut b"abc".to_vec(), 4).await;
+        assert!(error.unwrap_err().is::<Refused>());
+    }
+
+    #[tokio::test]
+    async fn which_connection_may_stay() {
+        for (lines, stays) in [
+            ("", true),
+            ("Connection: Close\r\n", false),
+            ("Connection: x,\tclose\r\n", false),
+            ("Connection: x\r\nConnection: close\r\n", false),
+            ("Connection: closed\r\n", true),
+            ("Connection: keep-alive\r\n", true),
+        ] {
+            assert_eq!(head(&with(lines)).await.unwrap().may_stay(), stays);
+        }
+        let old = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+        assert!(!head(old).await.unwrap().may_stay());
+    }
+}

@@ -145,14 +145,14 @@ async fn ask(addr: SocketAddr) -> Result<TcpStream> {
     Ok(stays)
 }
 
-/// Sends `bytes` in one piece and prints all that comes back.
+/// Sends `bytes` in one piece and prints what comes back, types aside.
 async fn talk(n: u8, addr: SocketAddr, what: &str, bytes: &str) -> Result<()> {
     say(format!("client {n}: sends {what}"));
     let mut stream = TcpStream::connect(addr).await?;
     stream.write_all(bytes.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    for line in answer.lines() {
+    for line in answer.lines().filter(|line| !line.contains("-Type")) {
         say(format!("client {n}: | {line}"));
     }
     Ok(())

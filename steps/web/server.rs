@@ -94,12 +94,14 @@ struct Client<S> {
     stream: S,
     input: Vec<u8>,
     limits: PeerLimits,
-    wants_no_body: bool, // the last request was a HEAD
+    wants_body: bool, // the request is no HEAD
+    is_last: bool,    // no other request will be answered
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn new(stream: S, limits: PeerLimits) -> Client<S> {
-        Client { stream, input: Vec::new(), limits, wants_no_body: false }
+        let (input, wants_body, is_last) = (Vec::new(), true, false);
+        Client { stream, input, limits, wants_body, is_last }
     }
 
     // ANCHOR: answer
@@ -111,22 +113,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         slot: &mut Slot,
     ) -> Result<usize> {
         let mut total = 0;
-        while let Some(head) = self.next(slot).await? {
-            total += 1;
+        while !self.is_last {
+            let Some(head) = self.next(slot).await? else { break };
             let is_leaving = select! {
                 biased;
                 () = slot.sign() => true,
                 () = ready(()) => false,
             };
-            // HTTP's goodbye stands in an answer (RFC 9112 section 9.6).
-            let fields: &[_] = match is_leaving || !head.may_stay() {
-                true => &[("Connection", "close")],
-                false => &[],
-            };
-            self.reply(&head, root, fields).await?;
-            if !fields.is_empty() {
-                break;
-            }
+            self.is_last = is_leaving || !head.may_stay();
+            self.reply(&head, root).await?;
+            total += 1;
         }
         Ok(total)
     }
@@ -138,20 +134,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if self.input.is_empty() && !self.starts(slot).await? {
             return Ok(None);
         }
+        self.wants_body = true; // until we know better
         // A request has started. No later piece of it buys more time.
         let limit = (Instant::now() + self.limits.request, TooSlow::Frame);
         within(limit, async {
             let head = http::read_head(&mut self.stream, &mut self.input);
             let Some(head) = head.await? else { return Ok(None) };
-            self.wants_no_body = head.method == "HEAD";
+            self.wants_body = head.method != "HEAD";
             let length = head.body_length()?;
-            if length > 0 && head.has("expect", "100-continue") {
+            if length > 0 && head.waits_for_us() {
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
             }
             http::skip_body(&mut self.stream, &mut self.input, length).await?;
             Ok(Some(head))
         })
-        .await?
+        .await
+        .unwrap_or_else(|_| Err(LATE.into()))
     }
 
     /// Waits for the first byte of a request. `false` says that none comes.
@@ -170,49 +168,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     // ANCHOR_END: answer
 
     // ANCHOR: reply
-    async fn reply(
-        &mut self,
-        head: &Head,
-        root: &Requests,
-        fields: Fields<'_>,
-    ) -> Result<()> {
+    async fn reply(&mut self, head: &Head, root: &Requests) -> Result<()> {
         match &head.method[..] {
-            "GET" | "HEAD" => self.get(&head.target, root, fields).await,
-            "OPTIONS" => {
-                self.tell("200 OK", &[ALLOW], fields, "see Allow").await
-            }
+            "GET" | "HEAD" => self.get(&head.target, root).await,
+            "OPTIONS" => self.tell("200 OK", &[ALLOW], "see Allow").await,
             _ => {
                 let status = "405 Method Not Allowed";
-                self.tell(status, &[ALLOW], fields, "read only").await
+                self.tell(status, &[ALLOW], "read only").await
             }
         }
     }
 
-    async fn get(
-        &mut self,
-        target: &str,
-        root: &Requests,
-        fields: Fields<'_>,
-    ) -> Result<()> {
+    async fn get(&mut self, target: &str, root: &Requests) -> Result<()> {
         let (root, name) = (Arc::clone(root), target.to_owned());
         let found = spawn_blocking(move || files::find(&root, &name)).await?;
         match found {
             Ok(Found::File(file, length, kind)) => {
-                self.send(file.into(), length, kind, fields).await
+                self.send(file.into(), length, kind).await
             }
             Ok(Found::Folder) => {
+                let to = ("Location", &files::with_slash(target)[..]);
                 let status = "301 Moved Permanently";
-                let to = files::with_slash(target);
-                let to = [("Location", &to[..])];
-                self.tell(status, &to, fields, "it is a folder").await
+                self.tell(status, &[to], "it is a folder").await
             }
             Ok(Found::Nothing) => {
-                self.tell("404 Not Found", &[], fields, "nothing here").await
+                self.tell("404 Not Found", &[], "nothing here").await
             }
             Err(error) => {
                 say(format!("server: cannot open {target}: {error}"));
                 let status = "500 Internal Server Error";
-                self.tell(status, &[], fields, "cannot open it").await
+                self.tell(status, &[], "cannot open it").await
             }
         }
     }
@@ -222,17 +207,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         &mut self,
         status: &str,
         fields: Fields<'_>,
-        more: Fields<'_>,
         line: &str,
     ) -> Result<()> {
         let text = format!("{status}: {line}\n");
-        let length = text.len().to_string();
-        let own = [("Content-Type", TEXT), ("Content-Length", &length)];
-        let mut bytes = http::head(status, &[&own, fields, more].concat());
-        if !self.wants_no_body {
+        let mut bytes = self.head(status, TEXT, text.len() as u64, fields);
+        if self.wants_body {
             bytes.extend(text.bytes());
         }
         self.write(&bytes).await
+    }
+
+    /// The head of an answer whose body has `length` bytes of this type.
+    fn head(
+        &self,
+        status: &str,
+        kind: &str,
+        length: u64,
+        fields: Fields<'_>,
+    ) -> Vec<u8> {
+        let length = length.to_string();
+        let mut all = vec![
+            ("Content-Type", kind),
+            // It is what we say it is, whatever it looks like to a browser.
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Length", &length),
+        ];
+        all.extend(fields);
+        if self.is_last {
+            // HTTP's goodbye is part of an answer (RFC 9112 section 9.6).
+            all.push(("Connection", "close"));
+        }
+        http::head(status, &all)
     }
     // ANCHOR_END: reply
 
@@ -244,17 +249,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         mut file: File,
         length: u64,
         kind: &str,
-        fields: Fields<'_>,
     ) -> Result<()> {
-        // The type is what we say it is, whatever the file looks like.
-        let size = length.to_string();
-        let own = [
-            ("Content-Type", kind),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Content-Length", &size),
-        ];
-        let mut bytes = http::head("200 OK", &[&own, fields].concat());
-        let mut left = if self.wants_no_body { 0 } else { length };
+        let mut bytes = self.head("200 OK", kind, length, &[]);
+        let mut left = if self.wants_body { length } else { 0 };
         loop {
             bytes.reserve(left.min(PIECE as u64) as usize);
             while left > 0 && bytes.len() < PIECE {
@@ -292,21 +289,19 @@ impl Client<TcpStream> {
     async fn give_up(&mut self, error: &Error) {
         if let Some(refused) = error.downcast_ref::<Refused>() {
             self.refuse(*refused).await;
-        }
-        match error.downcast_ref() {
-            Some(TooSlow::Frame) => self.refuse(LATE).await,
-            Some(TooSlow::Write) => drop(self.stream.set_zero_linger()),
-            // The answer is told, or the stream is broken.
-            Some(TooSlow::Idle) | None => {}
-        }
+        } else if error.is::<TooSlow>() {
+            // It does not read, so an answer would not reach it either.
+            let _ = self.stream.set_zero_linger();
+        } // otherwise the stream is broken
     }
 
     /// Tells the client what it did wrong, and closes. What follows a broken
     /// request is never read as a request.
-    async fn refuse(&mut self, Refused(status, why): Refused) {
-        let close = [("Connection", "close"), ("Retry-After", "1")];
-        let n = if status == FULL.0 { 2 } else { 1 };
-        let told = self.tell(status, &close[..n], &[], why).await.is_ok();
+    async fn refuse(&mut self, refused: Refused) {
+        self.is_last = true;
+        let later = [("Retry-After", "1")];
+        let fields = if refused == FULL { &later[..] } else { &[] };
+        let told = self.tell(refused.0, fields, refused.1).await.is_ok();
         if !(told && self.end(LINGER).await) {
             let _ = self.stream.set_zero_linger();
         }
@@ -324,3 +319,333 @@ impl Client<TcpStream> {
     }
 }
 // ANCHOR_END: end
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+    use std::future::pending;
+
+    use tempfile::TempDir;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+    use tokio::time::sleep;
+
+    use crate::limits::ServerLimits;
+
+    const LIMITS: PeerLimits = PeerLimits {
+        idle: Duration::from_secs(60),
+        request: Duration::from_secs(10),
+        write: Duration::from_secs(7),
+    };
+    const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    const BODY: &str = "\r\n\r\nabc";
+
+    /// How a conversation ended, and when. In these tests time stands still,
+    /// and jumps when every task waits for it.
+    type Server = JoinHandle<(Result<usize>, Duration)>;
+
+    /// A server at the other end of a pipe that holds `size` bytes. The file
+    /// `a` holds `abc`.
+    fn server(size: usize) -> (DuplexStream, Server, TempDir) {
+        server_until(size, pending())
+    }
+
+    /// The same, and it is told to stop when `stop` is done.
+    fn server_until(
+        size: usize,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> (DuplexStream, Server, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "abc").unwrap();
+        let root = Arc::new(files::root(folder.path()).unwrap());
+        let (client, end) = duplex(size);
+        let start = Instant::now();
+        let server = tokio::spawn(async move {
+            let mut server = Client::new(end, LIMITS);
+            let drain = LIMITS.write;
+            let drain = Drain::new(ServerLimits { connections: 1, drain });
+            let mut slot = drain.slot().unwrap();
+            let stops = async {
+                stop.await;
+                drain.drain().await;
+                pending().await
+            };
+            select! {
+                end = server.answer(&root, &mut slot) => {
+                    (end, start.elapsed())
+                }
+                () = stops => unreachable!(),
+            }
+        });
+        (client, server, folder)
+    }
+
+    async fn send(client: &mut DuplexStream, text: &str) {
+        client.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until what has come ends in `end`.
+    async fn hear(client: &mut DuplexStream, end: &str) -> String {
+        let mut heard = Vec::new();
+        while !heard.ends_with(end.as_bytes()) {
+            let n = client.read_buf(&mut heard).await.unwrap();
+            let has_more = n > 0 && heard.len() < 1_000_000;
+            assert!(has_more, "only {:?}", String::from_utf8_lossy(&heard));
+        }
+        String::from_utf8(heard).unwrap()
+    }
+
+    async fn ms(n: u64) {
+        sleep(Duration::from_millis(n)).await;
+    }
+
+    /// Asserts how the conversation ended, after `after` ms. Each look of the
+    /// clock may be two milliseconds late, and none early.
+    async fn assert_ended(server: Server, after: u64) -> Result<usize> {
+        let (outcome, time) = server.await.unwrap();
+        let late = time.checked_sub(Duration::from_millis(after));
+        let late = late.unwrap_or_else(|| panic!("early: {time:?}"));
+        assert!(late <= Duration::from_millis(5), "{time:?}");
+        outcome
+    }
+
+    async fn assert_late(server: Server, after: u64) {
+        let error = assert_ended(server, after).await.unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&LATE), "{error:#}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_asks_and_one_that_asks_no_more() {
+        let (_client, end, _folder) = server(1000);
+        assert_eq!(assert_ended(end, 60_000).await.unwrap(), 0);
+        let (mut client, end, _folder) = server(1000);
+        ms(59_000).await;
+        send(&mut client, GET).await;
+        hear(&mut client, BODY).await;
+        assert_eq!(assert_ended(end, 119_000).await.unwrap(), 1);
+    }
+
+    /// No line buys more time, nor does a byte of a body.
+    #[tokio::test(start_paused = true)]
+    async fn a_line_each_second_and_a_byte_of_a_body_each_second() {
+        let length = "Content-Length: 99\r\n\r\n";
+        for (start, more) in [("", "X: 1\r\n"), (length, "x")] {
+            let (mut client, server, _folder) = server(1000);
+            ms(3_000).await;
+            let line = format!("GET /a HTTP/1.1\r\nHost: a\r\n{start}");
+            send(&mut client, &line).await;
+            for _ in 0..9 {
+                ms(1_000).await;
+                send(&mut client, more).await;
+            }
+            assert_late(server, 13_000).await;
+        }
+    }
+
+    /// The next request has its own time.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_and_the_start_of_the_next() {
+        let (mut client, server, _folder) = server(1000);
+        send(&mut client, "GET").await;
+        ms(8_000).await;
+        send(&mut client, &GET[3..]).await;
+        send(&mut client, "GET").await;
+        hear(&mut client, BODY).await;
+        assert_late(server, 18_000).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_and_one_that_takes_a_little() {
+        let (mut client, end, _folder) = server(10);
+        send(&mut client, &GET[..9]).await;
+        ms(1_000).await;
+        send(&mut client, &GET[9..]).await;
+        let error = assert_ended(end, 8_000).await.unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&TooSlow::Write), "{error:#}");
+        let (mut client, end, _folder) = server(64);
+        send(&mut client, GET).await;
+        let mut heard = Vec::new();
+        while !heard.ends_with(BODY.as_bytes()) {
+            ms(6_000).await;
+            let mut piece = [0; 30];
+            let n = client.read(&mut piece).await.unwrap();
+            heard.extend(&piece[..n]);
+        }
+        drop(client);
+        assert_eq!(end.await.unwrap().0.unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_come_in_order_and_the_connection_stays() {
+        let (mut client, server, folder) = server(10_000);
+        fs::create_dir(folder.path().join("b")).unwrap();
+        let ask = |method: &str, target: &str, more: &str| {
+            format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{more}\r\n")
+        };
+        let body = "Content-Length: 30\r\n";
+        let requests = [
+            ask("GET", "/none", ""),
+            ask("POST", "/a", body),
+            GET.to_owned(), // the first 30 bytes are the body of that POST
+            "..".to_owned(),
+            ask("HEAD", "/none", ""),
+            ask("HEAD", "/a", ""),
+            ask("GET", "/b", ""),
+            ask("OPTIONS", "*", ""),
+            GET.to_owned(),
+        ];
+        send(&mut client, &requests.concat()).await;
+        assert_eq!(GET.len() + 2, 30);
+        let heard = hear(&mut client, BODY).await;
+        let statuses: Vec<&str> = heard
+            .split("HTTP/1.1 ")
+            .skip(1)
+            .map(|answer| &answer[..3])
+            .collect();
+        let expected = ["404", "405", "404", "200", "301", "200", "200"];
+        assert_eq!(statuses, expected);
+        assert_eq!(heard.matches("Content-Length: 3\r\n").count(), 2);
+        assert_eq!(heard.matches("abc").count(), 1);
+        assert_eq!(heard.matches("nothing here").count(), 1);
+        assert_eq!(heard.matches("Allow: GET, HEAD, OPTIONS\r\n").count(), 2);
+        assert!(heard.contains("Location: ./b/\r\n"));
+        assert!(!heard.contains("Connection: close"));
+        drop(client);
+        assert_eq!(server.await.unwrap().0.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_wants_no_more() {
+        for (version, fields) in [("1.1", "Connection: close\r\n"), ("1.0", "")]
+        {
+            let (mut client, server, _folder) = server(1000);
+            let one =
+                format!("GET /a HTTP/{version}\r\nHost: a\r\n{fields}\r\n");
+            send(&mut client, &(one + GET)).await;
+            let heard = hear(&mut client, BODY).await;
+            assert!(heard.contains("\r\nConnection: close\r\n"));
+            assert_eq!(server.await.unwrap().0.unwrap(), 1);
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        }
+    }
+
+    /// A client that has asked with HEAD before: the next answer has a body.
+    #[tokio::test]
+    async fn a_refusal_after_a_head() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = listener::bind(local).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let limits = ServerLimits { connections: 1, drain: LINGER };
+        let drain = Drain::new(limits);
+        let root = Arc::new(files::root(".".as_ref()).unwrap());
+        let ask = async {
+            let mut client = TcpStream::connect(addr).await.unwrap();
+            let head = GET.replace("GET", "HEAD");
+            client.write_all((head + "\n").as_bytes()).await.unwrap();
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            heard
+        };
+        let heard = select! {
+            () = run(&listener, LIMITS, &root, &drain) => unreachable!(),
+            heard = ask => heard,
+        };
+        let (first, second) = heard.split_once("\r\n\r\n").unwrap();
+        assert!(first.starts_with("HTTP/1.1 404 "), "{first}");
+        assert!(second.starts_with("HTTP/1.1 400 "), "{second}");
+        assert!(second.ends_with("bare LF\n"), "{second}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_before_it_sends_a_body() {
+        let (mut client, server_task, _folder) = server(1000);
+        let lines = "Expect: 100-Continue\r\nContent-Length: 2\r\n";
+        let head = GET.replace("a\r\n\r\n", &format!("a\r\n{lines}\r\n"));
+        send(&mut client, &head).await;
+        hear(&mut client, "HTTP/1.1 100 Continue\r\n\r\n").await;
+        send(&mut client, "xx").await;
+        hear(&mut client, BODY).await;
+        let old = head.replace("HTTP/1.1", "HTTP/1.0") + "xx";
+        send(&mut client, &old).await;
+        let heard = hear(&mut client, BODY).await;
+        assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+        assert_eq!(server_task.await.unwrap().0.unwrap(), 2);
+        let (mut client, server, _folder) = server(1000);
+        send(&mut client, &head.replace("h: 2", "h: 65537")).await;
+        let error = server.await.unwrap().0.unwrap_err();
+        assert!(error.to_string().starts_with("413"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_what_is_idle_at_once() {
+        let (_client, end, _folder) = server_until(1000, ms(100));
+        assert_eq!(assert_ended(end, 100).await.unwrap(), 0);
+        let (mut client, end, _folder) = server_until(1000, ms(100));
+        send(&mut client, GET).await;
+        assert!(!hear(&mut client, BODY).await.contains("close"));
+        assert_eq!(assert_ended(end, 100).await.unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_lets_a_request_that_has_started_be_answered() {
+        let (mut client, server, _folder) = server_until(1000, ms(100));
+        send(&mut client, "G").await;
+        ms(5_000).await;
+        send(&mut client, &(GET[1..].to_owned() + GET)).await;
+        let heard = hear(&mut client, BODY).await;
+        assert!(heard.contains("\r\nConnection: close\r\n"));
+        assert_eq!(assert_ended(server, 5_000).await.unwrap(), 1);
+    }
+
+    /// It would keep a server that only looks between its requests.
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_is_heard_by_a_client_that_never_pauses() {
+        let (mut client, server, _folder) = server_until(1_000, ms(100));
+        let flood = tokio::spawn(async move {
+            let mut heard = vec![0; 1000];
+            for n in 0.. {
+                send(&mut client, &GET.repeat(2)).await;
+                ms(1).await;
+                if client.read(&mut heard).await.unwrap() == 0 {
+                    return n;
+                }
+            }
+            unreachable!()
+        });
+        let total = assert_ended(server, 100).await.unwrap();
+        assert!(total > 50, "{total}");
+        flood.abort();
+    }
+
+    /// Else the client would take the next answer for the rest of this file.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_becomes_shorter_or_longer_meanwhile() {
+        for (size, is_whole) in [(100_000, false), (1_000_000, true)] {
+            let (mut client, server, folder) = server(1000);
+            let path = folder.path().join("big.txt");
+            fs::write(&path, vec![b'x'; 500_000]).unwrap();
+            send(&mut client, &GET.replace("/a", "/big.txt")).await;
+            let head = hear(&mut client, "x").await;
+            assert!(head.contains("Content-Length: 500000\r\n"));
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_len(size).unwrap();
+            drop(client_end(client, is_whole).await);
+            let outcome = server.await.unwrap().0;
+            assert_eq!(outcome.is_ok(), is_whole, "{outcome:?}");
+        }
+    }
+
+    /// Reads on: to the end, or until the next answer follows the file.
+    async fn client_end(mut client: DuplexStream, asks: bool) -> DuplexStream {
+        if asks {
+            send(&mut client, GET).await;
+            hear(&mut client, BODY).await;
+        } else {
+            let mut rest = (&mut client).take(1_000_000);
+            rest.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+        client
+    }
+}

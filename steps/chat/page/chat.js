@@ -13,6 +13,7 @@ const MAX_SHOWN = 500; // rows
 let me = null; // {room, name, client, next, pending: [{seq, text}]}
 let last = "0-0"; // the id of the newest message on this page
 let socket = null;
+let isIn = false; // has the server welcomed us on this connection?
 let attempts = 0;
 let began = 0; // when the connection was opened
 let heard = 0; // when something last arrived
@@ -35,6 +36,7 @@ function connect() {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   const mine = new WebSocket(`${scheme}//${location.host}/room`);
   socket = mine;
+  isIn = false;
   began = heard = Date.now();
   asked = 0;
   show("connecting");
@@ -50,6 +52,7 @@ function connect() {
 function lost(mine, code, reason) {
   if (mine !== socket) return; // given up before
   socket = null;
+  isIn = false;
   $("stage").querySelectorAll(".other").forEach((dot) => dot.remove());
   // Our own mistake, or another tab that took over: trying again would not
   // help. All else may pass.
@@ -97,6 +100,7 @@ function take(line) {
   const rest = (n) => words.slice(n).join(" ");
   switch (word) {
     case "welcome":
+      isIn = true;
       show(`in ${me.room} as ${me.name}`);
       for (const { seq, text } of me.pending) send(`say ${seq} ${text}`);
       break;
@@ -123,14 +127,16 @@ function take(line) {
 
 // ANCHOR: say
 // A text is kept until it is acknowledged, and has one number for all its
-// copies.
+// copies. They leave in order: the server takes a number that is smaller than
+// the last for a copy. So a new text waits for the old ones, which `welcome`
+// sends.
 function say(text) {
   if (me.pending.length >= MAX_PENDING) return "too many wait already";
   if (new TextEncoder().encode(text).length > 1000) return "that is too long";
   const seq = me.next++;
   me.pending.push({ seq, text });
   showPending();
-  send(`say ${seq} ${text}`);
+  if (isIn) send(`say ${seq} ${text}`);
   return "";
 }
 
