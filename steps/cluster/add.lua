@@ -23,7 +23,8 @@ end
 
 -- The 64 live numbers have 64 different slots. So if another number is in
 -- ours, it is 64 or more below, and may be overwritten.
-local old_seq, old_amount, answer = string.match(done or '', '(%S+) (%S+) (%S+)')
+local parts = '(%S+) (%S+) (%S+)'
+local old_seq, old_amount, answer = string.match(done or '', parts)
 if old_seq == seq then
     return old_amount == amount and answer or 'conflict'
 end

@@ -212,7 +212,7 @@ fn refuse(batch: &mut Vec<Request>) {
 
 impl Shared {
     /// Has Redis apply `batch`, and answers. From here on, Redis may have done
-    /// what it does not answer. So whatever fails, what is left of the batch is
+    /// what it does not answer. So whatever fails, the rest of the batch is
     /// dropped: its connections are closed, and its clients ask again.
     async fn apply(&mut self, batch: Vec<Request>) {
         let Some(link) = &mut self.link else { return };

@@ -152,9 +152,9 @@ impl Redis {
         Ok(Redis { stream, input: Vec::new(), used: 0 })
     }
 
-    /// Has the connection ended while we had nothing to ask? Redis says nothing
-    /// unasked, so whatever can be read is an end. (What has ended but has not
-    /// been noticed yet, the next command will show.)
+    /// Has the connection ended while we had nothing to ask? Redis does not
+    /// speak unasked, so whatever can be read is an end. (What has ended but
+    /// has not been noticed yet, the next command will show.)
     pub fn has_ended(&self) -> bool {
         let read = self.stream.try_read(&mut [0]);
         !read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
