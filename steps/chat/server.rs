@@ -17,7 +17,7 @@ use super::drain::{Drain, Slot};
 use super::http::{self, Refused};
 use super::limits::{PeerLimits, TooSlow};
 use super::site::{Answer, answer, refusal};
-use super::talk::{End, Guest, Hub, POLICY, talk};
+use super::talk::{End, Guest, Hub, POLICY, TRY_AGAIN_LATER, talk};
 use super::ws::Wrong;
 use super::{listener, say};
 
@@ -150,8 +150,8 @@ async fn converse(
                 client.close(*code, why);
             } else if let Some(wrong) = error.downcast_ref::<Wrong>() {
                 client.close(wrong.code(), &wrong.to_string());
-            } else if error.is::<TooSlow>() {
-                client.close(POLICY, &error.to_string());
+            } else if let Some(slow) = error.downcast_ref::<TooSlow>() {
+                client.close(too_slow(slow), &error.to_string());
             } // otherwise the connection is broken
         }
     }
@@ -163,6 +163,15 @@ async fn converse(
     // To close with bytes that never left would keep them in the kernel.
     if !matches!(timeout(LINGER, goodbye).await, Ok(Ok(()))) {
         let _ = client.stream.set_zero_linger();
+    }
+}
+
+/// A page that slept may come back, and a page that cannot send a message in
+/// time has a mistake in it.
+fn too_slow(slow: &TooSlow) -> u16 {
+    match slow {
+        TooSlow::Silent | TooSlow::Write => TRY_AGAIN_LATER,
+        TooSlow::Frame => POLICY,
     }
 }
 

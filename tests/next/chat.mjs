@@ -129,6 +129,8 @@ const scenes = {
     await write(ann, "one");
     await hears(bob, 1);
     const before = await ann.evaluate("me.client");
+    await ann.locator("#stage").hover({ position: { x: 100, y: 80 } });
+    await until("the dot", async () => (await dots(bob)).length === 1);
     // A text that is written while the connection comes back must not overtake
     // those that wait: the server would take them for copies.
     await ann.evaluate(() => {
@@ -144,6 +146,7 @@ const scenes = {
       old.close();
     });
     await hears(bob, 3);
+    await until("the dot again", async () => (await dots(bob)).length === 1);
     // A text that has not left when the page goes: it is not lost.
     await ann.evaluate(() => {
       socket.send = () => {}; // as if the road ate it
@@ -209,8 +212,8 @@ const scenes = {
     ensure(!other.said.includes("no sign of life"), "a frozen tab is taken for dead");
     console.log("frozen for 6 intervals: still connected");
 
-    // On a slow machine, a PING that waits behind the texts might end it first.
-    const server = await serve(0, ["--heartbeat-ms", "60000"]);
+    // On a slow machine, another limit might end it first.
+    const server = await serve(0, ["--heartbeat-ms", "300000", "--write-ms", "300000"]);
     const [ann, bob, cid] = [await tab(server, "ann"), await tab(server, "bob"), await tab(server, "cid")];
     await hang(cid);
     const flood = (page) =>

@@ -392,7 +392,7 @@ fn silent() {
     }
     let start = Instant::now();
     assert_eq!(client.next(), Ok(Message::Ping(Vec::new())));
-    assert_eq!(client.end(), End::Close(Some(1008)));
+    assert_eq!(client.end(), End::Close(Some(1013)));
     assert_took(start, Duration::from_millis(900));
     server.wait_for("no sign of life in time");
 }

@@ -101,6 +101,7 @@ function take(line) {
   switch (word) {
     case "welcome":
       isIn = true;
+      sent = null; // with the old connection, our dot has gone
       show(`in ${me.room} as ${me.name}`);
       for (const { seq, text } of me.pending) send(`say ${seq} ${text}`);
       break;
@@ -145,7 +146,7 @@ function say(text) {
 let wanted = null;
 let sent = null;
 function sendDot() {
-  if (!wanted || wanted === sent || !socket || socket.bufferedAmount) return;
+  if (!isIn || wanted === sent || socket.bufferedAmount) return;
   sent = wanted;
   send(`dot ${wanted}`);
 }
