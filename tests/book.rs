@@ -813,8 +813,10 @@ fn cases() -> String {
 
 /// Commands whose target or package is not there.
 fn wrong_commands(name: &str, text: &str) -> Vec<String> {
-    let manifests = ["Cargo.toml", "tests/check/Cargo.toml"]
-        .map(|path| fs::read_to_string(format!("{ROOT}/{path}")).unwrap());
+    let folders = [".", "tests/check", "steps/cluster"];
+    let manifests = folders.map(|folder| {
+        fs::read_to_string(format!("{ROOT}/{folder}/Cargo.toml")).unwrap()
+    });
     let target = Regex::new(r"--(bin|test|bench) ([a-z0-9-]+)").unwrap();
     let package = Regex::new(r"cargo \w+ (?:--\w+ )*-p ([a-z]+)").unwrap();
     let mut problems = Vec::new();
