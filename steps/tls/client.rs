@@ -139,7 +139,10 @@ impl Client {
             Ok(stream) => Ok(Stream::new(stream)),
             Err(error) => {
                 let outcome = tls::outcome(&error);
-                let what = format!("cannot connect securely to {addr}");
+                let what = match outcome {
+                    Outcome::Rejected => format!("cannot trust {addr}"),
+                    _ => format!("no handshake with {addr}"),
+                };
                 Err(tls::explain(error).context(what).context(outcome))
             }
         }

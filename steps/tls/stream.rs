@@ -61,12 +61,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    /// A FIN without `close_notify` is an error, and anybody may have sent it.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_read(cx, buffer)
+        let read = ready!(Pin::new(&mut self.tls).poll_read(cx, buffer));
+        Poll::Ready(read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "an end without close_notify (cut off on the way?)",
+            ),
+            _ => error,
+        }))
     }
 }
 // ANCHOR_END: stream
@@ -157,7 +165,8 @@ mod tests {
             }
             heard
         };
-        let (dropped, heard) = tokio::join!(writes, reads);
+        let both = async { tokio::join!(writes, reads) };
+        let (dropped, heard) = timeout(100 * H, both).await.unwrap();
         assert!(heard == bytes && dropped > 10, "{dropped} dropped");
     }
 

@@ -98,7 +98,7 @@ pub fn explain(error: io::Error) -> anyhow::Error {
     let Some(cause) = rustls_error(&error) else {
         return match error.kind() {
             io::ErrorKind::UnexpectedEof => {
-                anyhow!("the other end closed before it was done")
+                anyhow!("the other end closed in the middle")
             }
             _ => error.into(),
         };
@@ -106,7 +106,7 @@ pub fn explain(error: io::Error) -> anyhow::Error {
     let text = match cause {
         Error::InvalidCertificate(error) => certificate(error),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "this is not TLS (does the other end speak plain TCP?)".to_owned()
+            "this is not TLS (plain TCP?)".to_owned()
         }
         Error::AlertReceived(alert) => {
             format!("the other end gave up and says why: {alert:?}")
@@ -126,21 +126,21 @@ fn certificate(error: &CertificateError) -> String {
     };
     let hours = |seconds: u64| seconds / 3600;
     match error {
-        UnknownIssuer => "no CA that we trust has signed its certificate \
-            (is --ca the ca.pem that was made with it?)"
-            .to_owned(),
+        UnknownIssuer => {
+            "no CA of --ca has signed its certificate (another ca.pem?)"
+                .to_owned()
+        }
         NotValidForNameContext { expected, presented } => format!(
-            "its certificate is not for {:?} but for {} (try --name)",
-            expected.to_str(),
+            "it is {}, not {} (is --name right?)",
             presented.iter().map(|n| bare(n)).collect::<Vec<_>>().join(", "),
+            expected.to_str(),
         ),
         ExpiredContext { time, not_after } => format!(
-            "its certificate expired {} hours ago (is our clock right? \
-             if so, the server needs a new one)",
+            "its certificate expired {} hours ago (is our clock right?)",
             hours(time.as_secs() - not_after.as_secs()),
         ),
         NotValidYetContext { time, not_before } => format!(
-            "its certificate is only valid in {} hours (is our clock right?)",
+            "its certificate is valid in {} hours (is our clock right?)",
             hours(not_before.as_secs() - time.as_secs()),
         ),
         other => format!("its certificate is no good: {other}"),
