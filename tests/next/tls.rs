@@ -13,6 +13,9 @@ mod attacks;
 mod certificates;
 #[path = "tls/foreign.rs"]
 mod foreign;
+#[cfg(unix)]
+#[path = "tls/relay.rs"]
+mod relay;
 #[path = "tls/scenes.rs"]
 mod scenes;
 #[path = "../support/mod.rs"]
@@ -30,6 +33,10 @@ use support::{Program, ROOT, bin};
 use tempfile::TempDir;
 
 fn main() {
+    #[cfg(unix)]
+    if std::env::var_os(relay::RELAY).is_some() {
+        return relay::run();
+    }
     let arguments = arguments();
     let mut trials = attacks::trials();
     trials.extend(foreign::trials());
