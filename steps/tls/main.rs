@@ -271,11 +271,11 @@ async fn demo() -> Result<()> {
     let shared = share(tls, SECOND);
     let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     say("client 1: trusts the CA that signed the server's certificate");
-    meet(&listener, &shared, &ours.ca, "127.0.0.1").await?;
+    meet(&listener, &shared, 1, &ours.ca, "127.0.0.1").await?;
     say("client 2: trusts another CA");
-    meet(&listener, &shared, &others.ca, "127.0.0.1").await?;
+    meet(&listener, &shared, 2, &others.ca, "127.0.0.1").await?;
     say("client 3: trusts the right CA, but looks for bank.example");
-    meet(&listener, &shared, &ours.ca, "bank.example").await?;
+    meet(&listener, &shared, 3, &ours.ca, "bank.example").await?;
 
     say("\nNow you, in two terminals:");
     say("  cargo run -p tls -- certificates");
@@ -284,10 +284,11 @@ async fn demo() -> Result<()> {
     Ok(())
 }
 
-/// Lets a client ask the server once. When both are done, it says what came.
+/// Lets client `n` ask the server once. When both are done, says what came.
 async fn meet(
     listener: &TcpListener,
     shared: &Requests,
+    n: u8,
     ca: &str,
     name: &str,
 ) -> Result<()> {
@@ -310,11 +311,11 @@ async fn meet(
     let (served, reply) = tokio::join!(serve, ask);
     served?;
     match reply {
-        Ok(reply) => say(format!(
-            "client: received {:?}",
-            reply.escape_ascii().to_string()
-        )),
-        Err(error) => say(format!("client: {error:#}")),
+        Ok(reply) => {
+            let reply = String::from_utf8(reply)?;
+            say(format!("client {n}: received {reply:?}"));
+        }
+        Err(error) => say(format!("client {n}: {error:#}")),
     }
     Ok(())
 }
