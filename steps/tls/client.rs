@@ -181,22 +181,25 @@ async fn exchange(
             }
             Err(error) => return Err(error.context(Unknown)),
         };
-        let (error, outcome) = match (kind, server.frame().0) {
-            (GOAWAY, _) => {
-                stays = false;
-                continue;
-            }
-            (ECHO_REPLY, reply) if reply == message => {
-                return Ok((reply.to_vec(), stays));
-            }
-            (ERROR, [code, text @ ..]) => {
-                let text = String::from_utf8_lossy(text);
-                let error = format!("answered with error {code}: {text:?}");
-                (error, Outcome::of_code(*code))
-            }
-            _ => (format!("sent another reply (kind {kind:02x})"), Protocol),
-        };
-        return Err(anyhow!("the server {error}").context(outcome));
+        if kind != GOAWAY {
+            let reply = answer(kind, server.frame().0, message)?;
+            return Ok((reply, stays));
+        }
+        stays = false; // but the reply may still come
     }
+}
+
+/// Returns what the reply to `message` says.
+fn answer(kind: u8, payload: &[u8], message: &[u8]) -> Result<Vec<u8>> {
+    let (error, outcome) = match (kind, payload) {
+        (ECHO_REPLY, reply) if reply == message => return Ok(reply.to_vec()),
+        (ERROR, [code, text @ ..]) => {
+            let text = String::from_utf8_lossy(text);
+            let error = format!("answered with error {code}: {text:?}");
+            (error, Outcome::of_code(*code))
+        }
+        _ => (format!("sent another reply (kind {kind:02x})"), Protocol),
+    };
+    Err(anyhow!("the server {error}").context(outcome))
 }
 // ANCHOR_END: exchange

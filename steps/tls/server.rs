@@ -143,15 +143,19 @@ type Client = Connection<Stream<TcpStream>>;
 async fn give_up(client: &mut Client, error: &Error) {
     let text = error.root_cause().to_string();
     if let Some(wrong) = error.downcast_ref::<LengthError>() {
-        refuse(client, wrong.code(), &text).await;
+        return refuse(client, wrong.code(), &text).await;
     }
     if error.is::<Full>() {
-        refuse(client, OVERLOADED, &text).await;
+        return refuse(client, OVERLOADED, &text).await;
     }
     match error.downcast_ref() {
         Some(TooSlow::Write) => reset(client),
         Some(TooSlow::Frame) => refuse(client, TIMEOUT, &text).await,
-        Some(TooSlow::Silent) | None => {}
+        // Step 8 drops the stream, and the kernel sends a FIN. That alone
+        // would look as if somebody had cut us off.
+        Some(TooSlow::Silent) | None => {
+            let _ = timeout(GOODBYE, end(&mut client.stream)).await;
+        }
     }
 }
 

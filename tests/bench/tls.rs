@@ -386,35 +386,35 @@ async fn memory(made: &Certificates) -> String {
 
 async fn idle(files: &str, tls: Option<&TlsConnector>) -> f64 {
     const N: usize = 400;
-    let me = env::current_exe().unwrap();
-    let child =
-        Command::new(me).env(CHILD, files).stdout(Stdio::piped()).spawn();
-    let mut server = Server(child.unwrap());
-    let mut line = String::new();
-    let stdout = server.0.stdout.take().unwrap();
-    io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line).unwrap();
-    let addr: SocketAddr = line.trim().parse().unwrap();
-    let mut plain = Vec::new();
-    let mut secured = Vec::new();
+    let (server, addr) = start_child(files);
+    let (mut plain, mut secured) = (Vec::new(), Vec::new()); // stay open
     let mut before = 0.0;
     for n in 0..=N {
         if n == 1 {
             before = resident(server.0.id()); // the first warms it up
         }
-        match tls {
-            None => {
-                let mut stream = connect(addr).await;
-                talk(&mut stream, 64, 1).await;
-                plain.push(stream);
-            }
-            Some(tls) => {
-                let mut stream = secure(addr, tls).await;
-                talk(&mut stream, 64, 1).await;
-                secured.push(stream);
-            }
+        if let Some(tls) = tls {
+            let mut stream = secure(addr, tls).await;
+            talk(&mut stream, 64, 1).await;
+            secured.push(stream);
+        } else {
+            let mut stream = connect(addr).await;
+            talk(&mut stream, 64, 1).await;
+            plain.push(stream);
         }
     }
     (resident(server.0.id()) - before) / N as f64
+}
+
+fn start_child(files: &str) -> (Server, SocketAddr) {
+    let me = env::current_exe().unwrap();
+    let mut command = Command::new(me);
+    command.env(CHILD, files).stdout(Stdio::piped());
+    let mut server = Server(command.spawn().unwrap());
+    let mut line = String::new();
+    let stdout = server.0.stdout.take().unwrap();
+    io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line).unwrap();
+    (server, line.trim().parse().unwrap())
 }
 
 /// The memory of a process, in bytes (proc(5)).

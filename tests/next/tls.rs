@@ -13,6 +13,8 @@ mod attacks;
 mod certificates;
 #[path = "tls/foreign.rs"]
 mod foreign;
+#[path = "../../steps/step8/listener.rs"]
+mod listener;
 #[cfg(unix)]
 #[path = "tls/relay.rs"]
 mod relay;
@@ -26,11 +28,15 @@ mod wire;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use support::arguments::arguments;
 use support::{Program, ROOT, bin};
 use tempfile::TempDir;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 fn main() {
     #[cfg(unix)]
@@ -39,10 +45,17 @@ fn main() {
     }
     let arguments = arguments();
     let mut trials = attacks::trials();
+    #[cfg(unix)]
+    trials.extend(relay::trials());
     trials.extend(foreign::trials());
     trials.extend(scenes::trials());
     trials.extend(wire::trials());
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Prints a line, for `listener.rs`.
+fn say(line: impl std::fmt::Display) {
+    println!("{line}");
 }
 
 /// A folder with certificates in `target/tls`, where our programs look.
@@ -51,6 +64,20 @@ pub fn folder() -> TempDir {
     let made = run(folder.path(), &["certificates"]).finish();
     assert_eq!(made.code, Some(0), "{made:?}");
     folder
+}
+
+/// What a client of the tests' own believes: the CA in `folder`.
+pub fn config(folder: &Path) -> Arc<ClientConfig> {
+    let ca = CertificateDer::from_pem_file(folder.join("target/tls/ca.pem"));
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.unwrap()).unwrap();
+    let provider = Arc::new(default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
 }
 
 /// Starts our program in `folder`.

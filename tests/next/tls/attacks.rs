@@ -3,20 +3,15 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use libtest_mimic::Trial;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 use crate::support::{DEADLINE, Program, refusing, signal, trial};
-use crate::{ask, certificates, folder, run_with, server};
+use crate::{ask, certificates, config, folder, run_with, server};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -57,17 +52,8 @@ fn connect(addr: SocketAddr) -> TcpStream {
 
 /// A client that trusts the CA in `folder`, before its handshake.
 fn tls(folder: &Path, addr: SocketAddr) -> Tls {
-    let ca = CertificateDer::from_pem_file(folder.join("target/tls/ca.pem"));
-    let mut roots = RootCertStore::empty();
-    roots.add(ca.unwrap()).unwrap();
-    let provider = Arc::new(default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
-    let session = ClientConnection::new(Arc::new(config), name).unwrap();
+    let session = ClientConnection::new(config(folder), name).unwrap();
     StreamOwned::new(session, connect(addr))
 }
 

@@ -280,35 +280,38 @@ fn changed() {
 
 // ---- Files
 
+/// A command line, and what its error says.
+const WRONG: [(&[&str], &str); 9] = [
+    (
+        &["server", "--certificate", "none"],
+        "cannot read none (make it with: cargo run -p tls -- certificates)",
+    ),
+    (
+        &["server", "--certificate", "empty"],
+        "cannot use the certificate: there is no certificate in it",
+    ),
+    (&["server", "--key", "target/tls/ca.pem"], "cannot use the key"),
+    (
+        &["server", "--key", "other/server.key"],
+        "cannot use this key with this certificate",
+    ),
+    (&["client", "--ca", "empty", "hi"], "cannot use the CA"),
+    (
+        &["client", "--ca", "target/tls/server.key", "hi"],
+        "cannot use the CA: there is no certificate in it",
+    ),
+    (&["client", "--name", "a b", "hi"], "neither a DNS name nor"),
+    (&["certificates", "new", "--name", "\u{fc}"], "cannot make"),
+    (&["certificates", "empty/new"], "cannot create the folder"),
+];
+
 fn files() {
     let folder = folder();
     let path = folder.path();
     std::fs::write(path.join("empty"), "").unwrap();
     let made = run(path, &["certificates", "other"]).finish();
     assert_eq!(made.code, Some(0));
-    for (args, error) in [
-        (
-            &["server", "--certificate", "none"][..],
-            "cannot read none (make it with: cargo run -p tls -- certificates)",
-        ),
-        (
-            &["server", "--certificate", "empty"],
-            "cannot use the certificate: there is no certificate in it",
-        ),
-        (&["server", "--key", "target/tls/ca.pem"], "cannot use the key"),
-        (
-            &["server", "--key", "other/server.key"],
-            "cannot use this key with this certificate",
-        ),
-        (&["client", "--ca", "empty", "hi"], "cannot use the CA"),
-        (
-            &["client", "--ca", "target/tls/server.key", "hi"],
-            "cannot use the CA: there is no certificate in it",
-        ),
-        (&["client", "--name", "a b", "hi"], "neither a DNS name nor"),
-        (&["certificates", "new", "--name", "\u{fc}"], "cannot make"),
-        (&["certificates", "empty/new"], "cannot create the folder"),
-    ] {
+    for (args, error) in WRONG {
         let ended = run(path, args).finish();
         assert_eq!(ended.code, Some(1), "{args:?}: {ended:?}");
         assert!(ended.stderr.contains(error), "{args:?}: {}", ended.stderr);
