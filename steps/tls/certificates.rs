@@ -77,8 +77,8 @@ pub fn validity(days: i64) -> (SystemTime, SystemTime) {
 
 // ANCHOR: write
 impl Certificates {
-    /// Writes `server.key`, `server.pem` and `ca.pem` into `folder`. Files that
-    /// are there stay, unless `force` says otherwise.
+    /// Writes `server.key`, `server.pem` and `ca.pem` into `folder`. If there
+    /// is a key, all files stay, unless `force` says otherwise.
     ///
     /// # Errors
     /// There is a key already, or a file cannot be written.

@@ -140,7 +140,7 @@ mod tests {
         }
     }
 
-    /// Whoever drops the future and offers the same bytes again sends them once.
+    /// Whoever drops the future offers the same bytes again; they leave once.
     #[tokio::test(start_paused = true)]
     async fn a_dropped_write_is_not_sent_twice() {
         let [mut client, server] = pair(1000).await;
