@@ -87,6 +87,12 @@ fn shown(args: &[&str]) -> String {
 }
 
 fn certificates() {
+    let make = || {
+        let mut sh = Command::new("sh"); // whatever umask we have ourselves
+        sh.args(["-c", "umask 022; exec \"$0\" certificates"]);
+        sh.arg(bin("tls"));
+        sh
+    };
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
     let mut type_in = |shown: &str, command: &mut Command| {
@@ -95,15 +101,13 @@ fn certificates() {
         let stdout = String::from_utf8(ended.stdout).unwrap();
         text += &format!("$ {shown}\n{stdout}{}", ended.stderr);
     };
-    let mut tls = Command::new(bin("tls"));
-    type_in("cargo run -p tls -- certificates", tls.arg("certificates"));
+    type_in("cargo run -p tls -- certificates", &mut make());
     let mut stat = Command::new("stat");
     let files = ["ca.pem", "server.key", "server.pem"];
     let files = files.map(|file| format!("target/tls/{file}"));
     stat.args(["--format=%A %n"]).args(&files);
     type_in("stat --format='%A %n' target/tls/*", &mut stat);
-    let mut tls = Command::new(bin("tls"));
-    type_in("cargo run -p tls -- certificates", tls.arg("certificates"));
+    type_in("cargo run -p tls -- certificates", &mut make());
     snapshot("tls-certificates", text.trim_end());
 }
 
