@@ -1,0 +1,225 @@
+"""What the kernel has after each call of the socket API.
+
+    python3 tests/peers/python/calls.py [NAME]
+
+    (none)     a connection, from call to call
+    errors     which call fails, and how
+    full       a `write` for which there is no room
+
+It plays both ends on loopback. It needs Linux, and not root.
+"""
+
+import errno
+import os
+import resource
+import select
+import socket
+import struct
+import sys
+import time
+
+HOST = "127.0.0.1"
+SOL = socket.SOL_SOCKET
+
+# ---- A connection, from call to call
+
+# The states as proc(5) numbers them.
+STATES = {
+    "01": "ESTABLISHED",
+    "04": "FIN_WAIT1",
+    "05": "FIN_WAIT2",
+    "06": "TIME_WAIT",
+    "08": "CLOSE_WAIT",
+    "09": "LAST_ACK",
+    "0A": "LISTEN",
+}
+
+
+def table(port):
+    """What /proc/net/tcp says of this port: the listener, the client's end
+    and the server's end, each with what waits there."""
+    ends = ["-", "-", "-"]
+    with open("/proc/net/tcp") as lines:
+        rows = [line.split() for line in lines if f":{port:04X} " in line]
+    for row in rows:
+        local, state = row[1], STATES[row[3]]
+        unsent, unread = (int(n, 16) for n in row[4].split(":"))
+        if state == "LISTEN":
+            ends[0] = f"LISTEN, {unread} wait"
+            continue
+        waiting = f", {unread} unread" if unread else ""
+        waiting += f", {unsent} unsent" if unsent else ""
+        is_server = local.endswith(f":{port:04X}")
+        ends[2 if is_server else 1] = state + waiting
+    return ends
+
+
+def show(call, port):
+    """Prints the table as soon as it has not changed for a while."""
+    before, since = table(port), time.monotonic()
+    while time.monotonic() - since < 0.3:  # an ACK may be delayed
+        time.sleep(0.02)
+        if table(port) != before:
+            before, since = table(port), time.monotonic()
+    row(call, *before)
+
+
+def row(call, listener, client, server):
+    line = f"{call:24}  {listener:16}  {client:21}  {server}"
+    print(line.rstrip(), flush=True)
+
+
+def life():
+    row("call", "the listener", "the client's end", "the server's end")
+    listener = socket.socket()
+    listener.bind((HOST, 0))
+    port = listener.getsockname()[1]
+    show("socket, bind", port)
+    listener.listen(5)
+    show("listen", port)
+    client = socket.socket()
+    client.connect((HOST, port))
+    show("client: socket, connect", port)
+    client.send(b"hello")
+    show("client: write 5", port)
+    server, _ = listener.accept()
+    show("server: accept", port)
+    received = server.recv(100)
+    show(f"server: read gives {len(received)}", port)
+    client.shutdown(socket.SHUT_WR)
+    show("client: shutdown", port)
+    received = server.recv(100)
+    show(f"server: read gives {len(received)}", port)
+    server.send(b"bye")
+    show("server: write 3", port)
+    server.close()
+    show("server: close", port)
+    received = client.recv(100)
+    show(f"client: read gives {len(received)}", port)
+    client.close()
+    show("client: close", port)
+    listener.close()
+    show("server: close listener", port)
+
+
+# ---- Which call fails, and how
+
+
+def fails(call, situation, attempt, *arguments):
+    try:
+        result = attempt(*arguments)
+        what = "0 bytes, no error" if result == b"" else "no error"
+    except OSError as error:
+        what = f"{errno.errorcode[error.errno]}: {os.strerror(error.errno)}"
+    print(f"{call:8}  {situation:33}  {what}")
+
+
+def pair():
+    listener = socket.create_server((HOST, 0))
+    client = socket.create_connection(listener.getsockname())
+    return client, listener.accept()[0]
+
+
+def errors():
+    listener = socket.create_server((HOST, 0))
+    addr = listener.getsockname()
+    listener.setblocking(False)
+    silent = socket.socket()  # has a port, and does not listen
+    silent.bind((HOST, 0))
+    nobody = silent.getsockname()
+    # For documentation, so no machine should have it (RFC 5737).
+    other = ("192.0.2.1", 0)
+
+    fails("socket", "no descriptor is left", no_descriptor)
+    fails("bind", "another socket has the port", new().bind, addr)
+    fails("bind", "not an address of this machine", new().bind, other)
+    fails("listen", "without bind: any free port", new().listen)
+    fails("accept", "the socket does not listen", silent.accept)
+    fails("accept", "no client, and we do not wait", listener.accept)
+    fails("connect", "no program listens there", new().connect, nobody)
+    hasty = new()
+    hasty.setblocking(False)
+    fails("connect", "we do not wait", hasty.connect, addr)
+
+    client, server = pair()
+    client.setblocking(False)
+    fails("connect", "it is connected", client.connect, addr)
+    fails("read", "it is not connected", new().recv, 1)
+    fails("read", "nothing there, and we do not wait", client.recv, 1)
+    reset(server)
+    fails("read", "the other end has sent RST", client.recv, 1)
+    fails("write", "after that read", client.send, b"x")
+    client, server = pair()
+    reset(server)
+    fails("write", "the other end has sent RST", client.send, b"x")
+    fails("read", "after that write", client.recv, 1)
+    client, server = pair()
+    client.shutdown(socket.SHUT_WR)
+    fails("write", "after shutdown", client.send, b"x")
+    server.setblocking(False)
+    fails("write", "no room, and we do not wait", fill, server)
+    fails("shutdown", "it is not connected", new().shutdown, socket.SHUT_WR)
+    number = server.detach()
+    os.close(number)
+    fails("close", "it is closed", os.close, number)
+
+
+def new():
+    return socket.socket()
+
+
+def no_descriptor():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        socket.socket()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def reset(end):
+    end.setsockopt(SOL, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.close()
+
+
+def fill(end):
+    while True:
+        end.send(bytes(100_000))
+
+
+# ---- A `write` for which there is no room
+
+
+def full():
+    listener = socket.socket()
+    listener.setsockopt(SOL, socket.SO_RCVBUF, 20_000)
+    listener.bind((HOST, 0))
+    listener.listen()
+    client = socket.create_connection(listener.getsockname())
+    client.setsockopt(SOL, socket.SO_SNDBUF, 20_000)
+    server, _ = listener.accept()
+    client.setblocking(False)
+    left = 200_000
+    while can_write(client):
+        try:
+            took = client.send(bytes(left))
+            print(f"write: took {took} bytes of {left}")
+            left -= took
+        except BlockingIOError as error:
+            print(f"write: {error.strerror}")
+    got = 0
+    for size in (1000, 200_000):
+        got += len(server.recv(size))
+        word = "is" if can_write(client) else "is not yet"
+        print(f"the other end has read {got} bytes: there {word} room")
+
+
+def can_write(end):
+    return bool(select.select([], [end], [], 0.5)[1])
+
+
+CHOICE = {(): life, ("errors",): errors, ("full",): full}
+choice = tuple(sys.argv[1:])
+if choice not in CHOICE:
+    sys.exit(__doc__)
+CHOICE[choice]()
