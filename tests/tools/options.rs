@@ -16,15 +16,15 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use crate::calls::{Traced, whole_lines};
 use crate::flow::{Road, ss, start};
 use crate::packets::{Packet, SERVER, read};
-use crate::support::net::{Namespace, missing};
+use crate::support::net::{Namespace, missing, ports};
 use crate::support::{
     Program, ROOT, bin, is_installed, signal, snapshot, trial, wait_until,
 };
 
 /// An option, the snapshot of its experiment, and what that must have shown.
-type Option = (&'static str, &'static str, fn(&str));
+type Experiment = (&'static str, &'static str, fn(&str));
 
-const OPTIONS: [Option; 8] = [
+const OPTIONS: [Experiment; 8] = [
     ("TCP_NODELAY", "options-nodelay", |_| {}),
     ("SO_REUSEADDR", "options-reuseaddr", |_| {}),
     ("SO_REUSEPORT", "options-reuseport", both_have_clients),
@@ -80,7 +80,7 @@ fn typed(command: &str) -> String {
     format!("$ {command}\n{}", printed.trim_end())
 }
 
-fn experiment((option, name, check): Option) {
+fn experiment((option, name, check): Experiment) {
     let command = format!("python3 tests/peers/python/options.py {option}");
     let mut text = typed(&command);
     if option == "TCP_NODELAY" {
@@ -318,33 +318,34 @@ fn rounds(packets: &[Packet]) -> Vec<Round> {
 const SEGMENT: u32 = 1448;
 
 fn two_limits() {
-    let mut text = "| from | sent | on the way | room at the reader | \
-                    what holds the sender back |\n\
-                    | --- | --- | --- | --- | --- |\n"
-        .to_owned();
-    for (name, title, shown) in [
-        ("slow-start", "a million bytes", 7),
-        ("zero-window", "a reader that sleeps", 5),
-    ] {
+    let [road, reader] = ["slow-start", "zero-window"].map(|name| {
         let file = format!("{ROOT}/tests/captures/wan-{name}-client.pcap");
-        let rounds = rounds(&read(&fs::read(file).unwrap()));
-        text += &format!("| **{title}** | | | | |\n");
-        let mut left: u32 = rounds.iter().map(|round| round.sent).sum();
-        for round in rounds.iter().take(shown) {
-            left -= round.sent;
-            let limit = match (round.is_full, left) {
-                (true, _) => "the reader’s window",
-                (false, 0) => "nothing: it has no more",
-                _ => "the congestion window",
-            };
-            let Round { at, sent, in_flight, window, .. } = round;
-            let ms = at.as_millis();
-            text += &format!(
-                "| {ms} ms | {sent} | {in_flight} | {window} | {limit} |\n"
-            );
-        }
+        rounds(&read(&fs::read(file).unwrap()))
+    });
+    snapshot("options-limit-road", &limits(&road, 7));
+    snapshot("options-limit-reader", &limits(&reader, 5));
+}
+
+/// The first rows, and what holds the sender back in each.
+fn limits(rounds: &[Round], shown: usize) -> String {
+    let mut text = "| from | sent | on the way | window | limit |\n\
+                    | ---: | ---: | ---: | ---: | --- |\n"
+        .to_owned();
+    let mut left: u32 = rounds.iter().map(|round| round.sent).sum();
+    for round in rounds.iter().take(shown) {
+        left -= round.sent;
+        let limit = match (round.is_full, left) {
+            (true, _) => "window",
+            (false, 0) => "none: these are the last",
+            _ => "congestion window",
+        };
+        let Round { at, sent, in_flight, window, .. } = round;
+        let ms = at.as_millis();
+        text += &format!(
+            "| {ms} ms | {sent} | {in_flight} | {window} | {limit} |\n"
+        );
     }
-    snapshot("options-two-limits", text.trim_end());
+    text.trim_end().to_owned()
 }
 
 const LOOK: &str = "ss -tni dport = 8888";
@@ -365,60 +366,59 @@ fn look(net: &Namespace) -> String {
     short
 }
 
-/// How much of a write waits in the buffer differs from run to run.
-fn without_queue(text: &str, port: u16) -> String {
-    let queue = Regex::new(r"(?m)^(ESTAB +0 +)\d{5,}  10.0.0.1:\d+").unwrap();
-    let shown = queue.replace(text, |found: &Captures| {
-        let width = found[0].find("  10.0").unwrap() - found[1].len();
-        let n = format!("{:>width$}", "N");
-        format!("{}{n}  10.0.0.1:{port}", &found[1])
+/// All values differ from run to run.
+fn without_values(seen: &str, port: u16) -> String {
+    let queue = Regex::new(r"\d{5,}  10\.0\.0\.1:\d+").unwrap();
+    let field = Regex::new(r"(cwnd|unacked|rwnd_limited):\S+").unwrap();
+    let seen = queue.replace(seen, |found: &Captures| {
+        let width = found[0].find(' ').unwrap();
+        format!("{:>width$}  10.0.0.1:{port}", "N")
     });
-    shown.into_owned()
+    field.replace_all(&seen, "$1:N").into_owned()
 }
 
 fn send(net: &Namespace, bytes: &str) -> Program {
     start(net, "write-and-leave", &["10.0.0.2:8888", bytes])
 }
 
+/// Is there a command and a head, and no line below it?
+fn is_quiet(seen: &str) -> bool {
+    seen.lines().count() == 2
+}
+
+/// Looks again and again until the one sender of the network is `held`. If it
+/// has ended before that, since a busy machine looks too late, another starts.
+fn held_back(road: &Road, is_held: impl Fn(&str) -> bool) -> String {
+    let mut client: Option<Program> = None;
+    let mut seen = String::new();
+    wait_until("a sender that is held back", || {
+        seen = look(&road.a);
+        let is_over = |client: &mut Program| !client.is_running();
+        if is_quiet(&seen) && client.as_mut().is_none_or(is_over) {
+            client = Some(send(&road.a, "4000000"));
+        }
+        is_held(&seen)
+    });
+    seen
+}
+
 /// The same from `ss`: at first the road is the limit, and then a reader that
 /// was stopped. Each packet takes 50 ms.
 fn which_limit() {
     let (road, _cable) = Road::long("which-limit");
+    road.a.shell(&ports(50001, 50100));
     let server = start(&road.b, "sink", &["10.0.0.2:8888"]);
     server.addr();
-    let mut text = String::new();
-    // On a busy machine, we may look too late.
-    for n in 1..=10 {
-        if !text.is_empty() {
-            break;
-        }
-        let _client = send(&road.a, "150000");
-        let is_over = || {
-            let printed = String::from_utf8(server.texts().0).unwrap();
-            printed.matches("the end").count() >= n
-        };
-        while text.is_empty() && !is_over() {
-            let now = look(&road.a);
-            if now.contains("cwnd:40 unacked:40") {
-                text = now;
-            }
-        }
-        wait_until("the end", is_over);
-    }
-    let is_limited = Regex::new(r"rwnd_limited:\d+ms\(([89]\d|100)").unwrap();
+    let both = Regex::new(r"ESTAB.* cwnd:(\d+) unacked:(\d+)\n").unwrap();
+    let of_road = held_back(&road, |seen| {
+        let found = both.captures(seen);
+        found.is_some_and(|n| n[1] == n[2] && !seen.contains("limited"))
+    });
+    wait_until("the end", || is_quiet(&look(&road.a)));
     signal(server.id(), "-STOP");
-    let _client = send(&road.a, "4000000");
-    let mut held = String::new();
-    wait_until("a reader that is the limit", || {
-        held = look(&road.a);
-        is_limited.is_match(&held)
-    });
-    let one = without_queue(&text, 50001);
-    let numbers = Regex::new(r"cwnd:\d+|unacked:\d+|limited:\S+").unwrap();
-    let two = without_queue(&held, 50002);
-    let two = numbers.replace_all(&two, |found: &Captures| {
-        let (name, _) = found[0].split_once(':').unwrap();
-        format!("{name}:N")
-    });
-    snapshot("options-which-limit", &format!("{one}\n{}", two.trim_end()));
+    let share = Regex::new(r"rwnd_limited:\d+ms\(([89]\d|100)").unwrap();
+    let of_reader = held_back(&road, |seen| share.is_match(seen));
+    let shown = [(of_road, 50001), (of_reader, 50002)]
+        .map(|(seen, port)| without_values(&seen, port));
+    snapshot("options-which-limit", shown.join("\n").trim_end());
 }

@@ -11,6 +11,7 @@ It plays both ends on loopback. It needs Linux, and not root.
 
 import errno
 import os
+import re
 import resource
 import select
 import socket
@@ -31,37 +32,30 @@ STATES = {
     "06": "TIME_WAIT",
     "08": "CLOSE_WAIT",
     "09": "LAST_ACK",
-    "0A": "LISTEN",
 }
 
 
-def table(port):
-    """What /proc/net/tcp says of this port: the listener, the client's end
-    and the server's end, each with what waits there."""
-    ends = ["-", "-", "-"]
+def table(server, client=None):
+    """What /proc/net/tcp says of the listener and of both ends of the
+    connection between these ports."""
     with open("/proc/net/tcp") as lines:
-        rows = [line.split() for line in lines if f":{port:04X} " in line]
-    for row in rows:
-        local, state = row[1], STATES[row[3]]
-        unsent, unread = (int(n, 16) for n in row[4].split(":"))
-        if state == "LISTEN":
-            ends[0] = f"LISTEN, {unread} wait"
-            continue
-        waiting = f", {unread} unread" if unread else ""
-        waiting += f", {unsent} unsent" if unsent else ""
-        is_server = local.endswith(f":{port:04X}")
-        ends[2 if is_server else 1] = state + waiting
-    return ends
+        text = lines.read()
+    ends = (server, 0), (client, server), (server, client)
+    return [end(text, *ports) if None not in ports else "-" for ports in ends]
 
 
-def show(call, port):
-    """Prints the table as soon as it has not changed for a while."""
-    before, since = table(port), time.monotonic()
-    while time.monotonic() - since < 0.3:  # an ACK may be delayed
-        time.sleep(0.02)
-        if table(port) != before:
-            before, since = table(port), time.monotonic()
-    row(call, *before)
+def end(text, local, remote):
+    """The state of an end, and how many bytes wait there."""
+    ports = f":{local:04X} [0-9A-F]+:{remote:04X}"
+    found = re.search(rf"{ports} (\w+) (\w+):(\w+)", text)
+    if not found:
+        return "-"
+    state, unsent, unread = found[1], int(found[2], 16), int(found[3], 16)
+    if state == "0A":
+        return f"LISTEN, {unread} wait"
+    waiting = f", {unread} unread" if unread else ""
+    waiting += f", {unsent} unsent" if unsent else ""
+    return STATES[state] + waiting
 
 
 def row(call, listener, client, server):
@@ -71,35 +65,44 @@ def row(call, listener, client, server):
 
 def life():
     row("call", "the listener", "the client's end", "the server's end")
-    listener = socket.socket()
+    listener, client = socket.socket(), socket.socket()
+    ports = {}
+
+    def show(call):
+        """Prints the table as soon as it has not changed for a while."""
+        before, since = table(**ports), time.monotonic()
+        while time.monotonic() - since < 0.3:  # an ACK may be delayed
+            time.sleep(0.02)
+            now = table(**ports)
+            if now != before:
+                before, since = now, time.monotonic()
+        row(call, *before)
+
     listener.bind((HOST, 0))
-    port = listener.getsockname()[1]
-    show("socket, bind", port)
+    ports["server"] = listener.getsockname()[1]
+    show("socket, bind")
     listener.listen(5)
-    show("listen", port)
-    client = socket.socket()
-    client.connect((HOST, port))
-    show("client: socket, connect", port)
+    show("listen")
+    client.connect((HOST, ports["server"]))
+    ports["client"] = client.getsockname()[1]
+    show("client: socket, connect")
     client.send(b"hello")
-    show("client: write 5", port)
+    show("client: write 5")
     server, _ = listener.accept()
-    show("server: accept", port)
-    received = server.recv(100)
-    show(f"server: read gives {len(received)}", port)
+    show("server: accept")
+    show(f"server: read gives {len(server.recv(100))}")
     client.shutdown(socket.SHUT_WR)
-    show("client: shutdown", port)
-    received = server.recv(100)
-    show(f"server: read gives {len(received)}", port)
+    show("client: shutdown")
+    show(f"server: read gives {len(server.recv(100))}")
     server.send(b"bye")
-    show("server: write 3", port)
+    show("server: write 3")
     server.close()
-    show("server: close", port)
-    received = client.recv(100)
-    show(f"client: read gives {len(received)}", port)
+    show("server: close")
+    show(f"client: read gives {len(client.recv(100))}")
     client.close()
-    show("client: close", port)
+    show("client: close")
     listener.close()
-    show("server: close listener", port)
+    show("server: close listener")
 
 
 # ---- Which call fails, and how

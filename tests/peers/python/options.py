@@ -15,6 +15,7 @@ Each plays both ends on loopback. They need Linux, and not root.
 """
 
 import os
+import re
 import select
 import socket
 import struct
@@ -173,7 +174,7 @@ def fill(end):
 def linger():
     for seconds in (None, 1, 0):
         client, server = pair()
-        port = client.getsockname()[1]
+        ports = client.getsockname()[1], client.getpeername()[1]
         if seconds is not None:
             on_for = struct.pack("ii", 1, seconds)
             client.setsockopt(SOL, socket.SO_LINGER, on_for)
@@ -184,7 +185,7 @@ def linger():
         print(f"  `close` returned after {time.monotonic() - start:.0f} s")
         print(f"  the reader got {read_all(server)}")
         server.close()
-        print(f"  what stays of the connection: {what_stays(port)}")
+        print(f"  what stays of the connection: {what_stays(*ports)}")
 
 
 def read_all(end):
@@ -197,13 +198,13 @@ def read_all(end):
         return f"{total} bytes, then {name(error)}"
 
 
-def what_stays(port):
-    """See proc(5): the second column is the local address, then come the
-    other end's and the state. 6 is TIME_WAIT."""
+def what_stays(local, remote):
+    """See proc(5): in each line are the address of one end, that of the
+    other, and the state. 6 is TIME_WAIT."""
+    ends = re.compile(rf":{local:04X} \w+:{remote:04X} (\w\w) ")
     while True:
         with open("/proc/net/tcp") as table:
-            rows = [line.split() for line in table]
-        states = [row[3] for row in rows if row[1].endswith(f":{port:04X}")]
+            states = ends.findall(table.read())
         if not states or states == ["06"]:
             return "TIME_WAIT" if states else "nothing"
 
