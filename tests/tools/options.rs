@@ -3,14 +3,18 @@
 //! programs in Python, so that a reader can play with them; they need no root.
 
 use std::fs;
+#[cfg(target_os = "linux")]
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+#[cfg(target_os = "linux")]
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv6Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use regex::{Captures, Regex};
+#[cfg(target_os = "linux")]
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::calls::{Traced, whole_lines};
@@ -149,6 +153,10 @@ fn only_the_kernel_lets_them_grow(text: &str) {
 
 // ---- The same in Rust
 
+#[cfg(not(target_os = "linux"))]
+fn from_rust() {}
+
+#[cfg(target_os = "linux")]
 // ANCHOR: listener
 /// Listens for IPv6 and IPv4. Each connection inherits the options.
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -162,6 +170,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 // ANCHOR_END: listener
 
+#[cfg(target_os = "linux")]
 // ANCHOR: stream
 /// Lets the kernel watch over a connection: it gives up on a peer that does
 /// not answer for 60 s + 3 × 10 s, or does not acknowledge for 90 s.
@@ -178,6 +187,7 @@ fn watch(stream: &TcpStream) -> io::Result<()> {
 // ANCHOR_END: stream
 
 /// The options are set, on a connection from IPv4, which inherits the buffer.
+#[cfg(target_os = "linux")]
 fn from_rust() {
     let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -244,27 +254,23 @@ fn of_two_sockets(trace: &str) -> String {
         let Some(found) = call.captures(&line) else { continue };
         let [name, first, rest, result] = [1, 2, 3, 4].map(|i| &found[i]);
         let is_waiting = found.get(5).is_some();
-        let fd = match name {
+        let line = match name {
             "socket" => {
                 listener = result.to_owned(); // if no other socket follows
-                lines = vec![format!("socket({first}{rest}) = 3")];
-                continue;
+                lines.clear();
+                format!("socket({first}{rest}) = 3")
             }
-            _ if first == listener => "3",
-            _ if first == client => "4",
-            _ => continue,
-        };
-        match name {
-            "accept4" if is_waiting => {
-                lines.push("accept4(3, …) = -1 EAGAIN".to_owned());
-            }
+            "accept4" if is_waiting => "accept4(3, …) = -1 EAGAIN".to_owned(),
             "accept4" => {
                 client = result.to_owned();
-                lines.push("accept4(3, …) = 4".to_owned());
+                "accept4(3, …) = 4".to_owned()
             }
-            _ if is_waiting => {}
-            _ => lines.push(format!("{name}({fd}{rest}) = {result}")),
-        }
+            _ if is_waiting => continue,
+            _ if first == listener => format!("{name}(3{rest}) = {result}"),
+            _ if first == client => format!("{name}(4{rest}) = {result}"),
+            _ => continue,
+        };
+        lines.push(line);
     }
     let any = Regex::new(r"\{sa_family=AF_INET,.*\}").unwrap();
     any.replace(&lines.join("\n"), "127.0.0.1:0").into_owned()
@@ -279,7 +285,7 @@ struct Round {
     sent: u32,
     in_flight: u32,
     window: u32,
-    /// Was there no room for one more segment?
+    /// Was there no room for more?
     is_full: bool,
 }
 
@@ -305,7 +311,7 @@ fn rounds(packets: &[Packet]) -> Vec<Round> {
         let size = p.payload.len() as u32;
         round.sent += size;
         let in_flight = p.seq + size - acked;
-        let is_full = window - in_flight < SEGMENT;
+        let is_full = in_flight >= window;
         if in_flight >= round.in_flight || is_full {
             (round.in_flight, round.window) = (in_flight, window);
         }
@@ -313,9 +319,6 @@ fn rounds(packets: &[Packet]) -> Vec<Round> {
     }
     rounds
 }
-
-/// A segment of a road of the lab.
-const SEGMENT: u32 = 1448;
 
 fn two_limits() {
     let [road, reader] = ["slow-start", "zero-window"].map(|name| {

@@ -69,14 +69,12 @@ def life():
     ports = {}
 
     def show(call):
-        """Prints the table as soon as it has not changed for a while."""
-        before, since = table(**ports), time.monotonic()
-        while time.monotonic() - since < 0.3:  # an ACK may be delayed
-            time.sleep(0.02)
-            now = table(**ports)
-            if now != before:
-                before, since = now, time.monotonic()
-        row(call, *before)
+        """Prints the table when it no longer changes."""
+        before, now = None, table(**ports)
+        while now != before:
+            time.sleep(0.1)  # an ACK may be delayed
+            before, now = now, table(**ports)
+        row(call, *now)
 
     listener.bind((HOST, 0))
     ports["server"] = listener.getsockname()[1]

@@ -138,12 +138,13 @@ def keepalive():
         client.setsockopt(TCP, number, value)
     client.setsockopt(SOL, socket.SO_KEEPALIVE, 1)
     print("from here on 1, 1, 1 and 3; both programs say nothing")
-    ends = [client, quiet[0]]
-    before = [(info(end, SEGS_OUT), info(end, SEGS_IN)) for end in ends]
-    while info(client, SEGS_IN) < before[0][1] + 3:
+    both = [client, quiet[0]]
+    before = [(info(one, SEGS_OUT), info(one, SEGS_IN)) for one in both]
+    end = time.monotonic() + 10
+    while info(client, SEGS_IN) < before[0][1] + 3 and time.monotonic() < end:
         time.sleep(0.01)
-    for end, (sent, got), word in zip(ends, before, ("with", "without")):
-        sent, got = info(end, SEGS_OUT) - sent, info(end, SEGS_IN) - got
+    for one, (sent, got), word in zip(both, before, ("with", "without")):
+        sent, got = info(one, SEGS_OUT) - sent, info(one, SEGS_IN) - got
         print(f"{word} it: {sent} questions, {got} answers")
 
 
