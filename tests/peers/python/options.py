@@ -17,6 +17,7 @@ Each plays both ends on loopback. They need Linux, and not root.
 import os
 import re
 import select
+import signal
 import socket
 import struct
 import sys
@@ -111,9 +112,17 @@ def reuseport():
     # For a listener, this field is the length of its queue.
     one, two = (info(listener, UNACKED) for listener in (first, second))
     print(f"100 clients: {one} wait for the first, {two} for the second")
-    first.close()
-    resets = sum(map(is_reset, clients))
-    print(f"the first one ends: {resets} clients are reset")
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    first.close()  # from here on, only the child has it
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    resets, end = 0, time.monotonic() + 2
+    while resets < one and time.monotonic() < end:
+        resets += sum(map(is_reset, clients))
+    print(f"the first one is killed: {resets} clients are reset")
 
 
 def is_reset(end):
@@ -122,7 +131,8 @@ def is_reset(end):
     except ConnectionResetError:
         return True
     except BlockingIOError:
-        return False
+        pass
+    return False
 
 
 TIMES = [("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 3)]
