@@ -18,7 +18,7 @@ use regex::{Captures, Regex};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::calls::{Traced, whole_lines};
-use crate::flow::{Road, ss, start};
+use crate::flow::{Road, set, ss, start};
 use crate::packets::{Packet, SERVER, read};
 use crate::support::net::{Namespace, missing, ports};
 use crate::support::{
@@ -54,6 +54,7 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
         trial("options::which limit, says ss", no_road, which_limit),
         trial("options::which limit, round by round", None, two_limits),
+        trial("options::a queue that moves", missing().or(python), migrate),
         trial("options::from Rust", linux, from_rust),
         trial("options::after each call", absent, calls),
         trial("options::of step 1", linux.or(strace), of_step_1),
@@ -137,6 +138,18 @@ fn both_have_clients(text: &str) {
     let resets = number(text, r"(\d+) clients are reset");
     assert_eq!((first + second, resets), (100, first), "{text}");
     assert!((23..78).contains(&first), "{text}");
+}
+
+/// With this setting, the other server gets the clients of one that is killed.
+fn migrate() {
+    let net = Namespace::new("migrate");
+    net.shell(&ports(50001, 50400));
+    set(&net, "tcp_migrate_req", "1");
+    let mut python = net.command("python3");
+    python.arg(format!("{ROOT}/tests/peers/python/options.py"));
+    let ended = Program::spawn(python.arg("SO_REUSEPORT"), false).finish();
+    let text = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(number(&text, r"(\d+) clients are reset"), 0, "{text}");
 }
 
 fn some_are_lost(text: &str) {

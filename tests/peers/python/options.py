@@ -109,8 +109,10 @@ def reuseport():
     _, what = serve(port, socket.SO_REUSEPORT, 0)
     print(f"a third one without it: {what}")
     clients = [socket.create_connection((HOST, port)) for _ in range(100)]
-    # For a listener, this field is the length of its queue.
-    one, two = (info(listener, UNACKED) for listener in (first, second))
+    one, two, end = 0, 0, time.monotonic() + 2
+    while one + two < 100 and time.monotonic() < end:
+        # For a listener, this field is the length of its queue.
+        one, two = (info(listener, UNACKED) for listener in (first, second))
     print(f"100 clients: {one} wait for the first, {two} for the second")
     child = os.fork()
     if child == 0:
