@@ -45,8 +45,6 @@ pub fn trials() -> Vec<Trial> {
     let python =
         (!is_installed("python3", "--version")).then_some("needs python3");
     let absent = linux.or(python);
-    let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err();
-    let v6 = v6.then_some("needs IPv6");
     let ss = (!is_installed("ss", "-V")).then_some("needs ss");
     let tun = (!Path::new("/dev/net/tun").exists()).then_some("needs a tun");
     let strace = (!is_installed("strace", "-V")).then_some("needs strace");
@@ -63,6 +61,14 @@ pub fn trials() -> Vec<Trial> {
         trial("options::which call fails", absent, move || errors(is_root)),
         trial("options::a write without room", absent, move || full(is_root)),
     ];
+    trials.extend(experiments(absent, is_root));
+    trials
+}
+
+fn experiments(absent: Option<&str>, is_root: bool) -> Vec<Trial> {
+    let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err();
+    let v6 = v6.then_some("needs IPv6");
+    let mut trials = Vec::new();
     for option in OPTIONS {
         let absent = match option.0 {
             "IPV6_V6ONLY" => absent.or(v6),
