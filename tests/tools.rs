@@ -28,6 +28,8 @@ mod diagnosis;
 mod drain;
 #[path = "tools/flow.rs"]
 mod flow;
+#[path = "tools/options.rs"]
+mod options;
 #[path = "tools/panels.rs"]
 mod panels;
 #[path = "tools/pictures.rs"]
@@ -83,6 +85,7 @@ fn main() {
     trials.extend(diagnosis::trials());
     trials.extend(drain::trials());
     trials.extend(flow::trials());
+    trials.extend(options::trials());
     trials.extend(panels::trials());
     trials.extend(pictures::trials());
     trials.extend(pipes::trials());

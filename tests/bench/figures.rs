@@ -25,6 +25,7 @@ use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -47,7 +48,7 @@ fn main() {
         return;
     }
     rlimit::increase_nofile_limit(8192).expect("more descriptors");
-    let figures: [Figure; 16] = [
+    let figures: [Figure; 18] = [
         ("backlog", backlog),
         ("nagle", nagle),
         ("requests", requests),
@@ -64,6 +65,8 @@ fn main() {
         ("proxy", proxy),
         ("udp", udp),
         ("udp-identity", udp_identity),
+        ("reuseport", reuseport),
+        ("buffers", buffers),
     ];
     let named: Vec<String> =
         env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -954,6 +957,53 @@ fn upload(addr: SocketAddr) -> Duration {
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
     start.elapsed()
+}
+
+// ---- What do two options of a socket change?
+
+/// All numbers that an experiment of `options.py` prints.
+fn option(name: &str) -> Vec<u64> {
+    let path = format!("{ROOT}/tests/peers/python/options.py");
+    let ended = Command::new("python3").args([&path, name]).output().unwrap();
+    let text = String::from_utf8(ended.stdout).unwrap();
+    let words = text.split(|c: char| !c.is_ascii_digit());
+    words.filter_map(|digits| digits.parse().ok()).collect()
+}
+
+/// How many of 100 clients wait for the first of two servers: ten times.
+fn reuseport() -> String {
+    let mut firsts: Vec<u64> = (0..10)
+        .map(|_| match option("SO_REUSEPORT")[..] {
+            [100, first, second, _] if first + second == 100 => first,
+            ref other => panic!("{other:?}"),
+        })
+        .collect();
+    firsts.sort();
+    let (fewest, median, most) = (firsts[0], firsts[5], firsts[9]);
+    format!(
+        "| | fewest | median | most |\n| --- | ---: | ---: | ---: |\n\
+         | clients of the first server | {fewest} | {median} | {most} |\n"
+    )
+}
+
+/// The size of the buffers, and how much a write takes that nobody reads.
+fn buffers() -> String {
+    let mut table = "| | `SO_SNDBUF` | `SO_RCVBUF` | a `write` takes \
+                     | `SO_RCVBUF` after 30 MB |\n\
+                     | --- | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    let numbers = option("SO_RCVBUF");
+    let (left, asked) = numbers.split_at(6);
+    for (title, numbers) in
+        [("left to the kernel", left), ("20 000 asked for", &asked[1..])]
+    {
+        let [sender, reader, taken, 30, _, after] = numbers else {
+            panic!("{numbers:?}")
+        };
+        table +=
+            &format!("| {title} | {sender} | {reader} | {taken} | {after} |\n");
+    }
+    table
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

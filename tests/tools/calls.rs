@@ -144,11 +144,11 @@ fn calls(server: Command) -> String {
 
 /// A program under strace, which ends when this value goes away: were strace
 /// killed alone, the program would go on without it.
-struct Traced(Program);
+pub struct Traced(pub Program);
 
 impl Traced {
     /// Ends the program, if it has not ended by itself; strace follows.
-    fn stop(&self) {
+    pub fn stop(&self) {
         let id = self.0.id();
         let children = format!("/proc/{id}/task/{id}/children");
         let children = fs::read_to_string(children).unwrap_or_default();
@@ -168,7 +168,7 @@ impl Drop for Traced {
 /// The lines of a trace, those whole again that strace wrote in two pieces
 /// since the call of another thread came in between:
 /// `1 name(args <unfinished ...>` and later `1 <... name resumed>) = 0`.
-fn whole_lines(trace: &str) -> Vec<String> {
+pub fn whole_lines(trace: &str) -> Vec<String> {
     let begun = Regex::new(r"^(\d+) +(.*) <unfinished \.\.\.>$").unwrap();
     let resumed = Regex::new(r"^(\d+) +<\.\.\. \w+ resumed>(.*)$").unwrap();
     let mut lines: Vec<String> = Vec::new();

@@ -107,7 +107,7 @@ impl Road {
 
     /// A cable on which each packet takes 50 ms. It lives as long as the
     /// program.
-    fn long(name: &str) -> (Road, Program) {
+    pub fn long(name: &str) -> (Road, Program) {
         let road = Road::new(name);
         // First in line for a processor: on a busy machine, too, it is a cable.
         let mut cable = road.between.command("nice");
