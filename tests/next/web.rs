@@ -45,6 +45,7 @@ fn main() {
         trial("web::a head, line by line", None, slow_head),
         trial("web::a client that does not read", linux, unread),
         trial("web::a refused client hears why", None, refused),
+        trial("web::a refusal takes nothing away", linux, owed),
         trial("web::a large file costs no memory", linux, large_file),
         trial("web::full, and slots that come back", None, full),
         trial("web::200 clients that reset", linux, resets),
@@ -57,6 +58,7 @@ fn main() {
 }
 
 /// Tests with clients that others have written.
+#[expect(clippy::too_many_lines)] // it is a list
 fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
     let needs = |program, flag, what: &'static str| {
         (!is_installed(program, flag)).then_some(what)
@@ -64,6 +66,7 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
     let curl = needs("curl", "--version", "needs curl");
     let python = needs("python3", "--version", "needs python3");
     let two = python.or(no_protocol()).or(no_netcat());
+    let prlimit = needs("prlimit", "--version", "needs prlimit");
     let h2load = needs("h2load", "--version", "needs h2load");
     // wrk -v prints its version and fails.
     let wrk = Command::new("wrk").arg("-v").output();
@@ -73,6 +76,7 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
         .or(needs("node", "--version", "needs node"))
         .or((!modules.exists()).then_some("needs npm ci in tests/browser"));
     vec![
+        trial("web::no descriptor is left", linux.or(prlimit), no_descriptor),
         trial("web::curl, two requests", curl, curl_twice),
         trial("web::curl, methods and statuses", curl, curl_statuses),
         trial("web::curl, no way out", curl, no_way_out),
@@ -298,12 +302,12 @@ fn unread() {
     let site = Site::new(&["--write-ms", "500"]);
     site.big(20_000_000);
     let before = resident(&site.server);
-    for times in [1, 1000] {
+    for (n, times) in [(1, 1), (2, 1000)] {
         let mut stream = site.connect();
         SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
         let many = HELLO.replace("hello.txt", "big").repeat(times);
         let _ = stream.write_all(many.as_bytes());
-        site.server.wait_for("a write stood still for too long");
+        site.server.wait_for_times("a write stood still for too long", n);
         wait_until("a reset", || ends(site.addr).is_empty());
     }
     let grown = resident(&site.server).saturating_sub(before);
@@ -321,6 +325,32 @@ fn refused() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+/// How many descriptors the server has open.
+fn descriptors(site: &Site) -> usize {
+    let path = format!("/proc/{}/fd", site.server.id());
+    fs::read_dir(path).unwrap().count()
+}
+
+/// It asks for a file, breaks a rule, and reads when the server waits no more.
+/// The good answer must still be there, and so must the other one.
+fn owed() {
+    let site = Site::new(&["--write-ms", "60000"]);
+    site.big(100_000);
+    let before = descriptors(&site);
+    let mut stream = site.connect();
+    SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
+    let good = HELLO.replace("hello.txt", "big");
+    stream.write_all(format!("{good}GET\r\n\r\n").as_bytes()).unwrap();
+    site.server.wait_for("400 Bad Request");
+    wait_until("the server's close", || descriptors(&site) <= before);
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    assert!(answers.contains(&"x".repeat(100_000)));
+    assert!(
+        answers.ends_with("400 Bad Request: the first line is not 3 words\n")
+    );
 }
 
 fn large_file() {
@@ -358,10 +388,6 @@ fn full() {
 
 fn resets() {
     let site = Site::new(&["--max-conns", "8"]);
-    let descriptors = |site: &Site| {
-        let path = format!("/proc/{}/fd", site.server.id());
-        fs::read_dir(path).unwrap().count()
-    };
     let before = descriptors(&site);
     for n in 0..200 {
         let mut stream = site.connect();
@@ -374,6 +400,34 @@ fn resets() {
         let ask = HELLO.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
         site.ask(&ask).starts_with("HTTP/1.1 200 ")
     });
+}
+
+/// Each answer needs one for its file. Without it, the client hears so, and its
+/// connection stays.
+fn no_descriptor() {
+    let site = Site::new(&[]);
+    let mut stream = site.connect();
+    hello(&mut stream);
+    let limit = |soft: &str| {
+        let args = ["--pid", &site.server.id().to_string()];
+        let limit = format!("--nofile={soft}:");
+        let set = Command::new("prlimit").args(args).arg(limit).status();
+        assert!(set.unwrap().success());
+    };
+    limit("0");
+    stream.write_all(HELLO.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 500");
+    site.server.wait_for("cannot open /hello.txt: ");
+    limit("100");
+    let mut rest = Vec::new();
+    while !rest.ends_with(b"cannot open it\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        rest.extend(byte);
+    }
+    hello(&mut stream);
 }
 
 // ---- A stop
@@ -483,12 +537,13 @@ fn curl_twice() {
 }
 
 /// What curl is told, the target, and the status of the answer.
-const REFUSED: [(&[&str], &str, u16); 10] = [
+const REFUSED: [(&[&str], &str, u16); 11] = [
     (&[], "/none", 404),
     (&["-I"], "/none", 404),
     (&[], "/docs", 301),
     (&["-X", "DELETE"], "/", 405),
     (&["-d", "a=b"], "/", 405),
+    (&["-X", "MAKE"], "/", 501),
     (&["-X", "OPTIONS"], "/", 200),
     (&["-X", "OPTIONS", "--request-target", "*"], "", 200),
     (&["-H", "Host:"], "/", 400),
@@ -518,6 +573,8 @@ fn curl_statuses() {
     }
     let head = curl(&["-I", &site.url("/hello.txt")]);
     assert!(head.contains("Content-Length: 16\r\n"), "{head}");
+    let sniff = "X-Content-Type-Options: nosniff\r\n";
+    assert!(head.contains(sniff), "{head}");
 }
 
 const WAYS_OUT: &str = "
