@@ -509,8 +509,7 @@ mod tests {
         send(&mut client, &requests.concat()).await;
         let heard = hear(&mut client, BODY).await;
         let answers = heard.split("HTTP/1.1 ").skip(1);
-        let statuses = answers.map(|answer| &answer[..4]);
-        let statuses: String = statuses.collect();
+        let statuses: String = answers.map(|answer| &answer[..4]).collect();
         assert_eq!(statuses, "404 405 404 200 301 200 501 200 ");
         assert_eq!(heard.matches("Content-Length: 3\r\n").count(), 2);
         assert_eq!(heard.matches("abc").count(), 1);

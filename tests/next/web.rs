@@ -81,7 +81,11 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
         trial("web::curl, methods and statuses", curl, curl_statuses),
         trial("web::curl, no way out", curl, no_way_out),
         trial("web::curl, uploads", curl, curl_uploads),
-        trial("web::a stop during a download", linux.or(curl), stop_download),
+        trial(
+            "web::a stop during a download",
+            linux.or(curl).or(no_netcat()),
+            stop_download,
+        ),
         trial("web::Python's http.client", python, python_client),
         trial("web::one request or two", two, one_or_two),
         trial("web::h2load", h2load, load_h2load),
@@ -484,6 +488,7 @@ fn stop_in_request() {
 
 /// curl loads a file that its kernel cannot hold, slowly, while the server is
 /// told to stop.
+#[expect(clippy::too_many_lines)] // it is a scene
 fn stop_download() {
     let folder = Site::files();
     let pages = folder.path().join("pages");
@@ -496,24 +501,30 @@ fn stop_download() {
     let addr = server.addr();
     scene.rename(addr, 8888);
     let id = server.id();
-    scene.terminal("the server", "cargo run -p web -- pages", server);
-    let (spare, file) = (TcpStream::connect(addr).unwrap(), pages.join("copy"));
+    let shown = "head -c 20000000 /dev/zero > /tmp/pages/big\n\
+                 $ cargo run -p web -- /tmp/pages";
+    scene.terminal("the server", shown, server);
+    let mut command = Command::new("nc");
+    command.args(["127.0.0.1", &addr.port().to_string()]);
+    let spare = Program::spawn(&mut command, true);
+    scene.terminal("a spare connection", "nc 127.0.0.1 8888", spare);
     scene.program(0).wait_for("connected"); // before curl
+    let file = pages.join("copy");
     let mut command = Command::new("curl");
     command.args(["-s", "--limit-rate", "16M", "-w", "%{size_download}\n"]);
     command.arg("-o").arg(&file).arg(format!("http://{addr}/big"));
     let curl = Program::spawn(&mut command, false);
-    let shown = "curl -s --limit-rate 16M -w '%{size_download}\\n' -o copy \
+    let shown = "curl -s --limit-rate 16M -w '%{size_download}\\n' -o /tmp/copy \
                  http://127.0.0.1:8888/big";
     scene.terminal("the client", shown, curl);
     wait_until("a piece", || fs::metadata(&file).is_ok_and(|m| m.len() > 0));
-    assert!(scene.program(1).is_running(), "it was too fast");
+    assert!(scene.program(2).is_running(), "it was too fast");
     scene.note(0, "^C\n");
     signal(id, "-INT");
-    scene.wait_end(1);
+    scene.wait_end(2);
     scene.wait_end(0);
+    scene.stays_silent(1);
     assert_eq!(fs::metadata(&file).unwrap().len(), size as u64);
-    drop(spare);
     scene.snapshot("web-stop");
 }
 
@@ -631,35 +642,48 @@ fn curl_uploads() {
     }
 }
 
-/// What a request looks like that one server takes for one and another for two.
-const REQUEST: &str = r"printf '%s\r\n' \
+/// Two pages, and a request that one server takes for one and another for two.
+const FILES_AND_REQUEST: [&str; 4] = [
+    "mkdir -p /tmp/pages",
+    "printf 'Hello, browser!\\n' > /tmp/pages/hello.txt",
+    "printf 'Another page.\\n' > /tmp/pages/other.txt",
+    r"printf '%s\r\n' \
     'GET /hello.txt HTTP/1.1' 'Host: a' 'Content-Length: 36' '' \
-    'GET /other.txt HTTP/1.1' 'Host: a' '' > request";
+    'GET /other.txt HTTP/1.1' 'Host: a' '' > /tmp/request",
+];
 
 /// The body of a GET means nothing, but it is there. Python's server for
 /// developers does not look, and takes it for the next request.
+#[expect(clippy::too_many_lines)] // it is a scene
 fn one_or_two() {
     let site = Site::new(&[]);
     let pages = site.folder.path().join("pages");
     let args = ["-u", "-m", "http.server", "--protocol", "HTTP/1.1"];
     let mut command = Command::new("python3");
-    command.args(args).args(["--bind", "127.0.0.1", "0"]).current_dir(&pages);
+    command.args(args).args(["--bind", "127.0.0.1", "0", "-d"]).arg(&pages);
     let python = Program::spawn(&mut command, false);
     let text = python.wait_for("/) ...\n");
     let port = text.split("port ").nth(1).unwrap();
     let port: u16 = port.split(' ').next().unwrap().parse().unwrap();
     let bash = |line: &str| {
+        let folder = format!("{}/", site.folder.path().display());
         let mut command = Command::new("bash");
-        let command = command.args(["-c", line]).current_dir(&pages);
-        let ended = Program::spawn(command, false).finish();
+        command.args(["-c", &line.replace("/tmp/", &folder)]);
+        let ended = Program::spawn(&mut command, false).finish();
         assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""), "{line}");
         String::from_utf8(ended.stdout).unwrap()
     };
-    let mut text = format!("$ {REQUEST}\n{}", bash(REQUEST));
-    let ask = "nc -N 127.0.0.1 PORT < request | grep -v ': '";
+    let made =
+        FILES_AND_REQUEST.map(|line| format!("$ {line}\n{}", bash(line)));
+    let mut text = made.concat();
+    let ask = "nc -N 127.0.0.1 PORT < /tmp/request | grep -v ': '";
     for (what, real, shown) in [
-        ("python3 -m http.server --protocol HTTP/1.1 8000", port, 8000),
-        ("cargo run -p web -- .", site.addr.port(), 8888),
+        (
+            "python3 -m http.server -d /tmp/pages --protocol HTTP/1.1 8000",
+            port,
+            8000,
+        ),
+        ("cargo run -p web -- /tmp/pages", site.addr.port(), 8888),
     ] {
         let command = |port: u16| ask.replace("PORT", &port.to_string());
         text += &format!("\n# the server: {what}\n$ {}\n", command(shown));
