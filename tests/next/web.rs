@@ -66,6 +66,7 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
     let curl = needs("curl", "--version", "needs curl");
     let python = needs("python3", "--version", "needs python3");
     let two = python.or(no_protocol()).or(no_netcat());
+    let strace = linux.or(needs("strace", "-V", "needs strace"));
     let prlimit = needs("prlimit", "--version", "needs prlimit");
     let h2load = needs("h2load", "--version", "needs h2load");
     // wrk -v prints its version and fails.
@@ -77,6 +78,7 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
         .or((!modules.exists()).then_some("needs npm ci in tests/browser"));
     vec![
         trial("web::no descriptor is left", linux.or(prlimit), no_descriptor),
+        trial("web::an answer is not held back", strace, no_delay),
         trial("web::curl, two requests", curl, curl_twice),
         trial("web::curl, methods and statuses", curl, curl_statuses),
         trial("web::curl, no way out", curl, no_way_out),
@@ -406,6 +408,24 @@ fn resets() {
     });
 }
 
+/// The second piece of a file would wait for the client to acknowledge the
+/// first. To measure that is to measure the machine, so we look at the calls.
+fn no_delay() {
+    let folder = Site::files();
+    let trace = folder.path().join("trace");
+    let mut command = Command::new("strace");
+    // With -D, the server is our child, and strace is the server's.
+    command.args(["-D", "-f", "-e", "trace=setsockopt", "-o"]).arg(&trace);
+    command.arg(bin("web")).arg(folder.path().join("pages"));
+    command.args(["--addr", "127.0.0.1:0"]);
+    let server = Program::spawn(&mut command, false);
+    hello(&mut TcpStream::connect(server.addr()).unwrap());
+    wait_until("TCP_NODELAY", || {
+        let calls = fs::read_to_string(&trace);
+        calls.is_ok_and(|calls| calls.contains("TCP_NODELAY, [1]"))
+    });
+}
+
 /// Each answer needs one for its file. Without it, the client hears so, and its
 /// connection stays.
 fn no_descriptor() {
@@ -675,7 +695,8 @@ fn one_or_two() {
     };
     let made =
         FILES_AND_REQUEST.map(|line| format!("$ {line}\n{}", bash(line)));
-    let mut text = made.concat();
+    snapshot("web-request", made.concat().trim_end());
+    let mut text = String::new();
     let ask = "nc -N 127.0.0.1 PORT < /tmp/request | grep -v ': '";
     for (what, real, shown) in [
         (
@@ -686,8 +707,9 @@ fn one_or_two() {
         ("cargo run -p web -- /tmp/pages", site.addr.port(), 8888),
     ] {
         let command = |port: u16| ask.replace("PORT", &port.to_string());
-        text += &format!("\n# the server: {what}\n$ {}\n", command(shown));
+        text += &format!("# the server: {what}\n$ {}\n", command(shown));
         text += &bash(&command(real)).replace('\r', "");
+        text.push('\n');
     }
     snapshot("web-one-or-two", text.trim_end());
 }
