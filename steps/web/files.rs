@@ -59,10 +59,13 @@ pub fn find(root: &Path, target: &str) -> io::Result<Found> {
     Ok(Found::File(file, length, content_type(&path)))
 }
 
-/// Follows all links in `path`. `None` if it leads nowhere or leaves `root`.
+/// Follows all links in `path`. `None` if it leads nowhere, leaves `root`, or
+/// ends at a hidden file.
 fn resolve(root: &Path, path: &Path) -> Option<PathBuf> {
     let full = path.canonicalize().ok()?;
-    full.starts_with(root).then_some(full)
+    let mut names = full.strip_prefix(root).ok()?.iter();
+    let is_hidden = names.any(|name| name.as_encoded_bytes()[0] == b'.');
+    (!is_hidden).then_some(full)
 }
 // ANCHOR_END: found
 
@@ -80,8 +83,9 @@ fn path(target: &str) -> Option<(PathBuf, bool)> {
     Some((names.collect::<Option<PathBuf>>()?, is_folder))
 }
 
-/// Is this the name of one file, on any system? Hidden files are private, and
-/// `..` is a hidden file by that rule.
+/// Is this the plain name of one file? Hidden files are private, and `..` is a
+/// hidden file by that rule. (On Windows, more names mean something, such as
+/// `CON` and `GIT~1`.)
 fn is_plain(name: &str) -> bool {
     let is_odd = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
     !name.is_empty() && !name.starts_with('.') && !name.contains(is_odd)
@@ -106,12 +110,13 @@ fn digit(byte: u8) -> Option<u8> {
 }
 // ANCHOR_END: path
 
-/// Returns where a folder's page is, relative to a target without `/` at its end.
-/// A path such as `//host` would lead away from us; the `./` keeps it here.
+/// Returns the target of the folder that `target` lacks the `/` for. ([`find`]
+/// finds no folder at `//host`, which would lead a browser away from us.)
 pub fn with_slash(target: &str) -> String {
-    let path = target.split('?').next().unwrap_or_default();
-    let name = path.rsplit('/').next().unwrap_or_default();
-    format!("./{name}/")
+    match target.split_once('?') {
+        Some((path, query)) => format!("{path}/?{query}"),
+        None => format!("{target}/"),
+    }
 }
 
 /// Returns the content type by the end of the name. A browser that had to guess
@@ -219,6 +224,7 @@ mod tests {
             ("/bare/", "nothing"),
             ("/none", "nothing"),
             ("/none/", "nothing"),
+            ("//docs", "nothing"), // see `with_slash`
             ("/../secret", "nothing"),
             ("/..%2fsecret", "nothing"),
         ] {
@@ -257,6 +263,26 @@ mod tests {
         drop(temp);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn what_a_link_shows_and_as_what() {
+        use std::os::unix::fs::symlink;
+        let (_temp, root) = tree();
+        let link = |to: &str, name: &str| symlink(to, root.join(name)).unwrap();
+        fs::create_dir(root.join(".git")).unwrap();
+        fs::write(root.join(".git/config"), "secret").unwrap();
+        link(".git/config", "config");
+        link(".git", "git");
+        link("docs/a b.txt", "look.css");
+        for target in ["/config", "/git", "/git/", "/git/config"] {
+            assert_eq!(read(&root, target), "nothing", "{target}");
+        }
+        let Ok(Found::File(_, _, kind)) = find(&root, "/look.css") else {
+            panic!("a link that stays is followed");
+        };
+        assert_eq!(kind, "text/css; charset=utf-8"); // by its own name
+    }
+
     /// To open a pipe that nobody writes into would wait forever.
     #[cfg(unix)]
     #[test]
@@ -279,12 +305,10 @@ mod tests {
         assert!(root(&folder.join("index.html")).is_err());
     }
 
-    /// Whatever a client sends, it cannot lead another browser elsewhere.
     #[test]
     fn where_a_folders_page_is() {
-        assert_eq!(with_slash("/docs"), "./docs/");
-        assert_eq!(with_slash("/a/docs?x=/y"), "./docs/");
-        assert_eq!(with_slash("//evil.example"), "./evil.example/");
+        assert_eq!(with_slash("/docs"), "/docs/");
+        assert_eq!(with_slash("/a/docs?x=/y"), "/a/docs/?x=/y");
     }
 
     #[test]

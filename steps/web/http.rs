@@ -11,6 +11,7 @@
 //! ```
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -129,8 +130,8 @@ impl Head {
     /// server guess what a client means, it refuses.
     fn parse(head: &[u8]) -> Result<Head, Refused> {
         // Bytes that are not UTF-8 are allowed in values only (RFC 9110
-        // section 5.5). They become U+FFFD, which passes no check below, and
-        // never take the end of a line along.
+        // section 5.5). They become U+FFFD, which no name, target, length or
+        // host may contain, and never take the end of a line along.
         let text = String::from_utf8_lossy(head);
         let mut lines = text.trim_end_matches("\r\n").split("\r\n");
         let line = lines.next().unwrap_or_default();
@@ -182,10 +183,8 @@ impl Head {
     fn check_host(&self) -> Result<(), Refused> {
         let n = self.values("host").count();
         demand(n == 1 || n == 0 && !self.version_1_1, "not exactly one Host")?;
-        let is_fine =
-            |c: char| c.is_ascii_alphanumeric() || "-._~:[]".contains(c);
         let host = self.field("host").unwrap_or_default();
-        demand(host.chars().all(is_fine), "a Host that is no host")
+        demand(host.is_empty() || is_host(host), "a Host that we do not take")
     }
 }
 // ANCHOR_END: parse
@@ -202,6 +201,22 @@ fn is_token(word: &str) -> bool {
     !word.is_empty() && word.chars().all(is_fine)
 }
 
+/// Is this `host` or `host:port`? The rules would allow more in a name (RFC 3986
+/// section 3.2.2), but no DNS name has it.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some(parts) if !text.ends_with(']') => parts,
+        _ => (text, ""),
+    };
+    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let is_fine = match inner {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(is_name),
+    };
+    is_fine && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn is_version_1_1(version: &str) -> Result<bool, Refused> {
     let digits = version.strip_prefix("HTTP/").unwrap_or_default();
     match digits.as_bytes() {
@@ -215,7 +230,8 @@ fn is_version_1_1(version: &str) -> Result<bool, Refused> {
 }
 
 /// Takes the scheme and the host off a target, where a client sends them as to
-/// a proxy (RFC 9112 section 3.2.2).
+/// a proxy (RFC 9112 section 3.2.2). `http` without a host is no address (RFC
+/// 9110 section 4.2.1).
 fn origin_form<'a>(method: &str, target: &'a str) -> Result<&'a str, Refused> {
     let is_visible = target.chars().all(|c| c.is_ascii_graphic() && c != '#');
     demand(is_visible, "the target has a character that none has")?;
@@ -224,7 +240,9 @@ fn origin_form<'a>(method: &str, target: &'a str) -> Result<&'a str, Refused> {
     }
     let (scheme, rest) = target.split_once("://").unwrap_or_default();
     demand(scheme.eq_ignore_ascii_case("http"), "the target is no path")?;
-    let path = rest.find(['/', '?']).map_or("", |at| &rest[at..]);
+    let (host, path) =
+        rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    demand(is_host(host), "the target has a host that we do not take")?;
     Ok(if path.starts_with('/') { path } else { "/" })
 }
 
@@ -421,7 +439,7 @@ mod tests {
         "\u{a0}X: 1\r\n",
         "(X): 1\r\n",
     ];
-    const BAD_FIRST_LINES: [&str; 24] = [
+    const BAD_FIRST_LINES: [&str; 28] = [
         "GET / HTTP/1.1 ",
         " GET / HTTP/1.1",
         "GET  / HTTP/1.1",
@@ -438,6 +456,10 @@ mod tests {
         "GET /\x0c HTTP/1.1",
         "GET /#a HTTP/1.1",
         "GET / HTTP/1.1\r\nHost:/a",
+        "GET http:/// HTTP/1.1",
+        "GET http://?x HTTP/1.1",
+        "GET http://u:p@x/ HTTP/1.1",
+        "GET http://:80/ HTTP/1.1",
         "GET / HTTP/1.1\r\n",
         "CONNECT a:1 HTTP/1.1",
         "GET ftp://a/ HTTP/1.1",
@@ -467,8 +489,23 @@ mod tests {
         assert_eq!(h2.0, OTHER_VERSION);
         let old = head("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").await;
         assert_eq!(old.unwrap_err().0, BAD_REQUEST);
+        let two_empty = head(&format!("\r\n\r\n{}", with(""))).await;
+        assert_eq!(two_empty.unwrap_err().0, BAD_REQUEST);
         let none = head("GET / HTTP/1.1\r\n\r\n").await.unwrap_err();
         assert_eq!(none.1, "not exactly one Host");
+    }
+
+    #[test]
+    fn what_a_host_is() {
+        for host in "a a:80 a: a-b.c_d 127.0.0.1:8888 [::1] [::1]:80".split(' ')
+        {
+            assert!(is_host(host), "{host}");
+        }
+        let bad = ":80 ::1 a:b a:80:80 :::[].. [] [a] [::1 [::1]a abcd/e \
+            u@a a!b a%41 \u{fffd}a";
+        for host in bad.split_whitespace().chain([""]) {
+            assert!(!is_host(host), "{host}");
+        }
     }
 
     /// Why a head is refused, without waiting for more of it.

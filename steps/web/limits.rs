@@ -39,5 +39,6 @@ pub struct PeerLimits {
 /// Reads a number of milliseconds, at most a day.
 fn milliseconds(text: &str) -> Result<Duration, &'static str> {
     let ms = text.parse().ok().filter(|ms| (1..=86_400_000).contains(ms));
-    ms.map(Duration::from_millis).ok_or("give 1 to 86400000")
+    ms.map(Duration::from_millis)
+        .ok_or("give 1 to 86400000 (did its environment variable set it?)")
 }

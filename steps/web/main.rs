@@ -45,7 +45,8 @@ use limits::{PeerLimits, ServerLimits};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// The folder to serve; Ctrl-C stops the server, twice at once
+    /// The folder to serve; Ctrl-C stops the server, and a second Ctrl-C does
+    /// not wait for its clients
     #[arg(value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// The server's address (0.0.0.0 is all, port 0 a free one)

@@ -45,6 +45,7 @@ fn main() {
         trial("web::a head, line by line", None, slow_head),
         trial("web::a client that does not read", linux, unread),
         trial("web::a refused client hears why", None, refused),
+        trial("web::a refusal takes nothing away", linux, owed),
         trial("web::a large file costs no memory", linux, large_file),
         trial("web::full, and slots that come back", None, full),
         trial("web::200 clients that reset", linux, resets),
@@ -57,6 +58,7 @@ fn main() {
 }
 
 /// Tests with clients that others have written.
+#[expect(clippy::too_many_lines)] // it is a list
 fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
     let needs = |program, flag, what: &'static str| {
         (!is_installed(program, flag)).then_some(what)
@@ -64,6 +66,8 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
     let curl = needs("curl", "--version", "needs curl");
     let python = needs("python3", "--version", "needs python3");
     let two = python.or(no_protocol()).or(no_netcat());
+    let strace = linux.or(needs("strace", "-V", "needs strace"));
+    let prlimit = needs("prlimit", "--version", "needs prlimit");
     let h2load = needs("h2load", "--version", "needs h2load");
     // wrk -v prints its version and fails.
     let wrk = Command::new("wrk").arg("-v").output();
@@ -73,11 +77,17 @@ fn with_programs(linux: Option<&'static str>) -> Vec<Trial> {
         .or(needs("node", "--version", "needs node"))
         .or((!modules.exists()).then_some("needs npm ci in tests/browser"));
     vec![
+        trial("web::no descriptor is left", linux.or(prlimit), no_descriptor),
+        trial("web::an answer is not held back", strace, no_delay),
         trial("web::curl, two requests", curl, curl_twice),
         trial("web::curl, methods and statuses", curl, curl_statuses),
         trial("web::curl, no way out", curl, no_way_out),
         trial("web::curl, uploads", curl, curl_uploads),
-        trial("web::a stop during a download", linux.or(curl), stop_download),
+        trial(
+            "web::a stop during a download",
+            linux.or(curl).or(no_netcat()),
+            stop_download,
+        ),
         trial("web::Python's http.client", python, python_client),
         trial("web::one request or two", two, one_or_two),
         trial("web::h2load", h2load, load_h2load),
@@ -298,12 +308,12 @@ fn unread() {
     let site = Site::new(&["--write-ms", "500"]);
     site.big(20_000_000);
     let before = resident(&site.server);
-    for times in [1, 1000] {
+    for (n, times) in [(1, 1), (2, 1000)] {
         let mut stream = site.connect();
         SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
         let many = HELLO.replace("hello.txt", "big").repeat(times);
         let _ = stream.write_all(many.as_bytes());
-        site.server.wait_for("a write stood still for too long");
+        site.server.wait_for_times("a write stood still for too long", n);
         wait_until("a reset", || ends(site.addr).is_empty());
     }
     let grown = resident(&site.server).saturating_sub(before);
@@ -321,6 +331,32 @@ fn refused() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+/// How many descriptors the server has open.
+fn descriptors(site: &Site) -> usize {
+    let path = format!("/proc/{}/fd", site.server.id());
+    fs::read_dir(path).unwrap().count()
+}
+
+/// It asks for a file, breaks a rule, and reads when the server waits no more.
+/// The good answer must still be there, and so must the other one.
+fn owed() {
+    let site = Site::new(&["--write-ms", "60000"]);
+    site.big(100_000);
+    let before = descriptors(&site);
+    let mut stream = site.connect();
+    SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
+    let good = HELLO.replace("hello.txt", "big");
+    stream.write_all(format!("{good}GET\r\n\r\n").as_bytes()).unwrap();
+    site.server.wait_for("400 Bad Request");
+    wait_until("the server's close", || descriptors(&site) <= before);
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    assert!(answers.contains(&"x".repeat(100_000)));
+    assert!(
+        answers.ends_with("400 Bad Request: the first line is not 3 words\n")
+    );
 }
 
 fn large_file() {
@@ -358,10 +394,6 @@ fn full() {
 
 fn resets() {
     let site = Site::new(&["--max-conns", "8"]);
-    let descriptors = |site: &Site| {
-        let path = format!("/proc/{}/fd", site.server.id());
-        fs::read_dir(path).unwrap().count()
-    };
     let before = descriptors(&site);
     for n in 0..200 {
         let mut stream = site.connect();
@@ -374,6 +406,52 @@ fn resets() {
         let ask = HELLO.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
         site.ask(&ask).starts_with("HTTP/1.1 200 ")
     });
+}
+
+/// The second piece of a file would wait for the client to acknowledge the
+/// first. To measure that is to measure the machine, so we look at the calls.
+fn no_delay() {
+    let folder = Site::files();
+    let trace = folder.path().join("trace");
+    let mut command = Command::new("strace");
+    // With -D, the server is our child, and strace is the server's.
+    command.args(["-D", "-f", "-e", "trace=setsockopt", "-o"]).arg(&trace);
+    command.arg(bin("web")).arg(folder.path().join("pages"));
+    command.args(["--addr", "127.0.0.1:0"]);
+    let server = Program::spawn(&mut command, false);
+    hello(&mut TcpStream::connect(server.addr()).unwrap());
+    wait_until("TCP_NODELAY", || {
+        let calls = fs::read_to_string(&trace);
+        calls.is_ok_and(|calls| calls.contains("TCP_NODELAY, [1]"))
+    });
+}
+
+/// Each answer needs one for its file. Without it, the client hears so, and its
+/// connection stays.
+fn no_descriptor() {
+    let site = Site::new(&[]);
+    let mut stream = site.connect();
+    hello(&mut stream);
+    let limit = |soft: &str| {
+        let args = ["--pid", &site.server.id().to_string()];
+        let limit = format!("--nofile={soft}:");
+        let set = Command::new("prlimit").args(args).arg(limit).status();
+        assert!(set.unwrap().success());
+    };
+    limit("0");
+    stream.write_all(HELLO.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 500");
+    site.server.wait_for("cannot open /hello.txt: ");
+    limit("100");
+    let mut rest = Vec::new();
+    while !rest.ends_with(b"cannot open it\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        rest.extend(byte);
+    }
+    hello(&mut stream);
 }
 
 // ---- A stop
@@ -430,6 +508,7 @@ fn stop_in_request() {
 
 /// curl loads a file that its kernel cannot hold, slowly, while the server is
 /// told to stop.
+#[expect(clippy::too_many_lines)] // it is a scene
 fn stop_download() {
     let folder = Site::files();
     let pages = folder.path().join("pages");
@@ -442,24 +521,30 @@ fn stop_download() {
     let addr = server.addr();
     scene.rename(addr, 8888);
     let id = server.id();
-    scene.terminal("the server", "cargo run -p web -- pages", server);
-    let (spare, file) = (TcpStream::connect(addr).unwrap(), pages.join("copy"));
+    let shown = "head -c 20000000 /dev/zero > /tmp/pages/big\n\
+                 $ cargo run -p web -- /tmp/pages";
+    scene.terminal("the server", shown, server);
+    let mut command = Command::new("nc");
+    command.args(["127.0.0.1", &addr.port().to_string()]);
+    let spare = Program::spawn(&mut command, true);
+    scene.terminal("a spare connection", "nc 127.0.0.1 8888", spare);
     scene.program(0).wait_for("connected"); // before curl
+    let file = pages.join("copy");
     let mut command = Command::new("curl");
     command.args(["-s", "--limit-rate", "16M", "-w", "%{size_download}\n"]);
     command.arg("-o").arg(&file).arg(format!("http://{addr}/big"));
     let curl = Program::spawn(&mut command, false);
-    let shown = "curl -s --limit-rate 16M -w '%{size_download}\\n' -o copy \
+    let shown = "curl -s --limit-rate 16M -w '%{size_download}\\n' -o /tmp/copy \
                  http://127.0.0.1:8888/big";
     scene.terminal("the client", shown, curl);
     wait_until("a piece", || fs::metadata(&file).is_ok_and(|m| m.len() > 0));
-    assert!(scene.program(1).is_running(), "it was too fast");
+    assert!(scene.program(2).is_running(), "it was too fast");
     scene.note(0, "^C\n");
     signal(id, "-INT");
-    scene.wait_end(1);
+    scene.wait_end(2);
     scene.wait_end(0);
+    scene.stays_silent(1);
     assert_eq!(fs::metadata(&file).unwrap().len(), size as u64);
-    drop(spare);
     scene.snapshot("web-stop");
 }
 
@@ -483,12 +568,13 @@ fn curl_twice() {
 }
 
 /// What curl is told, the target, and the status of the answer.
-const REFUSED: [(&[&str], &str, u16); 10] = [
+const REFUSED: [(&[&str], &str, u16); 11] = [
     (&[], "/none", 404),
     (&["-I"], "/none", 404),
     (&[], "/docs", 301),
     (&["-X", "DELETE"], "/", 405),
     (&["-d", "a=b"], "/", 405),
+    (&["-X", "MAKE"], "/", 501),
     (&["-X", "OPTIONS"], "/", 200),
     (&["-X", "OPTIONS", "--request-target", "*"], "", 200),
     (&["-H", "Host:"], "/", 400),
@@ -518,6 +604,8 @@ fn curl_statuses() {
     }
     let head = curl(&["-I", &site.url("/hello.txt")]);
     assert!(head.contains("Content-Length: 16\r\n"), "{head}");
+    let sniff = "X-Content-Type-Options: nosniff\r\n";
+    assert!(head.contains(sniff), "{head}");
 }
 
 const WAYS_OUT: &str = "
@@ -574,39 +662,54 @@ fn curl_uploads() {
     }
 }
 
-/// What a request looks like that one server takes for one and another for two.
-const REQUEST: &str = r"printf '%s\r\n' \
+/// Two pages, and a request that one server takes for one and another for two.
+const FILES_AND_REQUEST: [&str; 4] = [
+    "mkdir -p /tmp/pages",
+    "printf 'Hello, browser!\\n' > /tmp/pages/hello.txt",
+    "printf 'Another page.\\n' > /tmp/pages/other.txt",
+    r"printf '%s\r\n' \
     'GET /hello.txt HTTP/1.1' 'Host: a' 'Content-Length: 36' '' \
-    'GET /other.txt HTTP/1.1' 'Host: a' '' > request";
+    'GET /other.txt HTTP/1.1' 'Host: a' '' > /tmp/request",
+];
 
 /// The body of a GET means nothing, but it is there. Python's server for
 /// developers does not look, and takes it for the next request.
+#[expect(clippy::too_many_lines)] // it is a scene
 fn one_or_two() {
     let site = Site::new(&[]);
     let pages = site.folder.path().join("pages");
     let args = ["-u", "-m", "http.server", "--protocol", "HTTP/1.1"];
     let mut command = Command::new("python3");
-    command.args(args).args(["--bind", "127.0.0.1", "0"]).current_dir(&pages);
+    command.args(args).args(["--bind", "127.0.0.1", "0", "-d"]).arg(&pages);
     let python = Program::spawn(&mut command, false);
     let text = python.wait_for("/) ...\n");
     let port = text.split("port ").nth(1).unwrap();
     let port: u16 = port.split(' ').next().unwrap().parse().unwrap();
     let bash = |line: &str| {
+        let folder = format!("{}/", site.folder.path().display());
         let mut command = Command::new("bash");
-        let command = command.args(["-c", line]).current_dir(&pages);
-        let ended = Program::spawn(command, false).finish();
+        command.args(["-c", &line.replace("/tmp/", &folder)]);
+        let ended = Program::spawn(&mut command, false).finish();
         assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""), "{line}");
         String::from_utf8(ended.stdout).unwrap()
     };
-    let mut text = format!("$ {REQUEST}\n{}", bash(REQUEST));
-    let ask = "nc -N 127.0.0.1 PORT < request | grep -v ': '";
+    let made =
+        FILES_AND_REQUEST.map(|line| format!("$ {line}\n{}", bash(line)));
+    snapshot("web-request", made.concat().trim_end());
+    let mut text = String::new();
+    let ask = "nc -N 127.0.0.1 PORT < /tmp/request | grep -v ': '";
     for (what, real, shown) in [
-        ("python3 -m http.server --protocol HTTP/1.1 8000", port, 8000),
-        ("cargo run -p web -- .", site.addr.port(), 8888),
+        (
+            "python3 -m http.server -d /tmp/pages --protocol HTTP/1.1 8000",
+            port,
+            8000,
+        ),
+        ("cargo run -p web -- /tmp/pages", site.addr.port(), 8888),
     ] {
         let command = |port: u16| ask.replace("PORT", &port.to_string());
-        text += &format!("\n# the server: {what}\n$ {}\n", command(shown));
+        text += &format!("# the server: {what}\n$ {}\n", command(shown));
         text += &bash(&command(real)).replace('\r', "");
+        text.push('\n');
     }
     snapshot("web-one-or-two", text.trim_end());
 }
