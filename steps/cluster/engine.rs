@@ -153,6 +153,7 @@ impl Shared {
 // ANCHOR_END: open
 
 // ANCHOR: promise
+// ANCHOR: settings
 /// Settings without which Redis may forget what it has acknowledged: at a
 /// crash, at a power cut, and when its memory is full.
 const SETTINGS: [[&str; 2]; 4] = [
@@ -161,6 +162,7 @@ const SETTINGS: [[&str; 2]; 4] = [
     ["no-appendfsync-on-rewrite", "no"],
     ["maxmemory-policy", "noeviction"],
 ];
+// ANCHOR_END: settings
 
 /// Returns what an acknowledgement of this Redis means, if it tells.
 async fn promise(redis: &mut Redis) -> Option<String> {
@@ -217,7 +219,9 @@ fn refuse(batch: &mut Vec<Request>) {
         let _ = request.reply.send(Err(Full)); // its client may have left
     }
 }
+// ANCHOR_END: run
 
+// ANCHOR: apply
 impl Shared {
     /// Has Redis apply `batch`, and answers. From here on, Redis may have done
     /// what it does not answer. So whatever fails, the rest of the batch is
@@ -271,7 +275,7 @@ impl Link {
         refused.map_or(Ok(()), |text| Err(anyhow!("Redis says {text:?}")))
     }
 }
-// ANCHOR_END: run
+// ANCHOR_END: apply
 
 // ANCHOR: answer
 /// Appends the command for one ADD.
@@ -300,6 +304,7 @@ fn add(script: &[u8], name: &[u8], operation: Operation, output: &mut Vec<u8>) {
     encode(&words, output);
 }
 
+// ANCHOR: refused
 /// Errors with which Redis refuses a command or a script's first write. Any
 /// other may come from the middle of a script, which Redis does not roll back.
 const REFUSED: [&str; 9] = [
@@ -313,6 +318,7 @@ const REFUSED: [&str; 9] = [
     "BUSY",       // a script does not end
     "NOAUTH",     // it wants a password
 ];
+// ANCHOR_END: refused
 
 /// Says what Redis' reply to an ADD means: the same as the ledger says. None:
 /// we cannot tell.

@@ -1,6 +1,7 @@
 //! Tests of `steps/cluster`: real processes over real sockets, and a real
 //! Redis for each test that needs one. `CLUSTER_OPERATIONS=100000` makes the
-//! killing as long as that; it prints what it has done.
+//! killing as long as that, and writes
+//! `tests/bench/cluster-kills.md`.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 

@@ -207,22 +207,15 @@ fn play(mut stream: TcpStream, act: &Mutex<Act>, config: Told) {
         while let Some(Reply::Array(words)) = decode(&mut rest).unwrap() {
             let Reply::Text(command) = &words[0] else { panic!("{words:?}") };
             let before = std::mem::take(&mut late);
-            let reply = match &command[..] {
-                b"SET" => {
-                    let only_if_none = Reply::Text(b"NX".to_vec());
-                    assert_eq!(words.last(), Some(&only_if_none));
-                    name = "$4\r\nname\r\n";
-                    "+OK\r\n"
+            let reply = match (&command[..], config) {
+                (b"SET", _) => set(&words, &mut name),
+                (b"GET", _) => name,
+                (b"CONFIG", Told::Says(text)) => text,
+                (b"CONFIG", Told::SaysLate(text)) => {
+                    late = text;
+                    ""
                 }
-                b"GET" => name,
-                b"CONFIG" => match config {
-                    Told::Says(text) => text,
-                    Told::SaysLate(text) => {
-                        late = text;
-                        ""
-                    }
-                },
-                b"SCRIPT" => "$3\r\nsha\r\n",
+                (b"SCRIPT", _) => "$3\r\nsha\r\n",
                 _ => match *act.lock().unwrap() {
                     Act::Reply(text) => text,
                     Act::Close => return,
@@ -230,12 +223,17 @@ fn play(mut stream: TcpStream, act: &Mutex<Act>, config: Told) {
                 },
             };
             let reply = [before, reply].concat();
-            if stream.write_all(reply.as_bytes()).is_err() {
-                return;
-            }
+            let Ok(()) = stream.write_all(reply.as_bytes()) else { return };
         }
         input = rest.to_vec();
     }
+}
+
+/// Sets the name, which GET answers from now on.
+fn set(words: &[Reply], name: &mut &str) -> &'static str {
+    assert_eq!(words.last(), Some(&Reply::Text(b"NX".to_vec())));
+    *name = "$4\r\nname\r\n";
+    "+OK\r\n"
 }
 
 /// The server with the fake behind it, and two seconds for it.
@@ -366,7 +364,9 @@ fn no_storm() {
     let count = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&count);
     thread::spawn(move || {
-        listener.incoming().for_each(|_| drop(count.fetch_add(1, Relaxed)));
+        listener.incoming().for_each(|_| {
+            count.fetch_add(1, Relaxed);
+        });
     });
     let args = ["server", "--engine", &engine, "--engine-ms", "2000"];
     let ended = Program::start("cluster", &args).finish();
