@@ -217,7 +217,7 @@ fn moves_on() {
     let (_server, answers) = server_of("memory");
     let addrs = [refuses, silent.local_addr().unwrap(), answers];
     let addrs = addrs.map(|addr| addr.to_string());
-    let mut args = vec!["client", "--add=5", "--add=7", "--request-ms=1000"];
+    let mut args = vec!["client", "--add=5", "--add=7", "--request-ms=3000"];
     args.extend(addrs.iter().flat_map(|addr| ["--addr", addr]));
     let ended = Program::start("cluster", &args).finish();
     assert_eq!((ended.code, &ended.stdout[..]), (Some(0), &b"5\n12\n"[..]));
@@ -226,7 +226,7 @@ fn moves_on() {
     let one_is =
         format!("attempt 1: not executed: cannot connect to {refuses}");
     assert!(one.starts_with(&one_is), "{one}");
-    let two_is = "attempt 2: outcome unknown: no whole reply within 1s";
+    let two_is = "attempt 2: outcome unknown: no whole reply within 3s";
     assert_eq!(two, two_is);
 }
 
@@ -299,12 +299,12 @@ fn deadline() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = silent.local_addr().unwrap().to_string();
     let begin = Instant::now();
-    let args = ["client", "--add=5", "--deadline-ms=4000", "--addr", &addr];
-    let args = [&args[..], &["--request-ms=3000"]].concat();
+    let args = ["client", "--add=5", "--deadline-ms=9000", "--addr", &addr];
+    let args = [&args[..], &["--request-ms=8000"]].concat();
     let ended = Program::start("cluster", &args).finish();
     assert_eq!(ended.code, Some(4));
     assert!(ended.stderr.contains("attempt 2: "), "{}", ended.stderr);
-    assert!(begin.elapsed() < Duration::from_millis(5500), "two attempts");
+    assert!(begin.elapsed() < Duration::from_secs(14), "two attempts");
 }
 
 fn no_engine() {

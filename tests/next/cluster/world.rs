@@ -117,7 +117,7 @@ fn start(
 /// Starts a server with this engine, and patience with it: the machine may be
 /// busy.
 pub fn server_of(engine: &str) -> (Program, SocketAddr) {
-    server_within(engine, "10000")
+    server_within(engine, "60000")
 }
 
 /// Starts a server with this engine, and a limit for it in ms.
