@@ -1,12 +1,16 @@
 -- One ADD: looked up, added and remembered, with nothing else in between.
 --
--- KEYS: the client, and how many clients there are.
--- ARGV: the number (seq) and the one 63 above it, both with 20 digits; the
---       slot in the window, seq modulo 64; the amount; the most clients.
+-- KEYS: the client, how many clients there are, and whose data this is.
+-- ARGV: whose data it shall be; the number (seq) and the one 63 above it, both
+--       with 20 digits; the slot in the window, seq modulo 64; the amount; the
+--       most clients.
 --
 -- Numbers stay texts: Lua's own are doubles, which skip some integers from
 -- 2^53 on. With 20 digits each, texts compare as their numbers do.
-local seq, newest, slot, amount, most = unpack(ARGV)
+local name, seq, newest, slot, amount, most = unpack(ARGV)
+if redis.call('GET', KEYS[3]) ~= name then
+    return 'other'
+end
 local known = redis.call('HMGET', KEYS[1], 'highest', slot)
 local highest, done = known[1], known[2]
 

@@ -3,7 +3,7 @@
 //! The server of `steps/chat` with another engine. Whichever process a page
 //! has found, it hears what is posted at any of them, in the same order.
 //!
-//!     redis-server --appendonly yes --appendfsync always
+//!     redis-server --dir "$(mktemp -d)" --appendonly yes --appendfsync always
 //!     cargo run -p cluster --bin cluster-chat -- \
 //!         --engine redis://127.0.0.1:6379
 //!     cargo run -p cluster --bin cluster-chat -- \
@@ -54,6 +54,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use tokio::select;
 use tokio::sync::mpsc;
 
 use drain::Stops;
@@ -103,9 +104,12 @@ async fn main() {
 }
 
 async fn run(args: Args) -> Result<()> {
-    let stops = Stops::new()?; // before we say that we listen
+    let mut stops = Stops::new()?; // before we say that we listen
     let place = Place { addr: args.engine, limit: LIMIT };
-    let (rooms, last) = place.open().await?;
+    let (rooms, last) = select! {
+        opened = place.open() => opened?,
+        () = stops.next() => return Ok(()),
+    };
     let listener = listener::bind(args.addr)?;
     let addr = listener.local_addr()?;
     say(format!("listening on {addr}"));

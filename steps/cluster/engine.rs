@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::frame::{BAD_PAYLOAD, CONFLICT, STALE_SEQ};
 use crate::journal::Request;
@@ -59,14 +59,16 @@ const PAUSES: Duration = Duration::from_millis(500);
 pub struct Shared {
     addr: SocketAddr,
     limit: Duration,
-    name: Option<Reply>, // once we know it
+    name: Option<Vec<u8>>, // once we know it
     link: Option<Link>,
+    said: String, // what went wrong with the last batch
 }
 
 /// A connection over which Redis knows the script.
 struct Link {
     redis: Redis,
     script: Vec<u8>, // its SHA-1, in digits
+    name: Vec<u8>,
 }
 
 /// Redis has not the data that it had: it was emptied, or replaced.
@@ -82,8 +84,8 @@ impl fmt::Display for OtherData {
 impl std::error::Error for OtherData {}
 
 impl Shared {
-    /// Uses the Redis at `addr`. An operation may take until `limit`, twice
-    /// that if it has to wait for others. Also returns what to say of it.
+    /// Uses the Redis at `addr`. A batch of operations may take until `limit`,
+    /// and has to wait for the one before. Also returns what to say of Redis.
     ///
     /// # Errors
     /// There is no such Redis within the limit.
@@ -91,14 +93,18 @@ impl Shared {
         addr: SocketAddr,
         limit: Duration,
     ) -> Result<(Shared, String)> {
-        let mut shared = Shared { addr, limit, name: None, link: None };
+        let (name, link, said) = (None, None, String::new());
+        let mut shared = Shared { addr, limit, name, link, said };
         let deadline = Instant::now() + limit;
         let ready = shared.ready(deadline).await;
         ready
             .with_context(|| format!("cannot use the engine redis://{addr}"))?;
         let link = shared.link.as_mut().context("not connected")?;
-        let promise = timeout_at(deadline, promise(&mut link.redis)).await;
-        let note = promise.unwrap_or_else(|_| "does not tell".to_owned());
+        let told = timeout_at(deadline, promise(&mut link.redis)).await;
+        let note = told.ok().flatten().unwrap_or_else(|| {
+            shared.link = None; // a late answer must not meet a batch
+            "it does not tell what its answers are worth".to_owned()
+        });
         Ok((shared, format!("the engine is Redis at {addr}: {note}")))
     }
 
@@ -117,6 +123,8 @@ impl Shared {
                 Err(_) => return Err(why), // why it failed the time before
             }
             if self.link.is_none() {
+                // A connect may fail at once, before `timeout_at` looks.
+                ensure!(Instant::now() < deadline, why);
                 let wake = Instant::now() + full_jitter(pause);
                 sleep_until(wake.min(deadline)).await;
                 pause = (pause * 2).min(PAUSES);
@@ -134,9 +142,10 @@ impl Shared {
             redis.ask(&[b"SET", NAME, new.as_bytes(), b"NX"]).await?;
             name = redis.ask(&[b"GET", NAME]).await?;
         }
+        let Reply::Text(name) = name else { bail!("Redis keeps no name") };
         ensure!(*self.name.get_or_insert(name.clone()) == name, OtherData);
         match redis.ask(&[b"SCRIPT", b"LOAD", ADD.as_bytes()]).await? {
-            Reply::Text(script) => Ok(Link { redis, script }),
+            Reply::Text(script) => Ok(Link { redis, script, name }),
             _ => bail!("Redis takes no scripts"),
         }
     }
@@ -144,6 +153,7 @@ impl Shared {
 // ANCHOR_END: open
 
 // ANCHOR: promise
+// ANCHOR: settings
 /// Settings without which Redis may forget what it has acknowledged: at a
 /// crash, at a power cut, and when its memory is full.
 const SETTINGS: [[&str; 2]; 4] = [
@@ -152,23 +162,22 @@ const SETTINGS: [[&str; 2]; 4] = [
     ["no-appendfsync-on-rewrite", "no"],
     ["maxmemory-policy", "noeviction"],
 ];
+// ANCHOR_END: settings
 
-/// Returns what an acknowledgement of this Redis means.
-async fn promise(redis: &mut Redis) -> String {
+/// Returns what an acknowledgement of this Redis means, if it tells.
+async fn promise(redis: &mut Redis) -> Option<String> {
     for [name, good] in SETTINGS {
         let asked = redis.ask(&[b"CONFIG", b"GET", name.as_bytes()]).await;
-        let Ok(Reply::Array(pair)) = asked else {
-            return "it does not tell what its answers are worth".to_owned();
-        };
-        let [_, Reply::Text(value)] = &pair[..] else { continue };
+        let Reply::Array(pair) = asked.ok()? else { return None };
+        let [_, Reply::Text(value)] = &pair[..] else { return None };
         if value != good.as_bytes() {
             let value = String::from_utf8_lossy(value);
-            return format!(
+            return Some(format!(
                 "its {name} is {value}, so it may lose what it has answered"
-            );
+            ));
         }
     }
-    "what it answers is on disk".to_owned()
+    Some("what it answers is on disk".to_owned())
 }
 // ANCHOR_END: promise
 
@@ -188,7 +197,8 @@ pub async fn run(
 ) -> Result<()> {
     let mut batch = Vec::new();
     while requests.recv_many(&mut batch, BATCH).await > 0 {
-        match shared.ready(Instant::now() + shared.limit).await {
+        let deadline = Instant::now() + shared.limit;
+        match shared.ready(deadline).await {
             Err(error) if error.is::<OtherData>() => return Err(error),
             Err(error) => {
                 let waiting = requests.len();
@@ -197,7 +207,7 @@ pub async fn run(
                 say(format!("engine: refused {n} operations: {error:#}"));
                 refuse(&mut batch);
             }
-            Ok(()) => shared.apply(take(&mut batch)).await,
+            Ok(()) => shared.apply(take(&mut batch), deadline).await?,
         }
     }
     Ok(())
@@ -209,19 +219,34 @@ fn refuse(batch: &mut Vec<Request>) {
         let _ = request.reply.send(Err(Full)); // its client may have left
     }
 }
+// ANCHOR_END: run
 
+// ANCHOR: apply
 impl Shared {
     /// Has Redis apply `batch`, and answers. From here on, Redis may have done
     /// what it does not answer. So whatever fails, the rest of the batch is
     /// dropped: its connections are closed, and its clients ask again.
-    async fn apply(&mut self, batch: Vec<Request>) {
-        let Some(link) = &mut self.link else { return };
-        let applied = timeout(self.limit, link.apply(batch)).await;
+    async fn apply(
+        &mut self,
+        batch: Vec<Request>,
+        deadline: Instant,
+    ) -> Result<()> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let applied = timeout_at(deadline, link.apply(batch)).await;
         let late = |_| Err(anyhow!("Redis did not answer in time"));
-        if let Err(error) = applied.unwrap_or_else(late) {
-            say(format!("engine: lost the connection: {error:#}"));
-            self.link = None; // a late answer must not meet the next batch
+        match applied.unwrap_or_else(late) {
+            Ok(()) => self.said.clear(),
+            Err(error) if error.is::<OtherData>() => return Err(error),
+            Err(error) => {
+                self.link = None; // a late answer must not meet the next batch
+                let line = format!("engine: has to connect again: {error:#}");
+                if line != self.said {
+                    say(&line); // once, however long it lasts
+                    self.said = line;
+                }
+            }
         }
+        Ok(())
     }
 }
 
@@ -229,7 +254,7 @@ impl Link {
     async fn apply(&mut self, batch: Vec<Request>) -> Result<()> {
         let mut commands = Vec::new();
         for request in &batch {
-            add(&self.script, request.operation, &mut commands);
+            add(&self.script, &self.name, request.operation, &mut commands);
         }
         self.redis.send(&commands).await?;
         let mut refused = None;
@@ -237,6 +262,9 @@ impl Link {
             let reply = self.redis.receive().await?;
             match answer(&reply) {
                 Some(answer) => drop(request.reply.send(answer)),
+                None if reply == Reply::Text(b"other".into()) => {
+                    bail!(OtherData)
+                }
                 None => bail!("an unknown answer: {reply:?}"),
             }
             if let Reply::Error(text) = reply {
@@ -247,11 +275,11 @@ impl Link {
         refused.map_or(Ok(()), |text| Err(anyhow!("Redis says {text:?}")))
     }
 }
-// ANCHOR_END: run
+// ANCHOR_END: apply
 
 // ANCHOR: answer
 /// Appends the command for one ADD.
-fn add(script: &[u8], operation: Operation, output: &mut Vec<u8>) {
+fn add(script: &[u8], name: &[u8], operation: Operation, output: &mut Vec<u8>) {
     let Operation { client, seq, amount } = operation;
     let key = format!("ledger:{client}");
     let newest = seq.saturating_add(WINDOW - 1);
@@ -259,12 +287,14 @@ fn add(script: &[u8], operation: Operation, output: &mut Vec<u8>) {
     let [seq, newest] = &seq_and_newest;
     let slot = (operation.seq % WINDOW).to_string();
     let (amount, most) = (amount.to_string(), CLIENTS.to_string());
-    let words: [&[u8]; 10] = [
+    let words: [&[u8]; 12] = [
         b"EVALSHA",
         script,
-        b"2", // keys
+        b"3", // keys
         key.as_bytes(),
         COUNT,
+        NAME,
+        name,
         seq.as_bytes(),
         newest.as_bytes(),
         slot.as_bytes(),
@@ -274,6 +304,7 @@ fn add(script: &[u8], operation: Operation, output: &mut Vec<u8>) {
     encode(&words, output);
 }
 
+// ANCHOR: refused
 /// Errors with which Redis refuses a command or a script's first write. Any
 /// other may come from the middle of a script, which Redis does not roll back.
 const REFUSED: [&str; 9] = [
@@ -287,6 +318,7 @@ const REFUSED: [&str; 9] = [
     "BUSY",       // a script does not end
     "NOAUTH",     // it wants a password
 ];
+// ANCHOR_END: refused
 
 /// Says what Redis' reply to an ADD means: the same as the ledger says. None:
 /// we cannot tell.

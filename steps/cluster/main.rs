@@ -10,7 +10,7 @@
 //!
 //! The same with Redis, in four terminals:
 //!
-//!     redis-server --appendonly yes --appendfsync always
+//!     redis-server --dir "$(mktemp -d)" --appendonly yes --appendfsync always
 //!     cargo run -p cluster -- server --engine redis://127.0.0.1:6379
 //!     cargo run -p cluster -- server --engine redis://127.0.0.1:6379 \
 //!         --addr 127.0.0.1:8889
@@ -191,8 +191,11 @@ async fn run_server(
     limits: PeerLimits,
     own: ServerLimits,
 ) -> Result<()> {
-    let stops = Stops::new()?; // before we say that we listen
-    let (requests, task, note) = start(engine).await?;
+    let mut stops = Stops::new()?; // before we say that we listen
+    let (requests, task, note) = select! {
+        started = start(engine) => started?,
+        () = stops.next() => return Ok(()),
+    };
     let listener = listener::bind(addr)?;
     say(format!("listening on {}", listener.local_addr()?));
     say(note);
@@ -253,7 +256,8 @@ async fn demo() -> Result<()> {
     play(&both, &both).await?;
 
     say("\nNow you, with Redis, which many processes can share:");
-    say("  redis-server --appendonly yes --appendfsync always");
+    say("  redis-server --dir \"$(mktemp -d)\" --appendonly yes \\");
+    say("    --appendfsync always");
     say("  cargo run -p cluster -- server --engine redis://127.0.0.1:6379");
     say("  cargo run -p cluster -- client --add 5");
     Ok(())

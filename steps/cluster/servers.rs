@@ -2,9 +2,10 @@
 //! A client of several servers: any of them may answer any request.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Request};
 use crate::limits::{ClientLimits, PeerLimits};
@@ -14,8 +15,11 @@ use crate::retry::{ceiling, full_jitter};
 /// A client of step 8 for each server, of which one is in use.
 pub struct Servers {
     clients: Vec<Client>,
+    addrs: Vec<SocketAddr>,
     at: usize,
-    limits: ClientLimits,
+    limits: ClientLimits, // for one attempt
+    attempts: u32,
+    peer: PeerLimits,
 }
 
 impl Servers {
@@ -25,10 +29,11 @@ impl Servers {
         limits: ClientLimits,
         peer: PeerLimits,
     ) -> Servers {
-        let once = ClientLimits { attempts: 1, ..limits };
-        let client = |&addr| Client::new(addr, once, peer);
+        let (attempts, addrs) = (limits.attempts, addrs.to_vec());
+        let limits = ClientLimits { attempts: 1, ..limits };
+        let client = |&addr| Client::new(addr, limits, peer);
         let clients = addrs.iter().map(client).collect();
-        Servers { clients, at: 0, limits }
+        Servers { clients, addrs, at: 0, limits, attempts, peer }
     }
 
     /// Sends `request` and returns the reply. After each failure that another
@@ -42,14 +47,15 @@ impl Servers {
         mut report: impl FnMut(String),
     ) -> Result<Vec<u8>> {
         let deadline = Instant::now() + self.limits.deadline;
-        let most = self.limits.attempts;
+        let most = self.attempts;
         let (mut outcome, mut n) = (NotExecuted, 1);
         loop {
-            let mut why = "the deadline has passed".to_owned();
-            let client = &mut self.clients[self.at];
-            let asked = client.ask(request, |line| why = line);
-            let late = |_| Err(anyhow!("no reply").context(Unknown));
-            let asked = timeout_at(deadline, asked).await.unwrap_or_else(late);
+            let mut why = String::new();
+            let left = deadline - Instant::now();
+            let is_short = left < self.limits.connect + self.limits.request;
+            let mut last = is_short.then(|| self.with_only(left));
+            let client = last.as_mut().unwrap_or(&mut self.clients[self.at]);
+            let asked = client.ask(request, |line| why = line).await;
             let Err(error) = asked else { return asked };
             // The same rules as for one server: any of them may have done it.
             match Outcome::of(&error) {
@@ -69,6 +75,12 @@ impl Servers {
             sleep(wait).await;
             n += 1;
         }
+    }
+
+    /// A client of the server whose turn it is, for one attempt of this time.
+    fn with_only(&self, left: Duration) -> Client {
+        let limits = ClientLimits { deadline: left, ..self.limits };
+        Client::new(self.addrs[self.at], limits, self.peer)
     }
 }
 // ANCHOR_END: servers

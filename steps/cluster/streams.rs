@@ -57,6 +57,7 @@ impl Place {
             if let Err(error) = done.await.unwrap_or_else(|e| Err(e.into())) {
                 say(format!("engine: cannot post: {error:#}"));
                 link = None;
+                while posts.try_recv().is_ok() {} // they waited as long
             }
             batch.clear(); // without a reply, a page posts again
         }
@@ -124,9 +125,9 @@ impl Place {
         let mut redis = Redis::connect(self.addr).await?;
         let words = ["XRANGE", STREAM, "-", "+", "COUNT", "1"];
         let first = redis.ask(&words.map(str::as_bytes)).await?;
-        let first = entries(first)?.first().map(|(_, m)| m.id);
+        let first = entries(first)?.first().map(|(id, _)| *id);
         // Whoever heard a message before the first may have missed others.
-        let rooms = Arc::new(Rooms::new(first.map_or(Id(0, 0), before)));
+        let rooms = Arc::new(Rooms::new(first.unwrap_or_default()));
         let mut last = Id(0, 0);
         while self.read_some(&mut redis, &rooms, &mut last, None).await? > 0 {}
         Ok((rooms, last))
@@ -171,7 +172,7 @@ impl Place {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
         let most = Duration::from_millis(block.unwrap_or("0").parse()?);
         let asked = timeout(self.limit + most, redis.ask(&words)).await;
-        let messages = match asked.context("no answer in time")?? {
+        let entries = match asked.context("no answer in time")?? {
             Reply::None => return Ok(0), // none has come
             Reply::Array(mut streams) => match streams.pop() {
                 Some(Reply::Array(mut pair)) => {
@@ -181,45 +182,47 @@ impl Place {
             },
             other => bail!("Redis says {other:?}"),
         };
-        for (room, message) in &messages {
-            // If there is no room, none of our clients is in it.
-            rooms.open(room).inspect(|room| room.deliver(message));
-            *last = message.id;
+        for (id, message) in &entries {
+            if let Some((room, message)) = message {
+                // If there is no room, none of our clients is in it.
+                rooms.open(room).inspect(|room| room.deliver(message));
+            }
+            *last = *id;
         }
-        Ok(messages.len())
+        Ok(entries.len())
     }
 }
 // ANCHOR_END: read
 
 // ANCHOR: entries
-/// The messages in Redis' reply, each with the name of its room.
-fn entries(reply: Reply) -> Result<Vec<(String, Message)>> {
-    let Reply::Array(entries) = reply else { bail!("no messages") };
-    entries.iter().map(|e| entry(e).context("no message")).collect()
+/// An entry's id, its room and its message; None: somebody else wrote it.
+type Entry = (Id, Option<(String, Message)>);
+
+/// The entries in Redis' reply.
+fn entries(reply: Reply) -> Result<Vec<Entry>> {
+    let Reply::Array(entries) = reply else { bail!("no entries") };
+    entries.iter().map(|e| entry(e).context("no entry")).collect()
 }
 
-/// An id, and an array of the words that `post.lua` gave to XADD.
-fn entry(entry: &Reply) -> Option<(String, Message)> {
+/// An id, and an array of words.
+fn entry(entry: &Reply) -> Option<Entry> {
     let Reply::Array(parts) = entry else { return None };
     let [id, Reply::Array(words)] = &parts[..] else { return None };
-    let [_, room, _, name, _, text] = &words[..] else { return None };
-    let [id, room, name, text] = [id, room, name, text].map(text_of);
-    let message = Message { id: id?.parse().ok()?, name: name?, text: text? };
-    Some((room?, message))
+    let id = text_of(id)?.parse().ok()?;
+    Some((id, message(id, words)))
+}
+
+/// The words that `post.lua` gave to XADD.
+fn message(id: Id, words: &[Reply]) -> Option<(String, Message)> {
+    let [_, room, _, name, _, text] = words else { return None };
+    let [room, name, text] = [room, name, text].map(text_of);
+    Some((room?, Message { id, name: name?, text: text? }))
 }
 
 fn text_of(reply: &Reply) -> Option<String> {
     match reply {
         Reply::Text(text) => String::from_utf8(text.clone()).ok(),
         _ => None,
-    }
-}
-
-/// The largest id below this one.
-fn before(Id(ms, n): Id) -> Id {
-    match n.checked_sub(1) {
-        Some(n) => Id(ms, n),
-        None => Id(ms.saturating_sub(1), u64::MAX),
     }
 }
 // ANCHOR_END: entries

@@ -90,7 +90,7 @@ const WAYS: [(&str, usize, Way); 4] = [
     ("Redis, `always`", 1, |runtime, inboxes| {
         in_redis(runtime, inboxes, &DURABLE)
     }),
-    ("Redis, `always`, 3 processes", 3, |runtime, inboxes| {
+    ("Redis, `always`, 3 engines", 3, |runtime, inboxes| {
         in_redis(runtime, inboxes, &DURABLE)
     }),
     ("Redis, `everysec`", 1, |runtime, inboxes| {

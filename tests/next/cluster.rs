@@ -1,6 +1,7 @@
 //! Tests of `steps/cluster`: real processes over real sockets, and a real
 //! Redis for each test that needs one. `CLUSTER_OPERATIONS=100000` makes the
-//! killing as long as that; it prints what it has done.
+//! killing as long as that, and writes
+//! `tests/bench/cluster-kills.md`.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -31,10 +32,11 @@ mod kills;
 #[path = "cluster/world.rs"]
 mod world;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use support::arguments::arguments;
 use support::scene::{Scene, rename_ports};
 use support::{Program, bin, is_installed, refusing, snapshot, trial};
@@ -50,7 +52,7 @@ fn main() {
     let both = linux.or(redis);
     let mut trials = kills::trials(redis);
     trials.extend(engine::trials(redis, both));
-    trials.extend(chat::trials(redis));
+    trials.extend(chat::trials(redis, both));
     trials.extend(checked::trials(both));
     trials.extend([
         trial("demo", linux, demo),
@@ -58,6 +60,8 @@ fn main() {
         trial("redis_with_its_defaults_forgets", both, forgets),
         trial("the_client_moves_on", None, moves_on),
         trial("the_client_gives_up", None, gives_up),
+        trial("the_client_goes_round_and_waits", None, goes_round),
+        trial("nothing_was_sent", linux, nothing_sent),
         trial("the_clients_deadline", None, deadline),
         trial("what_is_no_engine", None, no_engine),
     ]);
@@ -94,6 +98,9 @@ fn demo() {
 const PLAIN: &str = "redis-server > redis.log";
 const DURABLY: &str =
     "redis-server --appendonly yes --appendfsync always > redis.log";
+
+/// Redis leaves files where it is.
+const ELSEWHERE: &str = "cd \"$(mktemp -d)\"\n$ ";
 const SERVE: &str =
     "cargo run -p cluster -- server --engine redis://127.0.0.1:6379";
 const ADD: &str = "cargo run -p cluster -- client --client-id 7";
@@ -111,7 +118,7 @@ impl Terminals {
         let mut scene = Scene::new();
         scene.rename(redis.addr, 6379);
         let silent = Program::spawn(&mut Command::new("true"), false);
-        scene.terminal("Redis", shown, silent);
+        scene.terminal("Redis", &format!("{ELSEWHERE}{shown}"), silent);
         scene.stays_silent(0);
         Terminals { scene, addrs: Vec::new(), client: None }
     }
@@ -167,6 +174,9 @@ fn two_processes() {
     terminals.ask("--seq 2 --add 7", both);
     terminals.ask("--seq 1 --add 5", both);
     terminals.scene.wait_for(2, "ended", 2);
+    let kept = redis.cli(&["--no-raw", "HGETALL", "ledger:7"]);
+    let kept = format!("$ redis-cli HGETALL ledger:7\n{kept}");
+    terminals.scene.add(3, kept);
     terminals.scene.snapshot("cluster-redis");
 }
 
@@ -180,7 +190,7 @@ fn forgets() {
     terminals.addrs = vec![addr];
     // It ends while its clients' tasks still print what they see.
     let silent = Program::spawn(&mut Command::new("true"), false);
-    let shown = format!("{SERVE} > server.log");
+    let shown = format!("{SERVE} > /dev/null");
     terminals.scene.terminal("a server", &shown, silent);
     terminals.scene.stays_silent(1);
     terminals.ask("--seq 1 --add 5", "");
@@ -207,7 +217,7 @@ fn moves_on() {
     let (_server, answers) = server_of("memory");
     let addrs = [refuses, silent.local_addr().unwrap(), answers];
     let addrs = addrs.map(|addr| addr.to_string());
-    let mut args = vec!["client", "--add=5", "--add=7", "--request-ms=1000"];
+    let mut args = vec!["client", "--add=5", "--add=7", "--request-ms=3000"];
     args.extend(addrs.iter().flat_map(|addr| ["--addr", addr]));
     let ended = Program::start("cluster", &args).finish();
     assert_eq!((ended.code, &ended.stdout[..]), (Some(0), &b"5\n12\n"[..]));
@@ -216,7 +226,7 @@ fn moves_on() {
     let one_is =
         format!("attempt 1: not executed: cannot connect to {refuses}");
     assert!(one.starts_with(&one_is), "{one}");
-    let two_is = "attempt 2: outcome unknown: no whole reply within 1s";
+    let two_is = "attempt 2: outcome unknown: no whole reply within 3s";
     assert_eq!(two, two_is);
 }
 
@@ -231,7 +241,10 @@ fn gives_up() {
             .map(|addr| addr.to_string());
     let ask = |amount: &str, addrs: &[&str], more: &str| {
         let mut args = vec!["client", "--client-id=7", "--add", amount, more];
-        args.extend(["--request-ms=500", "--backoff-base-ms=5"]);
+        args.push("--backoff-base-ms=5");
+        if addrs.contains(&&silent[..]) {
+            args.push("--request-ms=500");
+        }
         args.extend(addrs.iter().flat_map(|addr| ["--addr", addr]));
         Program::start("cluster", &args).finish().code.unwrap()
     };
@@ -242,17 +255,56 @@ fn gives_up() {
     assert_eq!(ask("6", &[&silent, &answers], "--attempts=3"), 4);
 }
 
+/// After the last server comes the first, and there is a wait before each. (Five
+/// waits of up to 500 ms are below 150 ms in all, once in 50 000 times.)
+fn goes_round() {
+    let (_one, first) = refusing();
+    let (_two, second) = refusing();
+    let [first, second] = [first, second].map(|addr| addr.to_string());
+    let args = ["client", "--add=5", "--addr", &first, "--addr", &second];
+    let more = ["--attempts=6", "--backoff-base-ms=500"];
+    let args = [&args[..], &more, &["--backoff-cap-ms=500"]].concat();
+    let begin = Instant::now();
+    let ended = Program::start("cluster", &args).finish();
+    assert!(begin.elapsed() > Duration::from_millis(150), "no waits");
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 7, "{lines:?}");
+    for (line, addr) in lines.iter().zip([&first, &second].repeat(3)) {
+        assert!(line.contains(&format!("cannot connect to {addr}")), "{line}");
+    }
+}
+
+/// One server refuses, and the other's queue is full, so its kernel answers no
+/// SYN (Linux): when the deadline passes, the operation has not left.
+fn nothing_sent() {
+    let (_refusing, refuses) = refusing();
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    full.bind(&any.into()).unwrap();
+    full.listen(0).unwrap();
+    let addr = full.local_addr().unwrap().as_socket().unwrap();
+    let waits = Duration::from_millis(300);
+    let open = || TcpStream::connect_timeout(&addr, waits);
+    let _waiting: Vec<_> = std::iter::from_fn(|| open().ok()).collect();
+    let [refuses, full] = [refuses, addr].map(|addr| addr.to_string());
+    let args = ["client", "--add=5", "--addr", &refuses, "--addr", &full];
+    let more = ["--deadline-ms=1500", "--backoff-base-ms=5"];
+    let ended =
+        Program::start("cluster", &[&args[..], &more].concat()).finish();
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+}
+
 /// It is for all attempts together, and cuts the last one short.
 fn deadline() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = silent.local_addr().unwrap().to_string();
     let begin = Instant::now();
-    let args = ["client", "--add=5", "--deadline-ms=4000", "--addr", &addr];
-    let args = [&args[..], &["--request-ms=3000"]].concat();
+    let args = ["client", "--add=5", "--deadline-ms=9000", "--addr", &addr];
+    let args = [&args[..], &["--request-ms=8000"]].concat();
     let ended = Program::start("cluster", &args).finish();
     assert_eq!(ended.code, Some(4));
     assert!(ended.stderr.contains("attempt 2: "), "{}", ended.stderr);
-    assert!(begin.elapsed() < Duration::from_millis(5500), "two attempts");
+    assert!(begin.elapsed() < Duration::from_secs(14), "two attempts");
 }
 
 fn no_engine() {
@@ -267,6 +319,12 @@ fn no_engine() {
                  {0} (is redis-server running?): Connection refused",
                 free.1
             ),
+        ),
+        // To connect to a group fails at once, without a wait.
+        (
+            "redis://224.0.0.1:6379".to_owned(),
+            "error: cannot use the engine redis://224.0.0.1:6379: cannot "
+                .to_owned(),
         ),
     ] {
         let args = ["server", "--engine", &engine, "--engine-ms", "3000"];

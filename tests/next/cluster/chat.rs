@@ -2,21 +2,24 @@
 //! order, whoever is killed.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
-use crate::support::{DEADLINE, Program, bin, trial};
+use crate::support::{DEADLINE, Program, bin, signal, trial};
 use crate::world::{DURABLE, Redis, low_port};
 use crate::ws::{self, Decoder, Message, TEXT};
 
-pub fn trials(redis: Option<&str>) -> Vec<Trial> {
+pub fn trials(redis: Option<&str>, both: Option<&str>) -> Vec<Trial> {
     vec![
         trial("chat_in_two_processes_while_all_are_killed", redis, kills),
         trial("chat_says_what_it_no_longer_has", redis, gone),
+        trial("chat_goes_on_after_trouble", redis, trouble),
+        trial("chat_does_not_wait_for_redis_forever", both, stands_still),
+        trial("chat_ends_while_it_starts", both, signalled),
         trial("chat_without_redis", None, no_redis),
     ]
 }
@@ -235,10 +238,7 @@ fn gone() {
         ann.post(seq);
     }
     ann.hear(3);
-    let mut command = Command::new("redis-cli");
-    let port = redis.addr.port().to_string();
-    command.args(["-p", &port, "XTRIM", "chat", "MAXLEN", "1"]);
-    assert_eq!(command.output().unwrap().stdout, b"2\n");
+    assert_eq!(redis.cli(&["XTRIM", "chat", "MAXLEN", "1"]), "2\n");
     a.kill();
     let server = server_at(&redis, addr);
     server.wait_for("listening on");
@@ -250,6 +250,48 @@ fn gone() {
     ann.talk = None;
     ann.hear(3); // it has missed nothing
     assert!(!ann.is_gone);
+}
+
+/// A lost script, an entry that is no message, and two clients whose ids differ
+/// only in their first digits.
+fn trouble() {
+    let redis = Redis::start(&DURABLE);
+    let (_a, addr) = server(&redis);
+    let mut ann = Page::new("ann", 1, &[addr]);
+    let mut bob = Page::new("bob", (1 << 32) + 1, &[addr]);
+    ann.post(1);
+    let seconds = redis.cli(&["TTL", "chat:0000000000000001"]);
+    assert!(seconds.trim().parse::<u32>().unwrap() > 3000, "{seconds}");
+    bob.post(1);
+    assert_eq!(redis.cli(&["SCRIPT", "FLUSH"]), "OK\n");
+    ann.post(2);
+    redis.cli(&["XADD", "chat", "*", "foo", "bar"]);
+    ann.post(3);
+    ann.hear(4);
+    bob.hear(4);
+    assert_eq!(ann.heard, bob.heard);
+}
+
+fn stands_still() {
+    let redis = Redis::start(&DURABLE);
+    let (a, addr) = server(&redis);
+    signal(redis.id(), "-STOP");
+    a.wait_for("engine: cannot read: no answer in time");
+    signal(redis.id(), "-CONT");
+    let mut ann = Page::new("ann", 1, &[addr]);
+    ann.post(1);
+    ann.hear(1);
+}
+
+/// Redis says nothing.
+fn signalled() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let engine = format!("redis://{}", listener.local_addr().unwrap());
+    let program = Program::start("cluster-chat", &["--engine", &engine]);
+    let _connection = listener.accept().unwrap();
+    signal(program.id(), "-TERM");
+    let ended = program.finish();
+    assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""));
 }
 
 fn no_redis() {

@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::frame::OVERLOADED;
+use crate::frame::{self, OVERLOADED, PING};
 use crate::ledger::{CLIENTS, Ledger, Operation};
 use crate::redis::{Reply, decode};
 use crate::support::{Program, signal, trial};
@@ -23,6 +22,7 @@ use crate::world::{
 };
 
 pub fn trials(redis: Option<&str>, both: Option<&str>) -> Vec<Trial> {
+    let linux = (!cfg!(target_os = "linux")).then_some("needs Linux");
     vec![
         trial("redis_answers_as_the_ledger_does", redis, same_answers),
         trial("more_clients_than_there_is_room_for", redis, no_room),
@@ -32,7 +32,13 @@ pub fn trials(redis: Option<&str>, both: Option<&str>) -> Vec<Trial> {
         trial("a_lost_script_comes_back", redis, no_script),
         trial("redis_without_memory_refuses", redis, out_of_memory),
         trial("redis_that_was_emptied_stops_the_server", redis, emptied),
+        trial("redis_that_is_emptied_meanwhile_too", redis, flushed),
+        trial("a_name_is_chosen_once", None, one_name),
+        trial("it_waits_before_it_connects_again", None, no_storm),
+        trial("a_late_answer_is_nobodys", None, late_answer),
+        trial("a_signal_ends_a_server_that_starts", linux, signalled),
         trial("redis_that_is_gone_and_comes_back", redis, away),
+        trial("all_that_wait_are_refused", redis, all_refused),
         trial("redis_that_stands_still", both, stopped),
         trial("what_an_answer_is_worth", redis, worth),
     ]
@@ -164,8 +170,15 @@ struct Fake {
     act: Arc<Mutex<Act>>,
 }
 
+/// What it says to CONFIG; one that is late comes with the next answer.
+#[derive(Clone, Copy)]
+enum Told {
+    Says(&'static str),
+    SaysLate(&'static str),
+}
+
 impl Fake {
-    fn start() -> Fake {
+    fn start(config: Told) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let act = Arc::new(Mutex::new(Act::Close));
@@ -173,7 +186,7 @@ impl Fake {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let act = Arc::clone(&shared);
-                thread::spawn(move || play(stream.unwrap(), &act));
+                thread::spawn(move || play(stream.unwrap(), &act, config));
             }
         });
         Fake { addr, act }
@@ -185,35 +198,47 @@ impl Fake {
 }
 
 /// Answers one connection, until it ends.
-fn play(mut stream: TcpStream, act: &Mutex<Act>) {
+fn play(mut stream: TcpStream, act: &Mutex<Act>, config: Told) {
     let (mut input, mut bytes) = (Vec::new(), [0; 4096]);
+    let (mut name, mut late) = ("$-1\r\n", "");
     while let Ok(n @ 1..) = stream.read(&mut bytes) {
         input.extend_from_slice(&bytes[..n]);
         let mut rest = &input[..];
         while let Some(Reply::Array(words)) = decode(&mut rest).unwrap() {
             let Reply::Text(command) = &words[0] else { panic!("{words:?}") };
-            let reply = match &command[..] {
-                b"SET" => "+OK\r\n",
-                b"GET" => "$4\r\nname\r\n",
-                b"CONFIG" => "*0\r\n",
-                b"SCRIPT" => "$3\r\nsha\r\n",
+            let before = std::mem::take(&mut late);
+            let reply = match (&command[..], config) {
+                (b"SET", _) => set(&words, &mut name),
+                (b"GET", _) => name,
+                (b"CONFIG", Told::Says(text)) => text,
+                (b"CONFIG", Told::SaysLate(text)) => {
+                    late = text;
+                    ""
+                }
+                (b"SCRIPT", _) => "$3\r\nsha\r\n",
                 _ => match *act.lock().unwrap() {
                     Act::Reply(text) => text,
                     Act::Close => return,
                     Act::Hang => "",
                 },
             };
-            if stream.write_all(reply.as_bytes()).is_err() {
-                return;
-            }
+            let reply = [before, reply].concat();
+            let Ok(()) = stream.write_all(reply.as_bytes()) else { return };
         }
         input = rest.to_vec();
     }
 }
 
+/// Sets the name, which GET answers from now on.
+fn set(words: &[Reply], name: &mut &str) -> &'static str {
+    assert_eq!(words.last(), Some(&Reply::Text(b"NX".to_vec())));
+    *name = "$4\r\nname\r\n";
+    "+OK\r\n"
+}
+
 /// The server with the fake behind it, and two seconds for it.
 fn server_of_fake() -> (Fake, Program, SocketAddr) {
-    let fake = Fake::start();
+    let fake = Fake::start(Told::Says("*0\r\n"));
     let (server, addr) = server_within(&fake.engine(), "2000");
     (fake, server, addr)
 }
@@ -272,18 +297,12 @@ fn in_doubt() {
 
 // ---- A Redis in trouble
 
-fn cli(redis: &Redis, words: &[&str]) -> String {
-    let mut command = Command::new("redis-cli");
-    command.args(["-p", &redis.addr.port().to_string()]).args(words);
-    String::from_utf8(command.output().unwrap().stdout).unwrap()
-}
-
 /// The operation that finds out is refused, and the next one is done.
 fn no_script() {
     let redis = Redis::start(&DURABLE);
     let (_server, addr) = server_of(&redis.engine());
     assert_eq!(ask(addr, 1, 1, 5), Came::Total(5));
-    assert_eq!(cli(&redis, &["SCRIPT", "FLUSH"]), "OK\n");
+    assert_eq!(redis.cli(&["SCRIPT", "FLUSH"]), "OK\n");
     assert!(matches!(ask(addr, 1, 2, 7), Came::Error(OVERLOADED, _)));
     assert_eq!(ask(addr, 1, 2, 7), Came::Total(12));
 }
@@ -293,15 +312,15 @@ fn out_of_memory() {
     let redis = Redis::start(&DURABLE);
     let (_server, addr) = server_of(&redis.engine());
     assert_eq!(ask(addr, 1, 1, 5), Came::Total(5));
-    assert_eq!(cli(&redis, &["CONFIG", "SET", "maxmemory", "1"]), "OK\n");
+    assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK\n");
     for client in [1, 2] {
         let came = ask(addr, client, 2, 7);
         assert!(matches!(came, Came::Error(OVERLOADED, _)), "{came:?}");
     }
-    assert_eq!(cli(&redis, &["CONFIG", "SET", "maxmemory", "0"]), "OK\n");
+    assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory", "0"]), "OK\n");
     assert_eq!(ask(addr, 1, 2, 7), Came::Total(12));
     assert_eq!(ask(addr, 2, 2, 7), Came::Total(7));
-    assert_eq!(cli(&redis, &["GET", "ledger:clients"]), "2\n");
+    assert_eq!(redis.cli(&["GET", "ledger:clients"]), "2\n");
 }
 
 fn emptied() {
@@ -314,6 +333,86 @@ fn emptied() {
     assert_eq!(ended.code, Some(1));
     let why = "error: Redis has lost what it acknowledged, or is another one\n";
     assert_eq!(ended.stderr, why);
+}
+
+/// Without a new connection, too: the script looks at the name.
+fn flushed() {
+    let redis = Redis::start(&DURABLE);
+    let (server, addr) = server_of(&redis.engine());
+    assert_eq!(ask(addr, 1, 1, 5), Came::Total(5));
+    assert_eq!(redis.cli(&["FLUSHALL"]), "OK\n");
+    assert_eq!(ask(addr, 1, 2, 7), Came::Nothing);
+    let ended = server.finish();
+    assert_eq!(ended.code, Some(1));
+    let why = "error: Redis has lost what it acknowledged, or is another one\n";
+    assert_eq!(ended.stderr, why);
+    assert_eq!(redis.cli(&["DBSIZE"]), "0\n"); // nothing was done
+}
+
+/// Of two processes that start at once, the second must not overwrite it: the
+/// fake wants NX.
+fn one_name() {
+    let (fake, server, addr) = server_of_fake();
+    server.wait_for("it does not tell what its answers are worth");
+    assert_recovers(&fake, addr);
+}
+
+/// It accepts, and closes at once.
+fn no_storm() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let engine = format!("redis://{}", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        listener.incoming().for_each(|_| {
+            count.fetch_add(1, Relaxed);
+        });
+    });
+    let args = ["server", "--engine", &engine, "--engine-ms", "2000"];
+    let ended = Program::start("cluster", &args).finish();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let count = counted.load(Relaxed);
+    assert!((2..100).contains(&count), "{count} connections");
+}
+
+/// The server asks what an answer is worth, and is not told in time. What comes
+/// then would look like a no to the first operation.
+fn late_answer() {
+    let busy = "-BUSY Redis is busy running a script.\r\n";
+    let fake = Fake::start(Told::SaysLate(busy));
+    let (server, addr) = server_within(&fake.engine(), "2000");
+    server.wait_for("it does not tell what its answers are worth");
+    assert_recovers(&fake, addr);
+}
+
+/// Redis says nothing, and there is patience for an hour.
+fn signalled() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let engine = format!("redis://{}", listener.local_addr().unwrap());
+    let args = ["server", "--engine", &engine, "--engine-ms", "3600000"];
+    let server = Program::start("cluster", &args);
+    let _connection = listener.accept().unwrap();
+    signal(server.id(), "-TERM");
+    let ended = server.finish();
+    assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""));
+}
+
+/// Those in the channel, too, when the batch before them is.
+fn all_refused() {
+    let mut redis = Redis::start(&DURABLE);
+    let (server, addr) = server_within(&redis.engine(), "5000");
+    assert_eq!(ask(addr, 1, 1, 5), Came::Total(5));
+    redis.kill();
+    let [mut first, mut second] = [(); 2].map(|()| Peer::new(addr).unwrap());
+    first.send(&[operation(1, 2, 7)]).unwrap();
+    let mut ping = Vec::new();
+    frame::encode(PING, b"", &mut ping).unwrap();
+    second.0.write_all(&ping).unwrap(); // by its answer, the first has been seen
+    assert!(second.frame().is_ok());
+    second.send(&[operation(2, 1, 7)]).unwrap();
+    assert!(matches!(first.answer(), Came::Error(OVERLOADED, _)));
+    assert!(matches!(second.answer(), Came::Error(OVERLOADED, _)));
+    server.wait_for("engine: refused 2 operations: ");
 }
 
 /// Refused when it was never sent; exact when Redis is back.
@@ -359,7 +458,11 @@ fn worth() {
         server.wait_for(&format!("the engine is Redis at {addr}: {note}"));
     }
     let redis = Redis::start(&DURABLE);
-    cli(&redis, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    redis.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     let (server, _) = server_of(&redis.engine());
     server.wait_for("its maxmemory-policy is allkeys-lru, so it may lose");
+    redis.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    redis.cli(&["CONFIG", "SET", "no-appendfsync-on-rewrite", "yes"]);
+    let (server, _) = server_of(&redis.engine());
+    server.wait_for("its no-appendfsync-on-rewrite is yes, so it may lose");
 }

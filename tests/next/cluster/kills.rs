@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 
 use crate::frame::OVERLOADED;
 use crate::ledger::Operation;
-use crate::support::{DEADLINE, Program, bin, trial};
+use crate::support::{DEADLINE, Program, ROOT, bin, trial};
 use crate::world::{Came, DURABLE, Peer, Redis, ask, low_port, server_at};
 
 pub fn trials(redis: Option<&str>) -> Vec<Trial> {
@@ -116,14 +116,23 @@ fn soak() {
         clients.into_iter().map(|it| it.join().unwrap()).collect();
     world.redis.restart();
     ends.iter().for_each(|end| assert_exact(&addrs, end));
+    report(&world, done.load(Relaxed), &ends);
+}
+
+/// Says what was done; the book prints that of a long run.
+fn report(world: &World, done: u64, ends: &[End]) {
     let doubts: u64 = ends.iter().map(|end| end.doubts).sum();
     let [servers, redis] = world.killed;
-    eprintln!(
-        "{} operations, {servers} kills of servers, {redis} of Redis, \
-         {doubts} connections without an answer, {:.1?}",
-        done.load(Relaxed),
-        begin.elapsed()
+    let line = format!(
+        "{done} operations, {servers} kills of servers, {redis} of Redis, \
+         {doubts} connections that ended without an answer, and all totals \
+         were exact.\n"
     );
+    eprint!("{line}");
+    if std::env::var("CLUSTER_OPERATIONS").is_ok() {
+        let path = format!("{ROOT}/tests/bench/cluster-kills.md");
+        std::fs::write(path, line).unwrap();
+    }
 }
 
 /// What a client has seen.

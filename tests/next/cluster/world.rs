@@ -55,6 +55,13 @@ impl Redis {
         format!("redis://{}", self.addr)
     }
 
+    /// Asks it with redis-cli, and returns what that prints.
+    pub fn cli(&self, words: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.addr.port().to_string()]).args(words);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    }
+
     pub fn id(&self) -> u32 {
         self.program.id()
     }
@@ -110,7 +117,7 @@ fn start(
 /// Starts a server with this engine, and patience with it: the machine may be
 /// busy.
 pub fn server_of(engine: &str) -> (Program, SocketAddr) {
-    server_within(engine, "10000")
+    server_within(engine, "60000")
 }
 
 /// Starts a server with this engine, and a limit for it in ms.

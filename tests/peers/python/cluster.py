@@ -76,7 +76,7 @@ def relay(client, addr):
 
 
 program, addr, number, journal = sys.argv[1:5]
-os.environ.setdefault("TCP_ENGINE_MS", "10000")  # the machine may be busy
+os.environ.setdefault("TCP_ENGINE_MS", "60000")  # the machine may be busy
 folder = journal + ".redis"
 os.makedirs(folder, exist_ok=True)
 port = redis(folder)
