@@ -61,9 +61,9 @@ pub async fn run(socket: UdpSocket, limit: usize, report: impl Fn(String)) {
     }
 }
 
-/// Lives on after the socket of `name` has failed to receive. On Windows, it fails once for each
-/// answer that went to a closed port. To pause then would let any stranger
-/// slow this server down.
+/// Lives on after the socket of `name` has failed to receive. On Windows, it
+/// fails once for each answer that went to a closed port. To pause then would
+/// let any stranger slow this server down.
 pub async fn survive(name: &str, error: io::Error) {
     if !matches!(error.kind(), ConnectionReset | ConnectionRefused) {
         say(format!("{name}: cannot receive: {error}"));
