@@ -136,7 +136,7 @@ impl Client {
             "cannot send {size} bytes in a datagram: --datagram says {most}"
         );
         let sent = socket.send(&datagram).await;
-        sent.map_err(|error| explained(error, "send to", self.addr))?;
+        sent.map_err(|error| explained(error, "send to", self.addr, None))?;
         Ok(())
     }
 }
@@ -183,7 +183,7 @@ pub async fn connect(addr: SocketAddr) -> Result<UdpSocket> {
 
 // ANCHOR: receive
 /// Waits for the reply to `request`. Whatever else arrives is dropped: it may
-/// be late, and anybody may have sent it.
+/// be late, and anybody may have sent it, before the socket was connected.
 ///
 /// # Errors
 /// The server answered with an ERROR, or a machine on the way refused one of
@@ -192,11 +192,12 @@ async fn receive(socket: &UdpSocket, request: Request<'_>) -> Result<Vec<u8>> {
     let addr = socket.peer_addr()?;
     let mut datagram = vec![0; ROOM];
     loop {
-        let received = socket.recv(&mut datagram).await;
-        let n = received.map_err(|e| explained(e, "receive from", addr))?;
+        let received = socket.recv_from(&mut datagram).await;
+        let (n, from) = received
+            .map_err(|e| explained(e, "receive from", addr, Some(Unknown)))?;
         let mut rest = &datagram[..n];
         let Ok(Some(frame)) = decode(&mut rest) else { continue };
-        if !rest.is_empty() {
+        if !rest.is_empty() || from != addr {
             continue;
         }
         if let Some(reply) = answer(frame, request)? {
@@ -236,23 +237,30 @@ fn answer(frame: Frame, request: Request) -> Result<Option<Vec<u8>>> {
 /// Says what an error of the socket means. A refusal (an ICMP message: port
 /// unreachable) is about a datagram that left before. If only one did, no
 /// program got it (unless the network has made a copy). If more did, an
-/// earlier attempt has left its outcome unknown.
-fn explained(error: io::Error, what: &str, addr: SocketAddr) -> Error {
-    let not_executed = matches!(
-        error.kind(),
-        ConnectionRefused
-            | ConnectionReset
-            | HostUnreachable
-            | NetworkUnreachable
-    );
-    let hint = if not_executed { " (no server?)" } else { "" };
+/// earlier attempt has left its outcome unknown. `otherwise` is what any other
+/// error means; `None`: our own end failed, and asking again would not help.
+fn explained(
+    error: io::Error,
+    what: &str,
+    addr: SocketAddr,
+    otherwise: Option<Outcome>,
+) -> Error {
+    let (outcome, hint) = match error.kind() {
+        ConnectionRefused | ConnectionReset | HostUnreachable
+        | NetworkUnreachable => (Some(NotExecuted), " (no server?)"),
+        _ => (otherwise, ""),
+    };
     let error =
         Error::new(error).context(format!("cannot {what} {addr}{hint}"));
-    if not_executed { error.context(NotExecuted) } else { error }
+    match outcome {
+        Some(outcome) => error.context(outcome),
+        None => error,
+    }
 }
 // ANCHOR_END: explained
 
-/// Waits before the next attempt. Meanwhile, a late reply is still a reply.
+/// Waits before the next attempt. Meanwhile, a late reply is still a reply. An
+/// ERROR is not: the next attempt asks again.
 async fn wait_for(
     wait: Duration,
     socket: Option<&UdpSocket>,
@@ -260,9 +268,10 @@ async fn wait_for(
 ) -> Option<Vec<u8>> {
     let late = async {
         match socket {
-            Some(socket) => match receive(socket, request).await {
-                Ok(reply) => reply,
-                Err(_) => pending().await, // the next attempt hears it, too
+            Some(socket) => loop {
+                if let Ok(reply) = receive(socket, request).await {
+                    break reply;
+                }
             },
             None => pending().await,
         }
@@ -274,16 +283,22 @@ async fn wait_for(
 mod tests {
     use super::*;
 
-    /// The next attempt need not be sent.
+    fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(kind, payload, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// The next attempt need not be sent, and an ERROR is no reply.
     #[tokio::test]
     async fn a_late_reply_ends_the_wait() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let socket = connect(server.local_addr().unwrap()).await.unwrap();
-        let mut reply = Vec::new();
-        encode(ECHO_REPLY, b"hi", &mut reply).unwrap();
         let client = socket.local_addr().unwrap();
-        server.send_to(&reply, client).await.unwrap();
-        let wait = Duration::from_secs(20);
+        for bytes in [frame(ERROR, b"\x06text"), frame(ECHO_REPLY, b"hi")] {
+            server.send_to(&bytes, client).await.unwrap();
+        }
+        let wait = Duration::from_secs(60);
         let late = wait_for(wait, Some(&socket), Request::Echo(b"hi")).await;
         assert_eq!(late.as_deref(), Some(&b"hi"[..]));
     }
@@ -293,5 +308,90 @@ mod tests {
         let (start, wait) = (Instant::now(), Duration::from_secs(20));
         assert_eq!(wait_for(wait, None, Request::Echo(b"")).await, None);
         assert!(start.elapsed() >= wait);
+    }
+
+    /// A connected socket keeps what came before it was connected.
+    #[tokio::test]
+    async fn an_early_stranger_is_not_heard() {
+        let any = "127.0.0.1:0";
+        let socket = UdpSocket::bind(any).await.unwrap();
+        let client = socket.local_addr().unwrap();
+        let add = Operation { client: 7, seq: 3, amount: 5 };
+        for amount in [13, 42] {
+            let sender = UdpSocket::bind(any).await.unwrap();
+            let total = Operation { amount, ..add }.to_bytes();
+            let total = frame(ADD_REPLY, &total);
+            if amount == 42 {
+                let server = sender.local_addr().unwrap();
+                socket.connect(server).await.unwrap();
+            }
+            sender.send_to(&total, client).await.unwrap();
+        }
+        let minute = Duration::from_secs(60);
+        let reply = timeout(minute, receive(&socket, Request::Add(add)));
+        assert_eq!(reply.await.unwrap().unwrap(), b"42");
+    }
+
+    /// A datagram that was too large for a road further on may have arrived in
+    /// another copy; one that was too large for `send` has not left.
+    #[test]
+    fn an_error_that_comes_later_leaves_the_outcome_open() {
+        let outcome = |kind: io::ErrorKind, otherwise| {
+            let addr = ([127, 0, 0, 1], 8888).into();
+            let error = explained(kind.into(), "test", addr, otherwise);
+            Outcome::of(&error)
+        };
+        let other = io::ErrorKind::Other; // as std calls EMSGSIZE, so far
+        assert_eq!(outcome(other, Some(Unknown)), Some(Unknown));
+        assert_eq!(outcome(other, None), None);
+        for otherwise in [None, Some(Unknown)] {
+            let refused = outcome(ConnectionRefused, otherwise);
+            assert_eq!(refused, Some(NotExecuted));
+        }
+    }
+
+    /// A client of a server that says nothing, and three attempts.
+    fn in_vain(server: &std::net::UdpSocket) -> Client {
+        let limits = ClientLimits {
+            connect: Duration::ZERO,
+            request: Duration::from_secs(1),
+            deadline: Duration::from_secs(5),
+            attempts: 3,
+            base: Duration::from_millis(1),
+            cap: Duration::from_millis(1),
+        };
+        let addr = server.local_addr().unwrap();
+        Client { addr, datagram: 1200, limits, forgetful: false }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn between_attempts_it_waits() {
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut client = in_vain(&server);
+        client.limits.attempts = 11;
+        client.limits.deadline = Duration::from_secs(10_000);
+        (client.limits.base, client.limits.cap) =
+            (Duration::from_secs(100), Duration::from_secs(100));
+        let start = Instant::now();
+        client.ask(Request::Echo(b"hi"), drop).await.unwrap_err();
+        // Ten waits of 50 s on average: the chance of less than 50 s in all
+        // is below 1 in 10^9.
+        assert!(start.elapsed() > Duration::from_secs(11 + 50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_terminal_does_not_count() {
+        use std::future::Future;
+        use std::task::{Context, Waker};
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let slow = |_| {
+            let hour = tokio::time::advance(Duration::from_secs(3600));
+            let mut context = Context::from_waker(Waker::noop());
+            let _ = std::pin::pin!(hour).poll(&mut context);
+        };
+        let client = in_vain(&server);
+        let asked = client.ask(Request::Echo(b"hi"), slow).await;
+        let error = format!("{:#}", asked.unwrap_err());
+        assert!(error.ends_with("gave up after 3 of 3 attempts"), "{error}");
     }
 }

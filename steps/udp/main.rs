@@ -30,10 +30,12 @@ mod server;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
+use std::iter::repeat_n;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 use tokio::io::{BufReader, stdin};
 
@@ -95,6 +97,7 @@ struct Address {
     addr: SocketAddr,
     /// The most bytes in a datagram; a larger one is not sent, or not answered
     #[arg(long, value_name = "BYTES", default_value_t = DATAGRAM)]
+    #[arg(value_parser = at_least(5))] // the smallest frame
     datagram: usize,
 }
 
@@ -106,17 +109,18 @@ struct Adds {
     #[arg(long, value_name = "AMOUNT", conflicts_with = "texts")]
     #[arg(allow_hyphen_values = true)]
     add: Vec<i64>,
-    /// Do all of it so many times
+    /// Repeat all of it N times
     #[arg(long, value_name = "N", default_value = "1", requires = "add")]
+    #[arg(conflicts_with = "texts", value_parser = at_least(1))]
     times: usize,
     /// Whose total it is; without it, a random one
     #[arg(long, value_name = "ID", env = "TCP_CLIENT_ID")]
     client_id: Option<u64>,
-    /// The number of the first operation; the next one has the next number
+    /// The number of the first operation; each further one has a higher number
     #[arg(long, value_name = "N", env = "TCP_SEQ", default_value = "1")]
     seq: u64,
     /// Give each attempt a new number (wrong: it may be done many times)
-    #[arg(long)]
+    #[arg(long, requires = "add", conflicts_with = "texts")]
     forgetful: bool,
 }
 
@@ -142,6 +146,11 @@ struct Faults {
     late: f64,
 }
 
+/// Accepts numbers from `least` on.
+fn at_least(least: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..)
+}
+
 fn percent(text: &str) -> Result<f64> {
     let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
     let share = number.context("write 20%")? / 100.0;
@@ -162,11 +171,7 @@ async fn main() {
             let Address { addr, datagram } = address;
             let forgetful = adds.forgetful;
             let client = Client { addr, datagram, limits, forgetful };
-            if adds.add.is_empty() {
-                run_client(client, texts).await
-            } else {
-                run_adds(client, adds).await
-            }
+            run_client(client, texts, adds).await
         }
         Some(Command::Road { faults, verbose }) => {
             run_road(faults, verbose).await
@@ -193,6 +198,11 @@ async fn run_road(faults: Faults, verbose: bool) -> Result<()> {
     let socket = server::bind(faults.addr).await?;
     say(format!("listening on {}", socket.local_addr()?));
     let Faults { loss, twice, late, .. } = faults;
+    let all = (loss + twice + late) * 100.0;
+    ensure!(
+        all < 100.01, // such numbers are not exact
+        "--loss, --twice and --late may have 100% in all, and have {all:.0}%"
+    );
     let fates = || -> Fates {
         Box::new(move || match rand::random::<f64>() {
             dice if dice < loss => Lose,
@@ -202,10 +212,24 @@ async fn run_road(faults: Faults, verbose: bool) -> Result<()> {
         })
     };
     let fates = [fates(), fates()];
-    Road::new(socket, faults.to, fates, teller("road", verbose)).run().await
+    Road::new(socket, faults.to, fates, teller("road", verbose)).run().await;
+    Ok(())
 }
 
-async fn run_client(client: Client, texts: Vec<OsString>) -> Result<()> {
+async fn run_client(
+    client: Client,
+    texts: Vec<OsString>,
+    adds: Adds,
+) -> Result<()> {
+    ensure!(client.addr.port() > 0, "give the server's port with --addr");
+    if adds.add.is_empty() {
+        run_echoes(client, texts).await
+    } else {
+        run_adds(client, adds).await
+    }
+}
+
+async fn run_echoes(client: Client, texts: Vec<OsString>) -> Result<()> {
     let mut messages = if texts.is_empty() {
         Messages::Lines(BufReader::new(stdin()))
     } else {
@@ -224,15 +248,15 @@ async fn run_adds(client: Client, adds: Adds) -> Result<()> {
     let id = adds.client_id.unwrap_or_else(rand::random);
     // Room for the numbers that a forgetful client uses up.
     let step = if adds.forgetful { client.limits.attempts.into() } else { 1 };
-    let all = adds.add.iter().cycle().take(adds.add.len() * adds.times);
-    let mut seq = adds.seq;
-    for amount in all {
+    let mut next = Some(adds.seq);
+    for amount in repeat_n(&adds.add, adds.times).flatten() {
+        let seq = next.context("the numbers are used up")?;
         let operation = Operation { client: id, seq, amount: *amount };
         let total = client.ask(Request::Add(operation), complain).await;
         print(
             total.with_context(|| format!("operation {seq} of client {id}"))?,
         )?;
-        seq = seq.checked_add(step).context("the numbers are used up")?;
+        next = seq.checked_add(step);
     }
     Ok(())
 }
@@ -268,7 +292,7 @@ fn teller(name: &'static str, verbose: bool) -> impl Fn(String) {
 // ANCHOR: demo
 const LIMITS: ClientLimits = ClientLimits {
     connect: Duration::ZERO,
-    request: Duration::from_millis(500),
+    request: Duration::from_secs(1),
     deadline: Duration::from_secs(30),
     attempts: 10,
     base: Duration::from_millis(100),
@@ -320,3 +344,28 @@ async fn both() -> Result<SocketAddr> {
     Ok(addr)
 }
 // ANCHOR_END: demo
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_in_its_range() {
+        for text in ["", "x", "-1%", "100.1%", "nan", "inf"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
+        assert_eq!(percent("20%").unwrap(), 0.2);
+        assert_eq!(percent("100").unwrap(), 1.0);
+        for wrong in [
+            "client --datagram 4 hi",
+            "client --add 1 --times 0",
+            "client --forgetful",
+            "client --forgetful hi",
+            "client --times 2 hi",
+            "road --late 101%",
+        ] {
+            let words = ["udp"].into_iter().chain(wrong.split(' '));
+            assert!(Args::try_parse_from(words).is_err(), "{wrong}");
+        }
+    }
+}

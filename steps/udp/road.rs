@@ -84,30 +84,33 @@ impl<R: Fn(String) + Send + Sync + 'static> Road<R> {
         Arc::new(Road { socket, server, up, down, report })
     }
 
-    /// Carries what comes.
-    ///
-    /// # Errors
-    /// The system gives us no socket towards the server.
-    pub async fn run(self: Arc<Self>) -> Result<()> {
+    /// Carries what comes. It never returns.
+    pub async fn run(self: Arc<Self>) {
         let mut ways = VecDeque::new();
         let mut datagram = vec![0; ROOM];
         loop {
             match self.socket.recv_from(&mut datagram).await {
-                Ok((n, client)) => {
-                    let way = self.way(&mut ways, client).await?;
-                    let datagram = (datagram[..n].to_vec(), way);
-                    let arrives = self.take(&self.up, datagram, "request");
-                    for (bytes, way) in arrives {
-                        let _ = way.send(&bytes).await; // a road may lose it
-                    }
-                }
-                Err(error) => survive(error).await,
+                Ok((n, client)) => match self.way(&mut ways, client).await {
+                    Ok(way) => self.carry(datagram[..n].to_vec(), way).await,
+                    Err(error) => (self.report)(format!("{error:#}")),
+                },
+                Err(error) => survive("road", error).await,
             }
+        }
+    }
+
+    /// Carries a request, or an earlier one, or both.
+    async fn carry(&self, datagram: Vec<u8>, way: Arc<UdpSocket>) {
+        for (bytes, way) in self.take(&self.up, (datagram, way), "request") {
+            let _ = way.send(&bytes).await; // a road may lose it
         }
     }
 
     /// Returns the socket of this client towards the server. Each client has
     /// its own, so that the answers find the way back.
+    ///
+    /// # Errors
+    /// The system gives us no socket towards the server.
     async fn way(
         self: &Arc<Self>,
         ways: &mut VecDeque<(SocketAddr, Arc<UdpSocket>, AbortHandle)>,
@@ -140,7 +143,7 @@ impl<R: Fn(String) + Send + Sync + 'static> Road<R> {
                         let _ = self.socket.send_to(&bytes, client).await;
                     }
                 }
-                Err(error) => survive(error).await,
+                Err(error) => survive("road", error).await,
             }
         }
     }

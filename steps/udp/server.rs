@@ -1,4 +1,3 @@
-// ANCHOR: run
 //! The server: one socket, one loop, and no connections.
 
 use std::io;
@@ -31,6 +30,7 @@ pub async fn bind(addr: SocketAddr) -> Result<UdpSocket> {
     })
 }
 
+// ANCHOR: run
 /// Answers datagrams of at most `limit` bytes, one after another, and tells
 /// `report` about each. It never returns.
 pub async fn run(socket: UdpSocket, limit: usize, report: impl Fn(String)) {
@@ -40,7 +40,7 @@ pub async fn run(socket: UdpSocket, limit: usize, report: impl Fn(String)) {
         let (n, client) = match socket.recv_from(&mut datagram).await {
             Ok(received) => received,
             Err(error) => {
-                survive(error).await;
+                survive("server", error).await;
                 continue;
             }
         };
@@ -50,8 +50,9 @@ pub async fn run(socket: UdpSocket, limit: usize, report: impl Fn(String)) {
         };
         match reply {
             Ok(reply) => {
-                // It may get lost anyway, and then the client asks again.
-                if let Err(error) = socket.send_to(&reply, client).await {
+                // Do not wait until there is room for it: it may get lost
+                // anyway, and then the client asks again.
+                if let Err(error) = socket.try_send_to(&reply, client) {
                     report(format!("cannot answer {client}: {error}"));
                 }
             }
@@ -60,12 +61,12 @@ pub async fn run(socket: UdpSocket, limit: usize, report: impl Fn(String)) {
     }
 }
 
-/// Lives on after `recv_from` has failed. On Windows, it fails once for each
-/// answer that went to a closed port. To pause then would let any stranger
-/// slow this server down.
-pub async fn survive(error: io::Error) {
+/// Lives on after the socket of `name` has failed to receive. On Windows, it
+/// fails once for each answer that went to a closed port. To pause then would
+/// let any stranger slow this server down.
+pub async fn survive(name: &str, error: io::Error) {
     if !matches!(error.kind(), ConnectionReset | ConnectionRefused) {
-        say(format!("server: cannot receive: {error}"));
+        say(format!("{name}: cannot receive: {error}"));
         sleep(PAUSE).await; // it may persist, and the loop would spin
     }
 }
@@ -94,7 +95,7 @@ fn answer(
     }
     let mut reply = Vec::new();
     let done = reply_to(frame, ledger, &mut reply, report);
-    done.map_err(|_| "too large")?;
+    done.map_err(|_| "too large")?; // never: no reply outgrows its frame
     if let [_, _, _, _, ERROR, code, ..] = reply[..]
         && reply.len() > datagram.len()
     {
@@ -219,6 +220,30 @@ mod tests {
         }
         let none = Err("too small for an ERROR");
         assert_eq!(answered(&frame(PING, &[])), none);
+    }
+
+    /// The kernel refuses to send, as it does to the port 0 of a forged
+    /// address.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn it_outlives_an_answer_that_cannot_be_sent() {
+        let free = ([127, 0, 0, 1], 0).into();
+        let socket = bind(free).await.unwrap();
+        let client = bind(free).await.unwrap();
+        client.connect(socket.local_addr().unwrap()).await.unwrap();
+        // It says that there is no connection, and does it.
+        let write = std::net::Shutdown::Write;
+        let _ = socket2::SockRef::from(&socket).shutdown(write);
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let report = move |line| tell.send(line).unwrap();
+        let server = tokio::spawn(run(socket, 1200, report));
+        for _ in 0..2 {
+            client.send(&frame(ECHO, b"hi")).await.unwrap();
+            assert_eq!(told.recv().await.unwrap(), "echoes 2 bytes");
+            let line = told.recv().await.unwrap();
+            assert!(line.starts_with("cannot answer 127.0.0.1"), "{line}");
+        }
+        server.abort();
     }
 
     proptest! {

@@ -1023,7 +1023,7 @@ fn seconds(time: Duration) -> String {
 // ---- What a lost packet costs, with TCP and without
 
 /// 20 additions over a road of 10 ms each way, five times each. Needs what the
-/// lab needs: root, and /dev/net/tun.
+/// lab needs: namespaces, and /dev/net/tun.
 fn udp() -> String {
     let mut table = "| 20 additions | packets lost | time | ratio | total \
                      |\n| --- | ---: | ---: | ---: | ---: |\n"

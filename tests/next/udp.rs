@@ -90,24 +90,28 @@ fn thousand() {
     let client = "client --add 1 --times 1000 2> errors.txt | tail -n 1";
     let shown = client.replace("client", "client --addr 127.0.0.1:8889");
     let set = QUICK.map(|(name, value)| format!("{name}={value}")).join(" ");
-    let shown = format!("export {set}\n$ cargo run -p udp -- {shown}");
+    let shown = format!("{set} \\\n    cargo run -p udp -- {shown}");
     let folder = tempfile::tempdir().unwrap();
     let real = client.replace("client", &format!("client --addr {addr}"));
     let script = format!("{} {real}", bin("udp"));
     let mut command = Command::new("bash");
     command.args(["-c", &script]).envs(QUICK).current_dir(folder.path());
     scene.terminal("the client", &shown, Program::spawn(&mut command, false));
-    // A busy machine takes far longer than the deadline of other tests.
-    let end = Instant::now() + 10 * DEADLINE;
-    while scene.program(2).is_running() && Instant::now() < end {
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_long(scene.program(2));
     scene.wait_end(2);
     scene.snapshot("udp-thousand");
     let errors = folder.path().join("errors.txt");
     let errors = std::fs::read_to_string(errors).unwrap();
     let again = errors.matches("no reply within").count();
     assert!(again > 300, "only {again} attempts failed");
+}
+
+/// A busy machine takes far longer than the deadline of other tests.
+fn wait_long(program: &mut Program) {
+    let end = Instant::now() + 10 * DEADLINE;
+    while program.is_running() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// It adds more than it was asked to, and does not notice.
@@ -117,7 +121,10 @@ fn forgetful() {
     let addr = addr.to_string();
     let mut command = Command::new(bin("udp"));
     command.args(["client", "--addr", &addr, "--add", "1", "--times", "100"]);
-    let ended = finish(command.arg("--forgetful").envs(QUICK));
+    command.arg("--forgetful").envs(QUICK);
+    let mut client = Program::spawn(&mut command, false);
+    wait_long(&mut client);
+    let ended = client.finish();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let text = String::from_utf8(ended.stdout).unwrap();
     assert_eq!(text.lines().count(), 100);
@@ -209,6 +216,9 @@ fn client() -> Vec<Trial> {
         trial("client::a refusal after a request", None, refused_later),
         trial("client::what an ERROR means", None, errors),
         trial("client::an ERROR is for one attempt", None, overloaded),
+        trial("client::an ERROR is not for the terminal", None, escaped),
+        trial("client::what it does not send", None, not_sent),
+        trial("client::the last number", None, last_number),
         trial("client::lines of stdin", None, lines),
     ]
 }
@@ -219,6 +229,10 @@ struct Fake {
     client: Program,
 }
 
+/// For clients that shall not ask twice, however busy the machine is.
+const PATIENT: [(&str, &str); 2] =
+    [("TCP_REQUEST_MS", "60000"), ("TCP_DEADLINE_MS", "120000")];
+
 const ADD: [&str; 5] = ["--add", "5", "--client-id", "7", "--seq=3"];
 
 impl Fake {
@@ -228,7 +242,7 @@ impl Fake {
         let addr = socket.local_addr().unwrap().to_string();
         let mut command = Command::new(bin("udp"));
         command.args(["client", "--addr", &addr]).args(args);
-        command.envs(limits.iter().copied());
+        command.envs(PATIENT).envs(limits.iter().copied());
         let client = Program::spawn(&mut command, false);
         Fake { socket, client }
     }
@@ -373,7 +387,11 @@ fn noise() {
 
 /// The server dies with the request: nobody knows what it did with it.
 fn refused_later() {
-    let limits = [("TCP_REQUEST_MS", "200"), ("TCP_ATTEMPTS", "3")];
+    let limits = [
+        ("TCP_REQUEST_MS", "200"),
+        ("TCP_BACKOFF_CAP_MS", "20"),
+        ("TCP_ATTEMPTS", "100"),
+    ];
     let Fake { socket, client } = Fake::new(&ADD, &limits);
     let mut buffer = [0; 2000];
     socket.recv_from(&mut buffer).unwrap();
@@ -424,6 +442,49 @@ fn overloaded() {
     assert_eq!(fake.client.finish().code, Some(3));
 }
 
+/// What a terminal would obey is escaped.
+fn escaped() {
+    let fake = Fake::new(&ADD, &[]);
+    let (_, client) = fake.receive();
+    fake.send(&frame(0x7f, b"\x04\x1b[31mred"), client);
+    let ended = fake.client.finish();
+    assert_eq!(ended.code, Some(6));
+    let text = r#"error 4 "\u{1b}[31mred""#;
+    assert!(ended.stderr.contains(text), "{}", ended.stderr);
+}
+
+fn not_sent() {
+    let fake = Fake::new(&["--datagram", "20", "a text of 15 by"], &[]);
+    let (request, client) = fake.receive();
+    assert_eq!(request.len(), 20);
+    fake.send(&frame(0x81, b"a text of 15 by"), client);
+    assert_eq!(fake.client.finish().code, Some(0));
+
+    let larger = ["--datagram", "20", "a text of 16 byt"];
+    let ended = Fake::new(&larger, &[]).client.finish();
+    assert_eq!(ended.code, Some(1));
+    let said = "cannot send 21 bytes in a datagram: --datagram says 20";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+
+    let args = ["client", "--addr", "127.0.0.1:0", "hello"];
+    let ended = Program::start("udp", &args).finish();
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.stderr, "error: give the server's port with --addr\n");
+}
+
+/// There is no number behind it, which matters only if there is more to do.
+fn last_number() {
+    let (_server, addr) = udp_server(&[]);
+    for (times, code) in [("1", 0), ("18446744073709551615", 1)] {
+        let mut command = Command::new(bin("udp"));
+        command.args(["client", "--addr", &addr.to_string(), "--add", "1"]);
+        command.args(["--client-id", "7", "--seq", "18446744073709551615"]);
+        let ended = finish(command.args(["--times", times]).envs(PATIENT));
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert_eq!(ended.stdout, b"1\n");
+    }
+}
+
 fn lines() {
     let (_server, addr) = udp_server(&[]);
     let mut command = Command::new(bin("udp"));
@@ -447,6 +508,7 @@ fn server() -> Vec<Trial> {
         trial("server::IPv6", None, six),
         trial("road::a way back for each client", None, ways),
         trial("road::a server that is not there", None, no_server),
+        trial("road::more than all", None, too_bad),
     ]
 }
 
@@ -590,7 +652,8 @@ fn ways() {
 }
 
 fn no_server() {
-    let (mut road, addr) = road(closed(), &[]);
+    let to = closed();
+    let (mut road, addr) = road(to, &[]);
     let client = talk(addr);
     for _ in 0..100 {
         client.send(&frame(1, b"hi")).unwrap();
@@ -598,4 +661,24 @@ fn no_server() {
     client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     assert!(client.recv(&mut [0; 10]).is_err());
     assert!(road.is_running());
+    // Now there is one, and the same way leads to it and back.
+    let server = UdpSocket::bind(to).unwrap();
+    server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut buffer = [0; 10];
+    wait_until("an answer", || {
+        client.send(&frame(1, b"hi")).unwrap();
+        if let Ok((n, way)) = server.recv_from(&mut buffer) {
+            server.send_to(&buffer[..n], way).unwrap();
+        }
+        client.recv(&mut buffer).is_ok()
+    });
+}
+
+fn too_bad() {
+    let args = ["--addr", "127.0.0.1:0", "--loss", "60%", "--late", "60%"];
+    let args = [&["road"], &args[..]].concat();
+    let ended = Program::start("udp", &args).finish();
+    assert_eq!(ended.code, Some(1));
+    let end = "may have 100% in all, and have 120%\n";
+    assert!(ended.stderr.ends_with(end), "{}", ended.stderr);
 }

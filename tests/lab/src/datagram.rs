@@ -35,13 +35,17 @@ fn words(packet: &[u8]) -> Option<String> {
             let all = usize::from(u16::from_be_bytes(length));
             let all = all.checked_sub(HEADER)?;
             match is_part {
-                true => format!("UDP {all} bytes, 0-{}", size - HEADER - 1),
+                true => {
+                    let last = size.checked_sub(HEADER + 1)?;
+                    format!("UDP {all} bytes, 0-{last}")
+                }
                 false => format!("UDP {all} bytes"),
             }
         }
         (UDP, start) => {
             let first = start - HEADER;
-            format!("fragment, {first}-{}", first + size - 1)
+            let last = (first + size).checked_sub(1)?;
+            format!("fragment, {first}-{last}")
         }
         (ICMP, 0) if rest.get(..2)? == [3, 3] => {
             "ICMP port unreachable".to_owned()
@@ -94,7 +98,13 @@ mod tests {
             let cut = &bytes[..bytes.len().min(96)];
             assert_eq!(words(cut).unwrap(), text);
         }
-        for bytes in [&[][..], &[0x45; 19], &packet(UDP, 0, b"x")] {
+        for bytes in [
+            &[][..],
+            &[0x45; 19],
+            &packet(UDP, 0, b"x"),
+            &packet(UDP, MORE, &datagram(1473, 0)),
+            &packet(UDP, 1, b""),
+        ] {
             assert_eq!(words(bytes), None);
         }
     }

@@ -13,7 +13,7 @@ use crate::segment::Segment;
 pub const QUEUE: usize = 1000;
 
 /// How many packets a road carries in its life, as it keeps all of them. It
-/// drops further ones.
+/// drops further ones. A copy may be one more.
 pub const MOST: usize = 100_000;
 
 /// An end of the road.
@@ -144,15 +144,16 @@ impl Road {
 
     /// Takes a packet that was sent at `now`.
     pub fn enter(&mut self, now: Duration, from: Side, bytes: Vec<u8>) {
-        if self.log.len() == MOST {
+        if self.log.len() >= MOST {
             return;
         }
         let fate = self.fate(now, from, &bytes);
+        let (size, loss) = (bytes.len(), self.conditions.loss);
         let arrival = match fate {
             Fate::Lose => None,
-            Fate::Pass => self.arrival(now, from, bytes.len()),
+            Fate::Pass => self.arrival(now, from, size, loss),
             Fate::Late(more) => {
-                self.arrival(now, from, bytes.len()).map(|time| time + more)
+                self.arrival(now, from, size, loss).map(|time| time + more)
             }
         };
         let lost = arrival.is_none();
@@ -160,7 +161,7 @@ impl Road {
         let arrived = None;
         let packet =
             Crossing { from, sent: now, arrived, lost, copy: false, bytes };
-        if copies && let Some(time) = self.arrival(now, from, 0) {
+        if copies && let Some(time) = self.arrival(now, from, 0, 0.0) {
             let copy = Crossing { copy: true, ..packet.clone() };
             self.note(packet, arrival);
             self.note(copy, Some(time));
@@ -230,10 +231,11 @@ impl Road {
         now: Duration,
         from: Side,
         size: usize,
+        loss: f64,
     ) -> Option<Duration> {
         let lane = &mut self.lanes[from as usize];
         let (luck, wobble) = (lane.dice.share(), lane.dice.share());
-        if luck < self.conditions.loss || lane.load == QUEUE {
+        if luck < loss || lane.load >= QUEUE {
             return None;
         }
         let bits = size as f64 * 8.0;
@@ -419,6 +421,33 @@ mod tests {
         let mut road = road(Conditions::default());
         send(&mut road, MOST as u64 + 10);
         assert_eq!(road.log().len(), MOST);
+    }
+
+    /// A packet and its copy may jump over the limit.
+    #[test]
+    fn copies_do_not_lift_the_limit() {
+        let lose =
+            |p: &Passing| if p.nth == 1 { Fate::Lose } else { Fate::Pass };
+        let twice = Conditions { twice: 1.0, ..Default::default() };
+        let mut road = Road::new(twice, Some(Box::new(lose)));
+        for _ in 0..MOST {
+            road.enter(ms(0), Client, b"x".to_vec());
+            while road.leave(ms(0)).is_some() {}
+        }
+        assert_eq!(road.log().len(), MOST + 1);
+    }
+
+    #[test]
+    fn all_that_arrive_may_arrive_twice() {
+        let (loss, twice) = (0.5, 1.0);
+        let mut road = road(Conditions { loss, twice, ..Default::default() });
+        send(&mut road, 400);
+        let count = |is: fn(&Crossing) -> bool| {
+            road.log().iter().filter(|it| is(it)).count()
+        };
+        let arrived = count(|it| !it.lost && !it.copy);
+        assert!((150..250).contains(&arrived), "{arrived}");
+        assert_eq!(count(|it| it.copy), arrived);
     }
 
     #[test]
