@@ -42,35 +42,36 @@ use tokio::sync::{mpsc, oneshot};
 /// The name of a figure, and what measures it.
 type Figure = (&'static str, fn() -> String);
 
+const FIGURES: [Figure; 18] = [
+    ("backlog", backlog),
+    ("nagle", nagle),
+    ("requests", requests),
+    ("threads", threads),
+    ("flush", flush),
+    ("pause", pause),
+    ("herd", herd),
+    ("connect", connect),
+    ("costs", costs),
+    ("journal", journal),
+    ("restart", restart),
+    ("full", full),
+    ("unread", unread),
+    ("proxy", proxy),
+    ("udp", udp),
+    ("udp-identity", udp_identity),
+    ("reuseport", reuseport),
+    ("buffers", buffers),
+];
+
 fn main() {
     if !cfg!(target_os = "linux") {
         println!("skipped: needs Linux");
         return;
     }
     rlimit::increase_nofile_limit(8192).expect("more descriptors");
-    let figures: [Figure; 18] = [
-        ("backlog", backlog),
-        ("nagle", nagle),
-        ("requests", requests),
-        ("threads", threads),
-        ("flush", flush),
-        ("pause", pause),
-        ("herd", herd),
-        ("connect", connect),
-        ("costs", costs),
-        ("journal", journal),
-        ("restart", restart),
-        ("full", full),
-        ("unread", unread),
-        ("proxy", proxy),
-        ("udp", udp),
-        ("udp-identity", udp_identity),
-        ("reuseport", reuseport),
-        ("buffers", buffers),
-    ];
     let named: Vec<String> =
         env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    for (name, measure) in figures {
+    for (name, measure) in FIGURES {
         if named.is_empty() || named.iter().any(|other| other == name) {
             write(name, &measure());
         }

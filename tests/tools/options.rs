@@ -340,7 +340,7 @@ fn of_two_sockets(trace: &str) -> String {
         lines.push(line);
     }
     let any = Regex::new(r"\{sa_family=AF_INET,.*\}").unwrap();
-    any.replace(&lines.join("\n"), "127.0.0.1:0").into_owned()
+    any.replace(&lines.join("\n"), "127.0.0.1:8888").into_owned()
 }
 
 // ---- Two limits on a sender
