@@ -975,7 +975,7 @@ fn option(name: &str) -> Vec<u64> {
 fn reuseport() -> String {
     let mut firsts: Vec<u64> = (0..10)
         .map(|_| match option("SO_REUSEPORT")[..] {
-            [100, first, second, _] if first + second == 100 => first,
+            [100, first, second, ..] if first + second == 100 => first,
             ref other => panic!("{other:?}"),
         })
         .collect();

@@ -33,7 +33,7 @@ const OPTIONS: [Experiment; 8] = [
     ("SO_REUSEADDR", "options-reuseaddr", |_| {}),
     ("SO_REUSEPORT", "options-reuseport", both_have_clients),
     ("SO_KEEPALIVE", "options-keep-alive", |_| {}),
-    ("TCP_USER_TIMEOUT", "options-user-timeout", |_| {}),
+    ("TCP_USER_TIMEOUT", "options-user-timeout", not_before_the_limit),
     ("SO_LINGER", "options-linger", some_are_lost),
     ("SO_RCVBUF", "options-buffers", only_the_kernel_lets_them_grow),
     ("IPV6_V6ONLY", "options-v6only", |_| {}),
@@ -55,7 +55,8 @@ pub fn trials() -> Vec<Trial> {
         trial("options::which limit, says ss", no_road, which_limit),
         trial("options::which limit, round by round", None, two_limits),
         trial("options::a queue that moves", no_root.or(python), migrate),
-        trial("options::from Rust", linux, from_rust),
+        trial("options::from Rust", linux.or(ss), from_rust),
+        trial("options::a reader that reads a little", absent, break_it),
         trial("options::after each call", absent, move || calls(is_root)),
         trial("options::of step 1", linux.or(strace), of_step_1),
         trial("options::which call fails", absent, move || errors(is_root)),
@@ -129,7 +130,7 @@ fn patiently(mut text: String, again: impl Fn() -> String) -> String {
 /// Numbers that differ from kernel to kernel, or from run to run. Those that
 /// somebody asked for, and what the kernel makes of them, stay.
 fn without_numbers(text: &str) -> String {
-    let number = Regex::new(r"\b\d+\b( (?:bytes|wait|for|clients are))?");
+    let number = Regex::new(r"\b\d+\b( (?:bytes|wait|for|clients|ms))?");
     let same = ["500000", "200000", "131072", "1000", "100"];
     let shown = number.unwrap().replace_all(text, |found: &Captures| {
         let whole = &found[0];
@@ -156,7 +157,9 @@ fn both_have_clients(text: &str) {
     let first = number(text, r"(\d+) wait for the first");
     let second = number(text, r"(\d+) for the second");
     let resets = number(text, r"(\d+) clients are reset");
+    let accepted = number(text, r"accepts (\d+) clients");
     assert_eq!((first + second, resets), (100, first), "{text}");
+    assert_eq!(accepted, second, "{text}");
     assert!((23..78).contains(&first), "{text}");
 }
 
@@ -170,6 +173,28 @@ fn migrate() {
     let ended = Program::spawn(python.arg("SO_REUSEPORT"), false).finish();
     let text = String::from_utf8(ended.stdout).unwrap();
     assert_eq!(number(&text, r"(\d+) clients are reset"), 0, "{text}");
+    assert_eq!(number(&text, r"accepts (\d+) clients"), 100, "{text}");
+}
+
+/// The limit was a second; the kernel looks when it sends its next probe.
+fn not_before_the_limit(text: &str) {
+    assert!(number(text, r"timed out after (\d+) ms") > 950, "{text}");
+}
+
+/// The exercise: a thousand bytes each half second do not open the window.
+fn break_it() {
+    let path = format!("{ROOT}/tests/peers/python/options.py");
+    let wait = "select.select([], [client], [], left)\n";
+    let change = "select.select([], [client], [], min(left, 0.5))\n\
+                  \x20               server.recv(1000)\n";
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.matches(wait).count(), 1);
+    let mut python = Command::new("python3");
+    python.args(["-c", &text.replace(wait, change), "TCP_USER_TIMEOUT"]);
+    let ended = Program::spawn(&mut python, false).finish();
+    let text = String::from_utf8(ended.stdout).unwrap();
+    assert!(text.contains("TCP_USER_TIMEOUT 0: no room"), "{text}");
+    not_before_the_limit(&text);
 }
 
 fn some_are_lost(text: &str) {
@@ -192,13 +217,13 @@ fn from_rust() {}
 
 #[cfg(target_os = "linux")]
 // ANCHOR: listener
-/// Listens for IPv6 and IPv4. Each connection inherits the options.
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+/// Listens on a port, for IPv6 and IPv4.
+fn listen(port: u16) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
     socket.set_reuse_address(true)?; // on Windows it would let others in
     socket.set_only_v6(false)?;
-    socket.set_recv_buffer_size(20_000)?;
-    socket.bind(&addr.into())?;
+    socket.set_recv_buffer_size(20_000)?; // on purpose, to bound memory
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
     socket.listen(1024)?;
     Ok(socket.into())
 }
@@ -207,7 +232,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 #[cfg(target_os = "linux")]
 // ANCHOR: stream
 /// Lets the kernel watch over a connection: it gives up on a peer that does
-/// not answer for 60 s + 3 × 10 s, or does not acknowledge for 90 s.
+/// not answer for 60 s + 3 × 10 s, or takes none of our bytes for 90 s.
 fn watch(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream); // takes a stream of tokio as well
     let ask = TcpKeepalive::new()
@@ -223,8 +248,13 @@ fn watch(stream: &TcpStream) -> io::Result<()> {
 /// The options are set, on a connection from IPv4, which inherits the buffer.
 #[cfg(target_os = "linux")]
 fn from_rust() {
-    let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
+    let listener = listen(0).unwrap();
     let port = listener.local_addr().unwrap().port();
+    assert!(!SockRef::from(&listener).only_v6().unwrap());
+    let mut ss = Command::new("ss");
+    ss.args(["-tlnH", &format!("sport = :{port}")]);
+    let row = String::from_utf8(ss.output().unwrap().stdout).unwrap();
+    assert_eq!(row.split_whitespace().nth(2), Some("1024"), "{row}");
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     let (server, _) = listener.accept().unwrap();
     let accepted = SockRef::from(&server);
@@ -258,12 +288,13 @@ fn full(is_root: bool) {
 }
 
 /// What the server of step 1 asks its kernel for, until it waits for its
-/// second client.
+/// second client; calls for descriptors of others (epoll) are not asked for.
 fn of_step_1() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut strace = Command::new("strace");
-    let names = "socket,bind,listen,accept4,recvfrom,sendto,close";
-    strace.args(["-f", "-e", &format!("trace={names}"), "-e", "signal=none"]);
+    let names = "trace=socket,setsockopt,bind,listen,accept4,recvfrom,\
+                 sendto,close";
+    strace.args(["-f", "-e", names, "-e", "signal=none"]);
     strace.arg("-o").arg(file.path()).arg(bin("step1"));
     strace.args(["server", "--addr", "127.0.0.1:0"]);
     let traced = Traced(Program::spawn(&mut strace, false));
@@ -274,7 +305,9 @@ fn of_step_1() {
     wait_until("no second client", || trace().contains("SOCK_NONBLOCK) = -1"));
     traced.stop();
     traced.0.wait_end();
-    snapshot("options-step1", &of_two_sockets(&trace()));
+    let calls = of_two_sockets(&trace());
+    let command = format!("$ strace -f -e {names} target/debug/step1 server");
+    snapshot("options-step1", &format!("{command}\n{calls}"));
 }
 
 /// The calls for the listener, as 3, and for its first client, as 4. When data
@@ -307,7 +340,7 @@ fn of_two_sockets(trace: &str) -> String {
         lines.push(line);
     }
     let any = Regex::new(r"\{sa_family=AF_INET,.*\}").unwrap();
-    any.replace(&lines.join("\n"), "127.0.0.1:0").into_owned()
+    any.replace(&lines.join("\n"), "127.0.0.1:8888").into_owned()
 }
 
 // ---- Two limits on a sender
@@ -406,12 +439,12 @@ fn look(net: &Namespace) -> String {
 /// All values differ from run to run.
 fn without_values(seen: &str, port: u16) -> String {
     let queue = Regex::new(r"\d+  10\.0\.0\.1:\d+").unwrap();
-    let field = Regex::new(r"(cwnd|unacked|rwnd_limited):\S+").unwrap();
+    let field = Regex::new(r"(cwnd:|unacked:|limited:|ms\()[\d.]+");
     let seen = queue.replace(seen, |found: &Captures| {
         let width = found[0].find(' ').unwrap();
         format!("{:>width$}  10.0.0.1:{port}", "N")
     });
-    field.replace_all(&seen, "$1:N").into_owned()
+    field.unwrap().replace_all(&seen, "${1}N").into_owned()
 }
 
 fn send(net: &Namespace, bytes: &str) -> Program {

@@ -6,13 +6,12 @@
     errors     which call fails, and how
     full       a `write` for which there is no room
 
-It plays both ends on loopback. It needs Linux, and not root.
+It plays both ends on loopback. It needs Linux, but not root.
 """
 
 import errno
 import os
 import re
-import resource
 import select
 import socket
 import struct
@@ -21,6 +20,7 @@ import time
 
 HOST = "127.0.0.1"
 SOL = socket.SOL_SOCKET
+PATIENCE = 10  # seconds, for what a busy machine may delay
 
 # ---- A connection, from call to call
 
@@ -50,11 +50,11 @@ def end(text, local, remote):
     found = re.search(rf"{ports} (\w+) (\w+):(\w+)", text)
     if not found:
         return "-"
-    state, unsent, unread = found[1], int(found[2], 16), int(found[3], 16)
+    state, unacked, unread = found[1], int(found[2], 16), int(found[3], 16)
     if state == "0A":
         return f"LISTEN, {unread} wait"
     waiting = f", {unread} unread" if unread else ""
-    waiting += f", {unsent} unsent" if unsent else ""
+    waiting += f", {unacked} unacknowledged" if unacked else ""
     return STATES[state] + waiting
 
 
@@ -71,7 +71,8 @@ def life():
     def show(call):
         """Prints the table when it no longer changes."""
         before, now = None, table(**ports)
-        while now != before:
+        until = time.monotonic() + PATIENCE
+        while now != before and time.monotonic() < until:
             time.sleep(0.1)  # an ACK may be delayed
             before, now = now, table(**ports)
         row(call, *now)
@@ -154,6 +155,11 @@ def errors():
     reset(server)
     fails("write", "the other end has sent RST", client.send, b"x")
     fails("read", "after that write", client.recv, 1)
+    client = over()
+    fails("write", "it has closed, then sent RST", client.send, b"x")
+    client = over()
+    fails("read", "it has closed, then sent RST", client.recv, 1)
+    fails("write", "after that read", client.send, b"x")
     client, server = pair()
     client.shutdown(socket.SHUT_WR)
     fails("write", "after shutdown", client.send, b"x")
@@ -170,6 +176,8 @@ def new():
 
 
 def no_descriptor():
+    import resource  # Windows does not have it
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -181,6 +189,17 @@ def no_descriptor():
 def reset(end):
     end.setsockopt(SOL, socket.SO_LINGER, struct.pack("ii", 1, 0))
     end.close()
+
+
+def over():
+    """An end whose peer has closed, and answered a later write with RST."""
+    client, server = pair()
+    server.close()
+    client.send(b"x")
+    ended = select.poll()
+    ended.register(client, 0)  # tells of the end of both directions only
+    ended.poll(PATIENCE * 1000)
+    return client
 
 
 def fill(end):
@@ -199,28 +218,30 @@ def full():
     client = socket.create_connection(listener.getsockname())
     client.setsockopt(SOL, socket.SO_SNDBUF, 20_000)
     server, _ = listener.accept()
+    server.settimeout(PATIENCE)
     client.setblocking(False)
     left = 200_000
-    while can_write(client):
-        try:
-            took = client.send(bytes(left))
-            print(f"write: took {took} bytes of {left}")
-            left -= took
-        except BlockingIOError as error:
-            print(f"write: {error.strerror}")
-    got = 0
-    for size in (1000, 200_000):
-        got += len(server.recv(size))
-        word = "is" if can_write(client) else "is not yet"
-        print(f"the other end has read {got} bytes: there {word} room")
+    while can_write(client, 0.5):
+        took = client.send(bytes(left))
+        print(f"write: took {took} bytes of {left}")
+        left -= took
+    got, has_room = 0, False
+    while not has_room:
+        got += len(server.recv(1000))
+        has_room = can_write(client, 0.1)
+        word = "is" if has_room else "is not yet"
+        if has_room or got == 1000:
+            print(f"the other end has read {got} bytes: there {word} room")
 
 
-def can_write(end):
-    return bool(select.select([], [end], [], 0.5)[1])
+def can_write(end, seconds):
+    return bool(select.select([], [end], [], seconds)[1])
 
 
 CHOICE = {(): life, ("errors",): errors, ("full",): full}
 choice = tuple(sys.argv[1:])
 if choice not in CHOICE:
     sys.exit(__doc__)
+if sys.platform != "linux":
+    sys.exit("cannot play this: it needs Linux (try a virtual machine)")
 CHOICE[choice]()

@@ -11,7 +11,7 @@
     SO_RCVBUF          (and SO_SNDBUF) how much fits in between
     IPV6_V6ONLY        one socket for IPv6 and IPv4, or not
 
-Each plays both ends on loopback. They need Linux, and not root.
+Each plays both ends on loopback. They need Linux, but not root.
 """
 
 import os
@@ -26,6 +26,7 @@ import time
 HOST = "127.0.0.1"
 SOL = socket.SOL_SOCKET
 TCP = socket.IPPROTO_TCP
+PATIENCE = 10  # seconds, for what a busy machine may delay
 
 
 def pair(prepare=None):
@@ -109,7 +110,7 @@ def reuseport():
     _, what = serve(port, socket.SO_REUSEPORT, 0)
     print(f"a third one without it: {what}")
     clients = [socket.create_connection((HOST, port)) for _ in range(100)]
-    one, two, end = 0, 0, time.monotonic() + 2
+    one, two, end = 0, 0, time.monotonic() + PATIENCE
     while one + two < 100 and time.monotonic() < end:
         # For a listener, this field is the length of its queue.
         one, two = (info(listener, UNACKED) for listener in (first, second))
@@ -119,12 +120,22 @@ def reuseport():
         time.sleep(60)
         os._exit(0)
     first.close()  # from here on, only the child has it
+    early = sum(map(is_reset, clients))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    resets, end = 0, time.monotonic() + 2
-    while resets < one and time.monotonic() < end:
+    second.setblocking(False)
+    accepted = []
+    resets, end = 0, time.monotonic() + PATIENCE
+    while resets + len(accepted) < 100 and time.monotonic() < end:
         resets += sum(map(is_reset, clients))
+        try:
+            accepted.append(second.accept()[0])
+        except BlockingIOError:
+            pass
+    if early:
+        sys.exit(f"{early} clients were reset before the child was killed")
     print(f"the first one is killed: {resets} clients are reset")
+    print(f"the second one accepts {len(accepted)} clients")
 
 
 def is_reset(end):
@@ -149,7 +160,10 @@ def keepalive():
         print(option, client.getsockopt(TCP, number))
         client.setsockopt(TCP, number, value)
     client.setsockopt(SOL, socket.SO_KEEPALIVE, 1)
-    print("from here on 1, 1, 1 and 3; both programs say nothing")
+    now = [client.getsockopt(SOL, socket.SO_KEEPALIVE)]
+    now += [client.getsockopt(TCP, getattr(socket, one)) for one, _ in TIMES]
+    now = "{}, {}, {} and {}".format(*now)
+    print(f"from here on {now}; both programs say nothing")
     both = [client, quiet[0]]
     before = [(info(one, SEGS_OUT), info(one, SEGS_IN)) for one in both]
     end = time.monotonic() + 10
@@ -164,14 +178,16 @@ def user_timeout():
     for ms in (0, 1000):
         client, server = pair()
         client.setsockopt(TCP, socket.TCP_USER_TIMEOUT, ms)
-        what = "no room, and no error in 3 s"
-        end = time.monotonic() + 3
+        start = time.monotonic()
         try:
-            while (left := end - time.monotonic()) > 0:
+            while (left := start + 3 - time.monotonic()) > 0:
                 fill(client)
                 select.select([], [client], [], left)
+            has_room = select.select([], [client], [], 0)[1]
+            what = ("room" if has_room else "no room") + ", and no error in 3 s"
         except OSError as error:
-            what = name(error)
+            passed = (time.monotonic() - start) * 1000
+            what = f"{name(error)} after {passed:.0f} ms"
         print(f"TCP_USER_TIMEOUT {ms}: {what}")
 
 
@@ -193,13 +209,23 @@ def linger():
             on_for = struct.pack("ii", 1, seconds)
             client.setsockopt(SOL, socket.SO_LINGER, on_for)
         print("SO_LINGER", "off" if seconds is None else f"on, {seconds} s")
-        client.sendall(bytes(500_000))
+        leave(client, 500_000)
         start = time.monotonic()
         client.close()
         print(f"  `close` returned after {time.monotonic() - start:.0f} s")
         print(f"  the reader got {read_all(server)}")
         server.close()
         print(f"  what stays of the connection: {what_stays(*ports)}")
+
+
+def leave(end, size):
+    """Leaves that much to the kernel, if the two buffers have room."""
+    end.settimeout(PATIENCE)
+    try:
+        end.sendall(bytes(size))
+    except TimeoutError:
+        sys.exit(f"cannot write {size} bytes: no room (is tcp_wmem small?)")
+    end.settimeout(None)
 
 
 def read_all(end):
@@ -216,11 +242,16 @@ def what_stays(local, remote):
     """See proc(5): in each line are the address of one end, that of the
     other, and the state. 6 is TIME_WAIT."""
     ends = re.compile(rf":{local:04X} \w+:{remote:04X} (\w\w) ")
+    until = time.monotonic() + PATIENCE
     while True:
         with open("/proc/net/tcp") as table:
             states = ends.findall(table.read())
-        if not states or states == ["06"]:
-            return "TIME_WAIT" if states else "nothing"
+        if not states:
+            return "nothing"
+        if states == ["06"]:
+            return "TIME_WAIT"
+        if time.monotonic() > until:
+            return f"still in state {states}"
 
 
 def buffers():
@@ -234,8 +265,8 @@ def buffers():
         print("20000 asked for" if prepare else "left to the kernel")
         print(f"  {sizes(client, server)}")
         print(f"  `write` took {fill(client)} bytes, and would wait then")
-        move(client, server, 30_000_000)
-        print(f"  after 30 MB: {sizes(client, server)}")
+        moved = move(client, server, 30_000_000) // 1_000_000
+        print(f"  after {moved} MB: {sizes(client, server)}")
 
 
 def sizes(client, server):
@@ -245,10 +276,12 @@ def sizes(client, server):
 
 
 def move(client, server, size):
-    """Reads as much as that, and writes whatever finds room meanwhile."""
-    while size > 0:
+    """Reads at least that, and writes whatever finds room meanwhile."""
+    total = 0
+    while total < size:
         fill(client)
-        size -= len(server.recv(65536))
+        total += len(server.recv(65536))
+    return total
 
 
 def v6only():
@@ -284,8 +317,11 @@ EXPERIMENTS = {
     "TCP_USER_TIMEOUT": user_timeout,
     "SO_LINGER": linger,
     "SO_RCVBUF": buffers,
+    "SO_SNDBUF": buffers,
     "IPV6_V6ONLY": v6only,
 }
 if len(sys.argv) != 2 or sys.argv[1] not in EXPERIMENTS:
     sys.exit(__doc__)
+if sys.platform != "linux":
+    sys.exit("cannot play this: it needs Linux (try a virtual machine)")
 EXPERIMENTS[sys.argv[1]]()
