@@ -22,7 +22,7 @@ const queries = [
   ["EADDRINUSE", 1, "errors.html#address-in-use"],
   ["backlog", 1, "server.html#backlog"],
   ["broken pipe", 1, "errors.html#broken-pipe"],
-  ["SO_REUSEADDR", 3, "server.html#in-use"],
+  ["SO_REUSEADDR", 1, "options.html#reuseaddr"],
   ["deadline", 1, "retry.html#client"],
   ["deadlock", 3, "client.html#both-wait"],
   ["idempotent", 1, "retry.html#meaning"],
