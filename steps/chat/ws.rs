@@ -166,8 +166,9 @@ impl Decoder {
     /// means that its end has not come yet; whole fragments are taken off.
     ///
     /// # Errors
-    /// The frame breaks a rule or a limit, and no memory was spent on it: its
-    /// head tells. The connection is of no more use.
+    /// The frame breaks a rule or a limit. Its head tells, before any memory
+    /// is spent; only for what is inside a text or a CLOSE it must be whole.
+    /// The connection is of no more use.
     pub fn decode(
         &mut self,
         bytes: &mut &[u8],
@@ -180,7 +181,7 @@ impl Decoder {
             *bytes = rest;
             let key = head.key.iter().cycle();
             let payload = payload.iter().zip(key).map(|(byte, key)| byte ^ key);
-            if let Some(message) = self.take(&head, payload)? {
+            if let Some(message) = self.add(&head, payload)? {
                 return Ok(Some(message));
             }
         }
@@ -208,7 +209,8 @@ impl Decoder {
         }
     }
 
-    fn take(
+    /// Takes a frame in. Only the last one of a message makes it whole.
+    fn add(
         &mut self,
         head: &Head,
         payload: impl Iterator<Item = u8>,

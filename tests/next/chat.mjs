@@ -55,7 +55,7 @@ async function until(what, isSo) {
 
 let browser;
 const problems = [];
-async function tab(server, name, options = {}) {
+async function tab(server, name, options = {}, room = "lobby") {
   const context = await browser.newContext({ viewport: { width: 1000, height: 800 }, ...options });
   const page = await context.newPage();
   page.on("dialog", (dialog) => {
@@ -73,8 +73,9 @@ async function tab(server, name, options = {}) {
   });
   await page.goto(server.url);
   await page.getByLabel("Your name").fill(name);
+  await page.locator("#room").fill(room);
   await page.getByRole("button", { name: "Enter" }).click();
-  await inside(page);
+  await page.getByText(`in ${room} as `).waitFor({ timeout: DEADLINE });
   return page;
 }
 const inside = (page) => page.getByText(/^in lobby as /).waitFor({ timeout: DEADLINE });
@@ -162,6 +163,61 @@ const scenes = {
     }
     same(await ann.evaluate("me.client"), before, "who we are");
     same(await ann.evaluate("sessionStorage.length"), 0, "notes for a copy of the tab");
+  },
+
+  // A page that was stopped, and enters again.
+  async stopped() {
+    const server = await serve();
+    const [ann, bob] = [await tab(server, "ann"), await tab(server, "bob")];
+    const eve = await tab(server, "eve", {}, "public");
+    const stop = async () => {
+      await eve.evaluate((id) => {
+        const thief = new WebSocket(location.origin.replace("http", "ws") + "/room");
+        thief.onopen = () => thief.send(`join lobby ann 0-0 ${id}`);
+      }, await ann.evaluate("me.client"));
+      await ann.getByText(/^stopped: /).waitFor({ timeout: DEADLINE });
+      ensure(!(await ann.locator("#say").isVisible()), "one can write to no room");
+    };
+    const enter = () => ann.getByRole("button", { name: "Enter" }).click();
+    // The server has it, and the page does not know: it must not come twice.
+    await ann.evaluate(() => {
+      const take0 = take;
+      take = (line) => {
+        if (!line.startsWith("ack")) take0(line);
+      };
+      say("once");
+      window.restore = () => (take = take0);
+    });
+    await hears(bob, 1);
+    await stop();
+    await ann.evaluate("restore()");
+    await enter();
+    await inside(ann);
+    await write(ann, "two");
+    await hears(bob, 2);
+    same(await texts(bob), ["ann: once", "ann: two"], "in the same room");
+    // For the lobby, and not for those in the other room.
+    await stop();
+    await ann.evaluate("say('a secret of the lobby')");
+    await ann.locator("#room").fill("public");
+    await enter();
+    await ann.getByText("in public as ann").waitFor({ timeout: DEADLINE });
+    await write(ann, "hello");
+    await hears(eve, 1);
+    same(await texts(eve), ["ann: hello"], "in the other room");
+    same(await texts(ann), ["ann: hello"], "what ann sees there");
+    // What waits is bounded, and so is the wait, which is random.
+    const [waits, problem] = await bob.evaluate(() => {
+      const waits = [];
+      window.setTimeout = (_, ms) => waits.push(ms);
+      Math.random = () => 0.25;
+      const old = socket;
+      lost(old, 0, "for a test");
+      old.close();
+      for (let n = 0; n < MAX_PENDING; n++) say("x");
+      return [waits, say("x")];
+    });
+    same([waits, problem], [[50], "too many wait already"], "while bob is away");
   },
 
   async restart() {
