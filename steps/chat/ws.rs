@@ -187,7 +187,6 @@ impl Decoder {
         }
         Ok(None)
     }
-    // ANCHOR_END: decode
 
     /// May such a frame come now?
     fn check(&self, head: &Head) -> Result<(), Wrong> {
@@ -208,6 +207,7 @@ impl Decoder {
             _ => Ok(()),
         }
     }
+    // ANCHOR_END: decode
 
     /// Takes a frame in. Only the last one of a message makes it whole.
     fn add(

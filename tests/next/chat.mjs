@@ -31,11 +31,12 @@ function same(found, expected, what) {
 // ---- The server
 
 const children = [];
+let latest; // what it said is part of the report
 async function serve(port = 0, more = []) {
   const args = ["server", "--addr", `127.0.0.1:${port}`, ...more];
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
   children.push(child);
-  const server = { said: "", child, ended: new Promise((done) => child.once("exit", done)) };
+  const server = latest = { said: "", child, ended: new Promise((done) => child.once("exit", done)) };
   child.stdout.on("data", (bytes) => (server.said += bytes));
   await until("the server", () => server.said.includes("open http"));
   server.port = Number(server.said.match(/listening on 127\.0\.0\.1:(\d+)/)[1]);
@@ -381,7 +382,7 @@ try {
   same(problems, [], "problems");
   console.log(`${scene}: fine`);
 } catch (error) {
-  console.error(`${scene}: ${error.stack}\n${problems.join("\n")}`);
+  console.error(`${scene}: ${error.stack}\n${problems.join("\n")}\n${latest?.said}`);
   code = 1;
 } finally {
   await browser?.close();

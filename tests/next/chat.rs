@@ -37,6 +37,7 @@ fn main() {
     let mut trials = browser();
     trials.extend([
         trial("the demo", None, demo),
+        trial("the handshake", None, handshake),
         trial("frames, as a table", None, table),
         trial("a fragment at a time does not stop the clock", None, drip),
         trial("a message in time, each byte alone", None, slow_but_fine),
@@ -267,6 +268,16 @@ fn demo() {
     snapshot("chat-demo", text.trim_end());
 }
 
+fn handshake() {
+    let (_server, addr) = server(&[]);
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let request = request(addr, &format!("Origin: http://{addr}\r\n"));
+    stream.write_all(request.as_bytes()).unwrap();
+    let text = format!("{request}{}", head(&mut stream)).replace('\r', "");
+    snapshot("chat-handshake", rename_ports(&text, |_| None).trim_end());
+}
+
 fn table() {
     snapshot("chat-frames", frames::table().trim_end());
 }
@@ -326,6 +337,11 @@ fn no_request() {
     assert_eq!(ask(addr, &format!("{last}{more}")), ("200".to_owned(), true));
     let wrong = request(addr, "").replace("Version: 13", "Version: 7");
     assert_eq!(ask(addr, &wrong), ("426".to_owned(), true));
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(wrong.as_bytes()).unwrap();
+    let head = head(&mut stream); // says what we would take (RFC 9110 15.5.22)
+    let fields = ["Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+    assert!(fields.iter().all(|field| head.contains(field)), "{head}");
     unread(addr, &more);
 }
 
