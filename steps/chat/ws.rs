@@ -425,6 +425,13 @@ mod tests {
     }
 
     #[test]
+    fn a_close_says_why() {
+        let mut bytes = Vec::new();
+        encode_close(1013, "later", &mut bytes);
+        assert_eq!(bytes, b"\x88\x07\x03\xf5later");
+    }
+
+    #[test]
     fn cut_at_every_byte() {
         let (bytes, messages) = conversation();
         for end in 0..bytes.len() {
