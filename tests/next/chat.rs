@@ -482,14 +482,15 @@ fn few_old_dots() {
     let name = "n".repeat(24);
     let mut movers: Vec<Client> =
         (2..32).map(|id| Client::join(addr, &name, id, "0-0")).collect();
+    let mut quick = Client::join(addr, "cid", 99, "0-0");
     for x in 0..40 {
         for mover in &mut movers {
             mover.say(&format!("dot {x} 500"));
         }
-    }
-    for mover in &mut movers {
-        mover.say("ping");
-        mover.hear("pong"); // so the server has all that was before it
+        for _ in &movers {
+            // The server has sent these to whoever takes them.
+            while !quick.hear("dot").ends_with(&format!(" {x} 500")) {}
+        }
     }
     let (mut newest, mut old) = (0, 0);
     while newest < movers.len() {
@@ -497,7 +498,7 @@ fn few_old_dots() {
         let is_newest = dot.ends_with(" 39 500");
         *(if is_newest { &mut newest } else { &mut old }) += 1;
     }
-    assert!(old < 600, "{old} old dots of 1170");
+    assert!(old < 700, "{old} old dots of 1170");
 }
 
 fn slow() {
