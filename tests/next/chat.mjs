@@ -196,13 +196,16 @@ const scenes = {
       window.restore = () => (take = take0);
     });
     await hears(bob, 1);
+    // And one that the server does not have: it must not get lost.
+    await ann.evaluate("socket.send = () => {}; say('kept')");
     await stop();
     await ann.evaluate("restore()");
     await enter();
     await inside(ann);
     await write(ann, "two");
-    await hears(bob, 2);
-    same(await texts(bob), ["ann: once", "ann: two"], "in the same room");
+    await hears(bob, 3);
+    const all = ["once", "kept", "two"].map((text) => `ann: ${text}`);
+    same(await texts(bob), all, "in the same room");
     // For the lobby, and not for those in the other room.
     await stop();
     await ann.evaluate("say('a secret of the lobby')");
