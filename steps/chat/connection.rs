@@ -12,8 +12,8 @@ use super::limits::{PeerLimits, TooSlow};
 use super::ws::{self, Decoder, Message, PING, PONG, TEXT};
 
 /// While this many bytes wait to leave, we neither read nor take news out of
-/// the mailbox.
-const MAX_OUTPUT: usize = 16 * 1024;
+/// the mailbox. Here a dot can no longer be overwritten, so that is little.
+const MAX_OUTPUT: usize = 2 * 1024;
 
 pub struct Connection<S> {
     pub stream: S,
@@ -24,6 +24,8 @@ pub struct Connection<S> {
     heartbeat: Heartbeat,
     message_end: Option<Instant>,
     write_end: Option<Instant>,
+    /// Since when we have read nothing.
+    unread_since: Option<Instant>,
     /// Reads nothing for now: an earlier message is still being worked on.
     pub is_paused: bool,
 }
@@ -40,6 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             limits,
             message_end: None,
             write_end: None,
+            unread_since: None,
             is_paused: false,
         }
     }
@@ -62,8 +65,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     // ANCHOR_END: connection
 
     // ANCHOR: receive
-    /// Returns the next text, or a CLOSE, or `None` as soon as there is room for
-    /// output again. It answers each PING itself, and writes what waits. You may
+    /// Returns the next message, or `None` as soon as there is room for output
+    /// again. It has answered a PING already, and writes what waits. You may
     /// drop this future at any `.await` and call it again: what has arrived, or
     /// has not left yet, stays in `self`.
     ///
@@ -73,14 +76,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub async fn receive(&mut self) -> Result<Option<Message>> {
         loop {
             let had_room = self.has_room();
-            match self.take()? {
-                Some(Message::Ping(payload)) => {
-                    ws::encode(PONG, &payload, None, &mut self.output);
+            if let Some(message) = self.decode()? {
+                if let Message::Ping(payload) = &message {
+                    ws::encode(PONG, payload, None, &mut self.output);
                 }
-                Some(Message::Pong) => {} // a sign of life, as any byte is
-                Some(message) => return Ok(Some(message)),
-                None => self.step().await?,
+                return Ok(Some(message));
             }
+            self.step().await?;
             if !had_room && self.has_room() {
                 return Ok(None);
             }
@@ -91,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         !self.is_paused && self.has_room()
     }
 
-    fn take(&mut self) -> Result<Option<Message>> {
+    fn decode(&mut self) -> Result<Option<Message>> {
         if !self.reads() {
             return Ok(None);
         }
@@ -143,17 +145,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Does what is due, and returns when to call this again. A peer cannot
-    /// help it if we do not read, so its clocks start anew after that.
+    /// help it if we do not read: its clocks stand still meanwhile.
     fn wake(&mut self, now: Instant, reads: bool) -> Result<Instant> {
-        let has_passed = |end: Option<Instant>| end.is_some_and(|e| e <= now);
-        ensure!(!has_passed(self.write_end), TooSlow::Write);
+        let has_passed = self.write_end.is_some_and(|end| end <= now);
+        ensure!(!has_passed, TooSlow::Write);
         if !reads {
             self.heartbeat.heard();
-            self.message_end = None;
-        }
-        ensure!(!has_passed(self.message_end), TooSlow::Frame);
-        if reads && self.heartbeat.beat(now)? {
-            ws::encode(PING, b"", None, &mut self.output);
+            self.unread_since.get_or_insert(now);
+        } else {
+            if let Some(since) = self.unread_since.take() {
+                self.message_end = self.message_end.map(|e| e + (now - since));
+            }
+            let has_passed = self.message_end.is_some_and(|end| end <= now);
+            ensure!(!has_passed, TooSlow::Frame);
+            if self.heartbeat.beat(now)? {
+                ws::encode(PING, b"", None, &mut self.output);
+            }
         }
         if !self.output.is_empty() {
             self.write_end.get_or_insert(now + self.limits.write);
@@ -162,8 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if reads && is_inside {
             self.message_end.get_or_insert(now + self.limits.frame);
         }
-        let mut ends = vec![self.write_end, self.message_end];
-        ends.push(reads.then(|| self.heartbeat.next(now)));
+        let beat = reads.then(|| self.heartbeat.next(now));
+        let message_end = self.message_end.filter(|_| reads);
+        let ends = [self.write_end, message_end, beat];
         let end = ends.into_iter().flatten().min();
         Ok(end.unwrap_or(now + self.limits.heartbeat))
     }
@@ -176,7 +184,7 @@ mod tests {
 
     use std::time::Duration;
     use tokio::io::{DuplexStream, duplex};
-    use tokio::time::sleep;
+    use tokio::time::{sleep, timeout};
 
     const LIMITS: PeerLimits = PeerLimits {
         heartbeat: Duration::from_secs(5),
@@ -219,10 +227,45 @@ mod tests {
                 }
             });
             let start = Instant::now();
-            let error = connection.receive().await.unwrap_err();
-            assert_eq!(limit(error), TooSlow::Frame);
+            assert_eq!(limit(error(&mut connection).await), TooSlow::Frame);
             assert_eq!(start.elapsed().as_secs(), 10);
         }
+    }
+
+    /// However much it sends before.
+    async fn error(connection: &mut Connection<DuplexStream>) -> anyhow::Error {
+        loop {
+            if let Err(error) = connection.receive().await {
+                return error;
+            }
+        }
+    }
+
+    /// While we do not read, neither of the two clocks runs, and neither
+    /// starts anew.
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_shifts_the_limits() {
+        let read = async |connection: &mut Connection<DuplexStream>, secs| {
+            let _ = timeout(secs * SECOND, connection.receive()).await;
+        };
+        let (mut connection, mut peer) = pair(64);
+        peer.write_all(b"\x01\x80\0\0\0\0").await.unwrap();
+        read(&mut connection, 4).await;
+        connection.is_paused = true;
+        read(&mut connection, 60).await;
+        connection.is_paused = false;
+        let start = Instant::now();
+        assert_eq!(limit(error(&mut connection).await), TooSlow::Frame);
+        assert_eq!(start.elapsed().as_secs(), 6);
+
+        let (mut connection, _peer) = pair(64);
+        read(&mut connection, 4).await;
+        connection.is_paused = true;
+        read(&mut connection, 60).await;
+        connection.is_paused = false;
+        let start = Instant::now();
+        assert_eq!(limit(error(&mut connection).await), TooSlow::Silent);
+        assert_eq!(start.elapsed().as_secs(), 15);
     }
 
     /// Between two messages the clock starts anew.
@@ -289,9 +332,8 @@ mod tests {
             let ping = [&b"\x89\xfd\0\0\0\0"[..], &[b'p'; 125]].concat();
             while peer.write_all(&ping).await.is_ok() {}
         });
-        let error = connection.receive().await.unwrap_err();
-        assert_eq!(limit(error), TooSlow::Write);
+        assert_eq!(limit(error(&mut connection).await), TooSlow::Write);
         assert!(connection.output.len() < MAX_OUTPUT + 200);
-        assert!(connection.input.len() < MAX_OUTPUT);
+        assert!(connection.input.len() < 16 * 1024);
     }
 }

@@ -18,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// More than fits into the buffers on the way to a client that does not read,
 /// and fewer than may wait in its mailbox.
-const TEXTS: u64 = 200;
+const TEXTS: u64 = 60;
 const DOTS: u64 = 50;
 
 /// Texts, dots, a reader that is too slow, and its return.

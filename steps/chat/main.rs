@@ -117,7 +117,7 @@ async fn run_server(
 
 /// Where all conversations meet, with the engine that keeps all in memory.
 fn hub(hosts: Vec<String>) -> Hub {
-    let rooms = Arc::new(Rooms::new(Id(memory::now(), 0)));
+    let rooms = Arc::new(Rooms::new(Id(room::now(), 0)));
     let (posts, inbox) = mpsc::channel(WAITING);
     tokio::spawn(memory::run(Arc::clone(&rooms), inbox));
     Hub { rooms, posts, hosts: hosts.into() }

@@ -3,21 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
-use super::room::{Id, Message, Post, Rooms};
+use super::room::{Id, Message, Post, Rooms, now};
 
 /// How many clients the engine remembers. Beyond that it forgets the one that
 /// has been silent longest; a copy of that one's last post would count twice.
 const CLIENTS: usize = 10_000;
-
-/// The time, as ids count it: in ms since 1970.
-pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
-}
 
 /// Takes posts until no one can send any more.
 pub async fn run(rooms: Arc<Rooms>, mut posts: mpsc::Receiver<Post>) {

@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use socket2::SockRef;
 use tokio::io::{AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
@@ -23,6 +24,12 @@ use super::{listener, say};
 
 /// What each connection needs of the others; step 8's `drain.rs` hands it on.
 pub type Requests = Hub;
+
+/// How many bytes the kernel may keep for a client that does not take them;
+/// Linux doubles the number. Step 8's 64 KiB would hold thousands of dots that
+/// are old and can no longer be overwritten. The price: over a road of 100 ms,
+/// a client gets at most some 100 kB/s.
+const SEND_BUFFER: usize = 8 * 1024;
 
 /// How long a client may take to close when all is said, and one that does
 /// not read to take the reason.
@@ -63,6 +70,7 @@ async fn serve(
     mut slot: Slot,
 ) {
     let _ = stream.set_nodelay(true); // as in step 8
+    let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let (mut sign, mut input) = (pin!(slot.sign()), Vec::new());
     let opened =
         open(&mut stream, &mut input, peer, limits, &hub, sign.as_mut()).await;
@@ -92,7 +100,6 @@ async fn open(
     mut sign: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<bool> {
     loop {
-        let is_first = input.is_empty();
         let head = timeout(limits.frame, http::read_head(stream, input));
         let head = select! {
             () = sign.as_mut() => return Ok(false),
@@ -101,7 +108,7 @@ async fn open(
         let head = match head {
             Ok(head) => head?,
             // An open connection that asks for nothing is no mistake.
-            Err(_) if is_first && input.is_empty() => None,
+            Err(_) if input.is_empty() => None,
             Err(_) => return Err(TOO_LATE.into()),
         };
         let Some(head) = head else { return Ok(false) };
@@ -150,9 +157,11 @@ async fn converse(
                 client.close(*code, why);
             } else if let Some(wrong) = error.downcast_ref::<Wrong>() {
                 client.close(wrong.code(), &wrong.to_string());
-            } else if let Some(slow) = error.downcast_ref::<TooSlow>() {
-                client.close(too_slow(slow), &error.to_string());
-            } // otherwise the connection is broken
+            } else if let Some(TooSlow::Silent) = error.downcast_ref() {
+                client.close(TRY_AGAIN_LATER, &error.to_string());
+            } else if let Some(TooSlow::Frame) = error.downcast_ref() {
+                client.close(POLICY, &error.to_string());
+            } // otherwise the connection is broken, or it stands still
         }
     }
     drop(guest); // the others see it go, while it reads our last words
@@ -163,15 +172,6 @@ async fn converse(
     // To close with bytes that never left would keep them in the kernel.
     if !matches!(timeout(LINGER, goodbye).await, Ok(Ok(()))) {
         let _ = client.stream.set_zero_linger();
-    }
-}
-
-/// A page that slept may come back, and a page that cannot send a message in
-/// time has a mistake in it.
-fn too_slow(slow: &TooSlow) -> u16 {
-    match slow {
-        TooSlow::Silent | TooSlow::Write => TRY_AGAIN_LATER,
-        TooSlow::Frame => POLICY,
     }
 }
 

@@ -89,7 +89,11 @@ pub fn refusal(Refused(status, why): Refused) -> Vec<u8> {
     ];
     match &status[..3] {
         "405" => fields.push(("Allow", "GET, HEAD")),
-        "426" => fields.push(("Sec-WebSocket-Version", "13")),
+        "426" => fields.extend([
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Version", "13"),
+        ]),
         "503" => fields.push(("Retry-After", "1")),
         _ => {}
     }

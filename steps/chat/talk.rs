@@ -12,7 +12,7 @@ use anyhow::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::select;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connection::Connection;
 use super::room::{Ended, Post, Posts, Rooms, Seat};
@@ -49,6 +49,10 @@ impl std::error::Error for End {}
 /// How long a client may take to enter a room.
 const JOIN: Duration = Duration::from_secs(10);
 
+/// How long the engine may take for a post. Then the page comes back, and
+/// posts it again.
+const ENGINE: Duration = Duration::from_secs(10);
+
 /// How long we stay after the sign to leave, reading nothing more: what others
 /// posted just before it is in all mailboxes by then. What a page posts later
 /// gets no acknowledgement, so it comes again.
@@ -78,10 +82,10 @@ pub async fn talk(
             line = heard(&guest.seat, client.has_room()) => {
                 client.send(&line?);
             }
-            message = client.receive() => match message? {
+            message = client.receive() => match guest.count(message?) {
                 Some(Message::Close(code)) => return Ok(code),
-                Some(Message::Text(line)) => guest.take(&line, hub, client)?,
-                _ => {} // there is room again
+                Some(Message::Text(line)) => guest.obey(&line, hub, client)?,
+                _ => {} // a sign of life, or there is room again
             },
             () = at(guest.leave), if guest.posted.is_none() => {
                 return end(GOING_AWAY, "stopping");
@@ -116,12 +120,14 @@ async fn heard(seat: &Option<Seat>, has_room: bool) -> Result<Arc<str>> {
 
 /// The acknowledgement of the post that is with the engine.
 async fn acknowledged(posted: &mut Option<Posted>) -> Result<String> {
-    let Some(Posted { seq, reply }) = posted else { return pending().await };
-    let (seq, reply) = (*seq, reply.await);
+    let Some(Posted { seq, end: limit, reply }) = posted else {
+        return pending().await;
+    };
+    let (seq, reply) = (*seq, timeout_at(*limit, reply).await);
     *posted = None;
     match reply {
-        Ok(()) => Ok(format!("ack {seq}")),
-        Err(_) => end(TRY_AGAIN_LATER, "nobody knows whether that was posted"),
+        Ok(Ok(())) => Ok(format!("ack {seq}")),
+        _ => end(TRY_AGAIN_LATER, "nobody knows whether that was posted"),
     }
 }
 // ANCHOR_END: talk
@@ -129,6 +135,7 @@ async fn acknowledged(posted: &mut Option<Posted>) -> Result<String> {
 // ANCHOR: guest
 struct Posted {
     seq: u64,
+    end: Instant,
     reply: oneshot::Receiver<()>,
 }
 
@@ -155,13 +162,16 @@ impl Guest {
         self.posted.is_some() || self.leave.is_some()
     }
 
-    fn take(
+    fn count(&mut self, message: Option<Message>) -> Option<Message> {
+        message.inspect(|_| self.pace.count(Instant::now()))
+    }
+
+    fn obey(
         &mut self,
         line: &str,
         hub: &Hub,
         client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
     ) -> Result<()> {
-        self.pace.count(Instant::now());
         match (words::parse(line).map_err(|why| End(POLICY, why))?, &self.seat)
         {
             (Line::Join { room, name, last, client }, None) => {
@@ -193,17 +203,20 @@ impl Guest {
         };
         let full = End(TRY_AGAIN_LATER, "too many posts");
         hub.posts.try_send(post).map_err(|_| full)?;
-        self.posted = Some(Posted { seq, reply: posted });
+        let end = Instant::now() + ENGINE;
+        self.posted = Some(Posted { seq, end, reply: posted });
         Ok(())
     }
 }
 // ANCHOR_END: guest
 
 // ANCHOR: pace
-/// How many messages a page may send: one in 10 ms, and 500 at once after a
-/// silence. Then we read no more for a while, and its own buffers fill.
+/// How many messages, PINGs and PONGs a page may send: one in 10 ms, and 50 at
+/// once after a silence. Then we read no more for a while, and its own buffers
+/// fill. It is far less than a mailbox holds, so one page alone cannot fill
+/// those of all others at once.
 const COST: Duration = Duration::from_millis(10);
-const BURST: Duration = Duration::from_secs(5);
+const BURST: Duration = Duration::from_millis(500);
 
 /// When this page's messages would be paid for.
 #[derive(Default)]
@@ -267,6 +280,10 @@ mod tests {
         end.unwrap_err().downcast_ref::<End>().unwrap().0
     }
 
+    async fn ended_at(lines: &[&str], hub: &Hub) -> (u16, Instant) {
+        (ended(lines, hub).await, Instant::now())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_does_not_join_has_to_go() {
         let (hub, _inbox) = hub(1);
@@ -290,6 +307,14 @@ mod tests {
         };
         let (end, ()) = tokio::join!(ended(&lines, &hub), engine);
         assert_eq!(end, TRY_AGAIN_LATER);
+        let start = Instant::now();
+        let engine = async {
+            let post = inbox.recv().await.unwrap();
+            tokio::time::sleep(2 * ENGINE).await; // it hangs
+            drop(post);
+        };
+        let (end, ()) = tokio::join!(ended_at(&lines, &hub), engine);
+        assert_eq!(end, (TRY_AGAIN_LATER, start + ENGINE));
         hub.posts.try_send(post()).unwrap(); // now its inbox is full
         assert_eq!(ended(&lines, &hub).await, TRY_AGAIN_LATER);
     }
@@ -372,10 +397,12 @@ mod tests {
     fn a_page_that_is_too_fast_is_not_read() {
         let mut pace = Pace::default();
         let start = Instant::now();
-        for _ in 0..500 {
+        let burst = 50;
+        for _ in 0..burst {
             pace.count(start);
             assert_eq!(pace.pause(start), None);
         }
+        assert!(burst * 4 < super::super::room::QUEUE);
         pace.count(start);
         assert_eq!(pace.pause(start), Some(start + COST));
         assert_eq!(pace.pause(start + COST), None);

@@ -95,10 +95,14 @@ fn is_room(room: &str) -> bool {
     (1..=MAX_ROOM).contains(&room.len()) && room.chars().all(is_fine)
 }
 
-/// Visible signs only. Characters that nobody sees would let one name look
-/// like another, or turn a line around (U+202E).
+/// Letters, digits and ASCII's signs. That keeps out what nobody sees, such as
+/// U+202E, which turns a line around. It does not keep out letters that look
+/// alike, and it refuses the marks that some languages write with.
 fn is_name(name: &str) -> bool {
-    let is_fine = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation();
+    // Hangul fillers count as letters, and nobody sees them.
+    let is_seen = |c| !"\u{115f}\u{1160}\u{3164}\u{ffa0}".contains(c);
+    let is_sign = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation();
+    let is_fine = |c: char| is_sign(c) && is_seen(c);
     let length = name.chars().count();
     (1..=MAX_NAME).contains(&length) && name.chars().all(is_fine)
 }
@@ -178,6 +182,8 @@ mod tests {
             (format!("a a\u{202e}b 0-0 {hex}"), "bad NAME"),
             (format!("a a\u{200b}b 0-0 {hex}"), "bad NAME"),
             (format!("a a\u{a0}b 0-0 {hex}"), "bad NAME"),
+            (format!("a \u{3164} 0-0 {hex}"), "bad NAME"),
+            (format!("a ann\u{ffa0} 0-0 {hex}"), "bad NAME"),
             (format!("a ann 0 {hex}"), "bad LAST"),
             ("a ann 0-0 123".to_owned(), "bad CLIENT"),
             (format!("a ann 0-0 +{}", &hex[1..]), "bad CLIENT"),

@@ -166,8 +166,9 @@ impl Decoder {
     /// means that its end has not come yet; whole fragments are taken off.
     ///
     /// # Errors
-    /// The frame breaks a rule or a limit, and no memory was spent on it: its
-    /// head tells. The connection is of no more use.
+    /// The frame breaks a rule or a limit. Its head tells, before any memory
+    /// is spent; only for what is inside a text or a CLOSE it must be whole.
+    /// The connection is of no more use.
     pub fn decode(
         &mut self,
         bytes: &mut &[u8],
@@ -180,13 +181,12 @@ impl Decoder {
             *bytes = rest;
             let key = head.key.iter().cycle();
             let payload = payload.iter().zip(key).map(|(byte, key)| byte ^ key);
-            if let Some(message) = self.take(&head, payload)? {
+            if let Some(message) = self.add(&head, payload)? {
                 return Ok(Some(message));
             }
         }
         Ok(None)
     }
-    // ANCHOR_END: decode
 
     /// May such a frame come now?
     fn check(&self, head: &Head) -> Result<(), Wrong> {
@@ -207,8 +207,10 @@ impl Decoder {
             _ => Ok(()),
         }
     }
+    // ANCHOR_END: decode
 
-    fn take(
+    /// Takes a frame in. Only the last one of a message makes it whole.
+    fn add(
         &mut self,
         head: &Head,
         payload: impl Iterator<Item = u8>,
@@ -420,6 +422,13 @@ mod tests {
         }
         assert!(input.is_empty());
         messages
+    }
+
+    #[test]
+    fn a_close_says_why() {
+        let mut bytes = Vec::new();
+        encode_close(1013, "later", &mut bytes);
+        assert_eq!(bytes, b"\x88\x07\x03\xf5later");
     }
 
     #[test]

@@ -31,11 +31,12 @@ function same(found, expected, what) {
 // ---- The server
 
 const children = [];
+let latest; // what it said is part of the report
 async function serve(port = 0, more = []) {
   const args = ["server", "--addr", `127.0.0.1:${port}`, ...more];
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
   children.push(child);
-  const server = { said: "", child, ended: new Promise((done) => child.once("exit", done)) };
+  const server = latest = { said: "", child, ended: new Promise((done) => child.once("exit", done)) };
   child.stdout.on("data", (bytes) => (server.said += bytes));
   await until("the server", () => server.said.includes("open http"));
   server.port = Number(server.said.match(/listening on 127\.0\.0\.1:(\d+)/)[1]);
@@ -55,7 +56,7 @@ async function until(what, isSo) {
 
 let browser;
 const problems = [];
-async function tab(server, name, options = {}) {
+async function tab(server, name, options = {}, room = "lobby") {
   const context = await browser.newContext({ viewport: { width: 1000, height: 800 }, ...options });
   const page = await context.newPage();
   page.on("dialog", (dialog) => {
@@ -73,8 +74,9 @@ async function tab(server, name, options = {}) {
   });
   await page.goto(server.url);
   await page.getByLabel("Your name").fill(name);
+  await page.locator("#room").fill(room);
   await page.getByRole("button", { name: "Enter" }).click();
-  await inside(page);
+  await page.getByText(`in ${room} as `).waitFor({ timeout: DEADLINE });
   return page;
 }
 const inside = (page) => page.getByText(/^in lobby as /).waitFor({ timeout: DEADLINE });
@@ -162,6 +164,70 @@ const scenes = {
     }
     same(await ann.evaluate("me.client"), before, "who we are");
     same(await ann.evaluate("sessionStorage.length"), 0, "notes for a copy of the tab");
+  },
+
+  // A page that was stopped, and enters again.
+  async stopped() {
+    const server = await serve();
+    const [ann, bob] = [await tab(server, "ann"), await tab(server, "bob")];
+    const eve = await tab(server, "eve", {}, "public");
+    // On a busy machine the CLOSE may come too late; then ann is back at once.
+    const isStopped = () => ann.getByText(/^stopped: /).waitFor({ timeout: 10_000 });
+    const steal = async () => {
+      await inside(ann);
+      await eve.evaluate((id) => {
+        const thief = new WebSocket(location.origin.replace("http", "ws") + "/room");
+        thief.onopen = () => thief.send(`join lobby ann 0-0 ${id}`);
+      }, await ann.evaluate("me.client"));
+      return isStopped().then(() => true, () => false);
+    };
+    const stop = async () => {
+      await until("the stop", steal);
+      ensure(!(await ann.locator("#say").isVisible()), "one can write to no room");
+    };
+    const enter = () => ann.getByRole("button", { name: "Enter" }).click();
+    // The server has it, and the page does not know: it must not come twice.
+    await ann.evaluate(() => {
+      const take0 = take;
+      take = (line) => {
+        if (!line.startsWith("ack")) take0(line);
+      };
+      say("once");
+      window.restore = () => (take = take0);
+    });
+    await hears(bob, 1);
+    // And one that the server does not have: it must not get lost.
+    await ann.evaluate("socket.send = () => {}; say('kept')");
+    await stop();
+    await ann.evaluate("restore()");
+    await enter();
+    await inside(ann);
+    await write(ann, "two");
+    await hears(bob, 3);
+    const all = ["once", "kept", "two"].map((text) => `ann: ${text}`);
+    same(await texts(bob), all, "in the same room");
+    // For the lobby, and not for those in the other room.
+    await stop();
+    await ann.evaluate("say('a secret of the lobby')");
+    await ann.locator("#room").fill("public");
+    await enter();
+    await ann.getByText("in public as ann").waitFor({ timeout: DEADLINE });
+    await write(ann, "hello");
+    await hears(eve, 1);
+    same(await texts(eve), ["ann: hello"], "in the other room");
+    same(await texts(ann), ["ann: hello"], "what ann sees there");
+    // What waits is bounded, and so is the wait, which is random.
+    const [waits, problem] = await bob.evaluate(() => {
+      const waits = [];
+      window.setTimeout = (_, ms) => waits.push(ms);
+      Math.random = () => 0.25;
+      const old = socket;
+      lost(old, 0, "for a test");
+      old.close();
+      for (let n = 0; n < MAX_PENDING; n++) say("x");
+      return [waits, say("x")];
+    });
+    same([waits, problem], [[50], "too many wait already"], "while bob is away");
   },
 
   async restart() {
@@ -325,7 +391,7 @@ try {
   same(problems, [], "problems");
   console.log(`${scene}: fine`);
 } catch (error) {
-  console.error(`${scene}: ${error.stack}\n${problems.join("\n")}`);
+  console.error(`${scene}: ${error.stack}\n${problems.join("\n")}\n${latest?.said}`);
   code = 1;
 } finally {
   await browser?.close();

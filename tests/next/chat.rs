@@ -37,10 +37,14 @@ fn main() {
     let mut trials = browser();
     trials.extend([
         trial("the demo", None, demo),
+        trial("the handshake", None, handshake),
         trial("frames, as a table", None, table),
         trial("a fragment at a time does not stop the clock", None, drip),
         trial("a message in time, each byte alone", None, slow_but_fine),
         trial("no request, half a request", None, no_request),
+        trial("a page that nobody takes", None, page_unread),
+        trial("the policy of the page", None, policy),
+        trial("few old dots are in the kernel", None, few_old_dots),
         trial("a request and frames in one piece", None, one_piece),
         trial("a page of another site gets 403", None, foreign),
         trial("one client too many gets 503", None, full),
@@ -80,6 +84,7 @@ fn browser() -> Vec<Trial> {
         ("looks", "it looks fine, light, dark, small and by keyboard"),
         ("restart", "a restart loses no text and doubles none"),
         ("together", "three tabs see the same, and HTML is text"),
+        ("stopped", "a page that was stopped enters again"),
         ("reload", "a reload stays who it was"),
         ("silence", "a silent server is left, and found again"),
         ("origin", "another page may not ask"),
@@ -263,6 +268,16 @@ fn demo() {
     snapshot("chat-demo", text.trim_end());
 }
 
+fn handshake() {
+    let (_server, addr) = server(&[]);
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let request = request(addr, &format!("Origin: http://{addr}\r\n"));
+    stream.write_all(request.as_bytes()).unwrap();
+    let text = format!("{request}{}", head(&mut stream)).replace('\r', "");
+    snapshot("chat-handshake", rename_ports(&text, |_| None).trim_end());
+}
+
 fn table() {
     snapshot("chat-frames", frames::table().trim_end());
 }
@@ -322,6 +337,56 @@ fn no_request() {
     assert_eq!(ask(addr, &format!("{last}{more}")), ("200".to_owned(), true));
     let wrong = request(addr, "").replace("Version: 13", "Version: 7");
     assert_eq!(ask(addr, &wrong), ("426".to_owned(), true));
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(wrong.as_bytes()).unwrap();
+    let head = head(&mut stream); // says what we would take (RFC 9110 15.5.22)
+    let fields = ["Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+    assert!(fields.iter().all(|field| head.contains(field)), "{head}");
+    unread(addr, &more);
+}
+
+/// A client that sends more than it should, and is slow to read: what has not
+/// left yet when the server is done must still leave.
+fn unread(addr: SocketAddr, more: &str) {
+    let mut stream = narrow_stream(addr);
+    let request = format!(
+        "GET /chat.js HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n\
+         {more}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    std::thread::sleep(SECOND / 10); // so that a server that is wrong is done
+    let length = content_length(&head(&mut stream));
+    let mut page = Vec::new();
+    let end = stream.read_to_end(&mut page);
+    assert_eq!((end.is_ok(), page.len()), (true, length));
+}
+
+fn content_length(head: &str) -> usize {
+    let length = head.split("Content-Length: ").nth(1).unwrap();
+    length.split("\r\n").next().unwrap().parse().unwrap()
+}
+
+/// A request that asks for a page and never takes it: it has a limit, too.
+fn page_unread() {
+    let (server, addr) = server(&["--write-ms", "500"]);
+    let mut stream = narrow_stream(addr);
+    let page = format!("GET /chat.js HTTP/1.1\r\nHost: {addr}\r\n\r\n");
+    stream.write_all(page.repeat(20).as_bytes()).unwrap();
+    server.wait_for("stood still");
+}
+
+/// What the page may do, in the field that tells the browser.
+fn policy() {
+    let (_server, addr) = server(&[]);
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let head = head(&mut stream);
+    let field = "Content-Security-Policy: default-src 'none'; \
+        script-src 'self'; style-src 'self'; img-src 'self'; \
+        connect-src 'self'; base-uri 'none'; form-action 'none'; \
+        frame-ancestors 'none'\r\n";
+    assert!(head.contains(field), "{head}");
 }
 
 fn one_piece() {
@@ -335,9 +400,7 @@ fn one_piece() {
     bytes.extend(text("say 1 hello"));
     stream.write_all(&bytes).unwrap();
     let page = head(&mut stream);
-    let length = page.split("Content-Length: ").nth(1).unwrap();
-    let length = length.split("\r\n").next().unwrap().parse().unwrap();
-    stream.read_exact(&mut vec![0; length]).unwrap();
+    stream.read_exact(&mut vec![0; content_length(&page)]).unwrap();
     assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
     let (input, decoder) = (Vec::new(), Decoder::new(false));
     let mut client = Client { stream, input, decoder };
@@ -399,10 +462,43 @@ fn silent() {
 
 /// A client whose kernel takes little.
 fn narrow(addr: SocketAddr) -> Client {
+    Client::over(narrow_stream(addr), addr)
+}
+
+fn narrow_stream(addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&addr.into()).unwrap();
-    Client::over(socket.into(), addr)
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Dots that wait in the kernel cannot be overwritten, so few may wait there.
+fn few_old_dots() {
+    let (_server, addr) = server(&[]);
+    let mut slow = narrow(addr);
+    slow.join_as("bob", 1, "0-0");
+    let name = "n".repeat(24);
+    let mut movers: Vec<Client> =
+        (2..32).map(|id| Client::join(addr, &name, id, "0-0")).collect();
+    let mut quick = Client::join(addr, "cid", 99, "0-0");
+    for x in 0..40 {
+        for mover in &mut movers {
+            mover.say(&format!("dot {x} 500"));
+        }
+        for _ in &movers {
+            // The server has sent these to whoever takes them.
+            while !quick.hear("dot").ends_with(&format!(" {x} 500")) {}
+        }
+    }
+    let (mut newest, mut old) = (0, 0);
+    while newest < movers.len() {
+        let dot = slow.hear("dot");
+        let is_newest = dot.ends_with(" 39 500");
+        *(if is_newest { &mut newest } else { &mut old }) += 1;
+    }
+    assert!(old < 700, "{old} old dots of 1170");
 }
 
 fn slow() {
@@ -428,8 +524,11 @@ fn slow() {
     assert!(worst < SECOND, "the others waited: {worst:?}");
     let grown = memory(&server).saturating_sub(before);
     assert!(grown < 4096, "{grown} KiB for one slow reader");
-    // It reads again, comes back, and hears what the room remembers.
-    assert_ne!(slow.end(), End::Fin);
+    // What it has not read must not stay in the server's kernel.
+    support::wait_until("a reset", || {
+        slow.stream.take_error().unwrap().is_some()
+    });
+    // It comes back, and hears what the room remembers.
     let mut back = Client::join(addr, "bob", 2, "1-0");
     back.hear("gone");
     let first = back.hear("message");
@@ -449,15 +548,18 @@ fn memory(server: &Program) -> u64 {
     number.map_or(0, |number| number.parse().unwrap())
 }
 
-/// 500 messages at once, and then one in 10 ms.
+/// 50 messages at once, and then one in 10 ms; and PINGs are messages, too.
 fn fast() {
     let (_server, addr) = server(&[]);
     let mut client = Client::join(addr, "ann", 1, "0-0");
     let start = Instant::now();
-    for _ in 0..600 {
+    let mut ping = Vec::new();
+    ws::encode(ws::PING, b"", Some([9; 4]), &mut ping);
+    for _ in 0..75 {
+        client.stream.write_all(&ping).unwrap();
         client.say("ping");
     }
-    for _ in 0..600 {
+    for _ in 0..75 {
         client.hear("pong");
     }
     assert_took(start, SECOND);

@@ -54,11 +54,12 @@ function lost(mine, code, reason) {
   socket = null;
   isIn = false;
   $("stage").querySelectorAll(".other").forEach((dot) => dot.remove());
-  // Our own mistake, or another tab that took over: trying again would not
-  // help. All else may pass.
+  // Our own mistake, or another tab that took over: trying again at once would
+  // not help. What else is our mistake (1002, 1007, 1009), this page cannot make.
   if (code === 1008 || code === 4001) {
     show(`stopped: ${reason}`);
     $("enter").hidden = false;
+    $("say").hidden = true; // for which room would that be?
     return;
   }
   // Full jitter, as in step 5. Without it, all pages that one server has lost
@@ -225,7 +226,7 @@ function place(id, name, x, y, isOther) {
 function enter(note) {
   me = note;
   $("enter").hidden = true;
-  $("inside").hidden = false;
+  $("inside").hidden = $("say").hidden = false;
   showPending();
   connect();
   $("text").focus();
@@ -233,22 +234,16 @@ function enter(note) {
 
 $("enter").addEventListener("submit", (event) => {
   event.preventDefault();
+  const room = $("room").value;
+  const name = $("name").value.trim().replace(/\s+/g, "-").normalize("NFC");
+  // After a refusal: the same numbers, so that what is in the room already is
+  // a copy. What was written for another room stays out of this one.
+  if (me?.room === room) return enter({ ...me, name });
+  $("messages").replaceChildren();
+  last = "0-0";
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   const digits = [...bytes].map((b) => b.toString(16).padStart(2, "0"));
-  const name = $("name").value.trim().replace(/\s+/g, "-");
-  const pending = me?.pending ?? []; // from before a refusal
-  if (me?.room !== $("room").value) {
-    $("messages").replaceChildren();
-    last = "0-0";
-  }
-  pending.forEach((post, i) => (post.seq = i + 1));
-  enter({
-    room: $("room").value,
-    name,
-    client: digits.join(""),
-    next: pending.length + 1,
-    pending,
-  });
+  enter({ room, name, client: digits.join(""), next: 1, pending: [] });
 });
 
 $("say").addEventListener("submit", (event) => {

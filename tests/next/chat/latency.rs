@@ -1,7 +1,7 @@
 //! How old are small messages when they arrive? Over the roads of the lab.
 //!
 //!     cargo build -p lab
-//!     CHAT_LATENCY=20 cargo test -p chat --test chat wait
+//!     CHAT_LATENCY=20 cargo test -p chat --test chat behind
 //!
 //! With CHAT_LATENCY, as many seconds for each road, and the table of the book
 //! is written. Without it, a few seconds, and nothing is written.
