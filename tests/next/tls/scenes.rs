@@ -278,8 +278,12 @@ fn changed() {
         let (_proxy, via) = proxy(addr, &[&format!("{way} corrupt 100")]);
         let asked = ask(folder.path(), via, &["hello"]);
         assert!(asked.stdout.is_empty(), "{asked:?}");
-        assert_eq!(asked.code, Some(3), "{asked:?}");
-        assert!(asked.stderr.contains("changed on the way?"), "{asked:?}");
+        // In the ClientHello it is anything, since its parts come in any
+        // order; in the ServerHello it is in the key, so nothing decrypts.
+        let changed = asked.stderr.contains("changed on the way?");
+        let may_pass = asked.code == Some(3);
+        assert!(way == "up" || changed && may_pass, "{asked:?}");
+        assert!(matches!(asked.code, Some(3 | 5 | 6)), "{asked:?}");
     }
     server.wait_for_times("no handshake", 2);
     assert_eq!(ask(folder.path(), addr, &["hello"]).code, Some(0));
