@@ -6,11 +6,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
 };
+use tokio_rustls::rustls::pki_types::ServerName;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -46,6 +47,11 @@ pub fn make(
     let ca_key = KeyPair::generate()?; // ECDSA with P-256
     let ca_certificate = ca.self_signed(&ca_key)?;
 
+    for name in names {
+        ServerName::try_from(name.as_str()).with_context(|| {
+            format!("{name:?} is neither a DNS name nor an IP address")
+        })?;
+    }
     let mut server = CertificateParams::new(names)?;
     server.distinguished_name.push(DnType::CommonName, "a server");
     server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -64,7 +70,7 @@ pub fn make(
 
 /// The validity of a certificate of so many days: from an hour ago, because
 /// the clocks of others may be behind ours. With a negative number it has
-/// expired that many days ago.
+/// expired that many days ago. A century at most: beyond that, time may wrap.
 pub fn validity(days: i64) -> (SystemTime, SystemTime) {
     let now = SystemTime::now();
     let length = DAY * days.unsigned_abs().min(36_500) as u32;
@@ -77,29 +83,35 @@ pub fn validity(days: i64) -> (SystemTime, SystemTime) {
 
 // ANCHOR: write
 impl Certificates {
-    /// Writes `server.key`, `server.pem` and `ca.pem` into `folder`. If there
-    /// is a key, all files stay, unless `force` says otherwise.
+    /// Writes `server.key`, `server.pem` and `ca.pem` into `folder`. If one is
+    /// there, all files stay, unless `force` says otherwise.
     ///
     /// # Errors
-    /// There is a key already, or a file cannot be written.
+    /// A file is there already, or cannot be written.
     pub fn write(&self, folder: &Path, force: bool) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| {
             format!("cannot create the folder {}", folder.display())
         })?;
-        // The key comes first: if there is one, nothing changes.
-        for (name, pem, is_secret) in [
+        let files = [
             ("server.key", &self.key, true),
             ("server.pem", &self.server, false),
             ("ca.pem", &self.ca, false),
-        ] {
-            let path = folder.join(name);
-            if force || !is_secret {
+        ]
+        .map(|(name, pem, is_secret)| (folder.join(name), pem, is_secret));
+        for (path, ..) in &files {
+            ensure!(
+                force || !path.exists(),
+                "cannot create {}: it is there already (--force?)",
+                path.display()
+            );
+        }
+        for (path, pem, is_secret) in files {
+            if force {
                 // A file that is written over would keep its old mode.
                 let _ = fs::remove_file(&path);
             }
-            create(&path, pem, is_secret).with_context(|| {
-                format!("cannot create {} (--force?)", path.display())
-            })?;
+            create(&path, pem, is_secret)
+                .with_context(|| format!("cannot create {}", path.display()))?;
         }
         Ok(())
     }
@@ -144,6 +156,19 @@ mod tests {
         assert_eq!(files, [second.key, second.server, second.ca]);
     }
 
+    #[test]
+    fn a_foreign_certificate_is_kept() {
+        for name in ["server.pem", "ca.pem"] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(name), "theirs").unwrap();
+            some().write(folder.path(), false).unwrap_err();
+            let all = fs::read_dir(folder.path()).unwrap();
+            assert_eq!(all.count(), 1);
+            let text = fs::read_to_string(folder.path().join(name)).unwrap();
+            assert_eq!(text, "theirs");
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn only_its_owner_reads_a_key() {
@@ -161,6 +186,8 @@ mod tests {
     #[test]
     fn a_name_must_be_one() {
         let (from, to) = validity(90);
-        assert!(make(&["two\nnames\u{fc}".to_owned()], from, to).is_err());
+        for name in ["two\nnames\u{fc}", "a b", ""] {
+            assert!(make(&[name.to_owned()], from, to).is_err(), "{name:?}");
+        }
     }
 }

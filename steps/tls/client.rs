@@ -104,17 +104,23 @@ impl Client {
         let limit = self.limits.request.min(deadline - Instant::now());
         let reply = timeout(limit, exchange(&mut server, message)).await;
         let late = |_| anyhow!("no whole reply within {limit:.0?}");
-        let (reply, stays) = reply.map_err(late).context(Unknown)??;
-        self.kept = stays.then_some(server);
-        Ok(reply)
+        let reply = reply.map_err(late).context(Unknown).flatten();
+        self.kept = Some(server);
+        if !matches!(reply, Ok((_, true))) {
+            self.close().await;
+        }
+        Ok(reply?.0)
     }
 
     /// Takes the connection that was kept, unless the server has closed it or
     /// spoken on it.
     async fn silent(&mut self) -> Option<Server> {
-        let mut server = self.kept.take()?;
+        let server = self.kept.as_mut()?;
         let look = timeout(Duration::from_millis(1), server.receive()).await;
-        (look.is_err() && !server.has_input()).then_some(server)
+        if look.is_ok() || server.has_input() {
+            self.close().await;
+        }
+        self.kept.take()
     }
 
     /// Connects and shakes hands; one limit for both.
@@ -139,9 +145,9 @@ impl Client {
             Ok(stream) => Ok(Stream::new(stream)),
             Err(error) => {
                 let outcome = tls::outcome(&error);
-                let what = match outcome {
-                    Outcome::Rejected => format!("cannot trust {addr}"),
-                    _ => format!("no handshake with {addr}"),
+                let what = match tls::is_distrust(&error) {
+                    true => format!("cannot trust {addr}"),
+                    false => format!("no handshake with {addr}"),
                 };
                 Err(tls::explain(error).context(what).context(outcome))
             }
@@ -203,3 +209,102 @@ fn answer(kind: u8, payload: &[u8], message: &[u8]) -> Result<Vec<u8>> {
     Err(anyhow!("the server {error}").context(outcome))
 }
 // ANCHOR_END: exchange
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::io;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use crate::certificates;
+
+    /// Far more than a busy machine needs.
+    const LATE: Duration = Duration::from_secs(60);
+
+    const GONE: &[u8] = b"\0\0\0\x02\x04\x01\0\0\0\x03\x81hi";
+    const STRANGE: &[u8] = b"\0\0\0\x01\x42";
+    const TOO_LARGE: &[u8] = b"\0\0\0\x02\x7f\x01";
+
+    async fn ends() -> (Client, TcpListener, TlsAcceptor) {
+        let (from, to) = certificates::validity(1);
+        let names = ["localhost".to_owned()];
+        let made = certificates::make(&names, from, to).unwrap();
+        let tls = tls::connector(made.ca.as_bytes()).unwrap();
+        let acceptor =
+            tls::acceptor(made.server.as_bytes(), made.key.as_bytes());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let limits = ClientLimits {
+            connect: LATE,
+            request: LATE,
+            deadline: 2 * LATE,
+            attempts: 2,
+            base: Duration::from_millis(1),
+            cap: Duration::from_millis(1),
+        };
+        let peer = PeerLimits { heartbeat: LATE, frame: LATE, write: LATE };
+        let target = Target { addr, name, tls };
+        (Client::new(target, limits, peer), listener, acceptor.unwrap())
+    }
+
+    /// Answers one request with `reply`, then waits for the client's end.
+    async fn answer_once(
+        listener: &TcpListener,
+        tls: &TlsAcceptor,
+        reply: &[u8],
+    ) -> io::Result<usize> {
+        let (stream, _) = listener.accept().await?;
+        let mut stream = tls.accept(stream).await?;
+        stream.read_exact(&mut [0; 7]).await?;
+        if reply.is_empty() {
+            stream.shutdown().await?;
+        } else {
+            stream.write_all(reply).await?;
+            stream.flush().await?;
+        }
+        stream.read_to_end(&mut Vec::new()).await
+    }
+
+    /// After a GOAWAY the next request takes a new connection; and wherever
+    /// the client leaves one, it says so: no end here is without
+    /// `close_notify`.
+    #[tokio::test]
+    async fn it_leaves_no_connection_without_a_goodbye() {
+        let (mut client, listener, tls) = ends().await;
+        let serves = async {
+            for reply in [GONE, GONE, STRANGE] {
+                let end = answer_once(&listener, &tls, reply).await;
+                assert_eq!(end.expect("close_notify"), 0);
+            }
+        };
+        let asks = async {
+            client.ask(b"hi", drop).await.unwrap();
+            client.ask(b"hi", drop).await.unwrap();
+            let error = client.ask(b"hi", drop).await.unwrap_err();
+            assert_eq!(Outcome::of(&error), Some(Protocol));
+        };
+        timeout(LATE, async { tokio::join!(serves, asks) }).await.unwrap();
+    }
+
+    /// The first attempt may have been executed, whatever the second one says.
+    #[tokio::test]
+    async fn unknown_stays_unknown() {
+        let (mut client, listener, tls) = ends().await;
+        let serves = async {
+            for reply in [&[], TOO_LARGE] {
+                let _ = answer_once(&listener, &tls, reply).await;
+            }
+        };
+        let asks = async {
+            let error = client.ask(b"hi", drop).await.unwrap_err();
+            assert_eq!(Outcome::of(&error), Some(Unknown), "{error:#}");
+            assert!(format!("{error:#}").contains("error 1"), "{error:#}");
+        };
+        timeout(LATE, async { tokio::join!(serves, asks) }).await.unwrap();
+    }
+}

@@ -51,7 +51,7 @@ mod retry;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,10 +102,11 @@ struct Make {
     #[arg(long, value_name = "NAME")]
     #[arg(default_values = ["localhost", "127.0.0.1"])]
     name: Vec<String>,
-    /// How long it is valid; with -1, it expired yesterday
+    /// How many days it is valid; with -1, it expired yesterday
     #[arg(long, default_value = "90", allow_hyphen_values = true)]
+    #[arg(value_parser = value_parser!(i64).range(-36_500..=36_500))]
     days: i64,
-    /// Replace a key that is there
+    /// Replace the files that are there
     #[arg(long)]
     force: bool,
 }
@@ -193,11 +194,15 @@ fn make_certificates(make: &Make) -> Result<()> {
 
 /// Reads a file that `certificates` makes.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| {
-        format!(
-            "cannot read {} (make it with: cargo run -p tls -- certificates)",
-            path.display()
-        )
+    std::fs::read(path).map_err(|error| {
+        let hint = match error.kind() {
+            ErrorKind::NotFound => {
+                " (make it with: cargo run -p tls -- certificates)"
+            }
+            _ => "",
+        };
+        let what = format!("cannot read {}{hint}", path.display());
+        anyhow::Error::new(error).context(what)
     })
 }
 
@@ -226,8 +231,15 @@ async fn run_client(ask: Ask) -> Result<()> {
     let tls = tls::connector(&read(&ask.ca)?)?;
     let target = Target { addr, name, tls };
     let mut client = Client::new(target, ask.limits, ask.peer);
+    let asked = ask_all(&mut client, ask.texts).await;
+    client.close().await; // even if we fail at home
+    asked
+}
+
+/// Sends each message and prints its reply.
+async fn ask_all(client: &mut Client, texts: Vec<OsString>) -> Result<()> {
     let report = |line| drop(writeln!(std::io::stderr(), "{line}"));
-    for text in ask.texts {
+    for text in texts {
         let message = text.as_encoded_bytes();
         let fits = message.len() <= MAX_PAYLOAD;
         ensure!(fits, "a message is larger than {MAX_PAYLOAD} bytes");
@@ -236,7 +248,6 @@ async fn run_client(ask: Ask) -> Result<()> {
         let printed = std::io::stdout().write_all(&reply);
         printed.context("cannot print the reply")?;
     }
-    client.close().await;
     Ok(())
 }
 

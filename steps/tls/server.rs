@@ -21,7 +21,8 @@ use crate::limits::{PeerLimits, TooSlow};
 use crate::stream::Stream;
 use crate::{listener, plain, say, tls};
 
-/// How long a client that broke the rules may take to read why.
+/// How long a client that is refused may take to read why, and before that
+/// for its handshake.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may take to close when all is said.
@@ -56,8 +57,10 @@ pub async fn run(
             say(format!("server: {peer} is one too many"));
             tokio::spawn(async move {
                 let _place = place;
-                // To say no takes a handshake, too, with the same deadline.
-                if let Ok(stream) = shake_hands(stream, &shared).await {
+                // To say no takes a handshake, too, but not all our patience.
+                let limit = shared.handshake.min(LINGER);
+                let shaken = shake_hands(stream, &shared.tls, limit).await;
+                if let Ok(stream) = shaken {
                     let mut client = Connection::new(stream, limits);
                     let text = "too many connections";
                     refuse(&mut client, OVERLOADED, text).await;
@@ -73,13 +76,13 @@ pub async fn run(
 ///
 /// # Errors
 /// The client is too slow, does not speak TLS 1.3, or does not like what our
-/// certificate says. It has been told, if it listens.
+/// certificate says. It has been told, unless it was too slow.
 pub async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    shared: &Shared,
+    tls: &TlsAcceptor,
+    limit: Duration,
 ) -> Result<Stream<S>> {
-    let limit = shared.handshake;
-    let accept = shared.tls.accept(stream).into_fallible();
+    let accept = tls.accept(stream).into_fallible();
     match timeout(limit, accept).await {
         Ok(Ok(stream)) => Ok(Stream::new(stream)),
         Ok(Err((error, mut stream))) => {
@@ -103,7 +106,8 @@ pub async fn serve(
 ) {
     say(format!("server: {peer} connected"));
     let _ = stream.set_nodelay(true); // as in step 8
-    let stream = match shake_hands(stream, &shared).await {
+    let limit = shared.handshake;
+    let stream = match shake_hands(stream, &shared.tls, limit).await {
         Ok(stream) => stream,
         Err(error) => return say(format!("server: {peer}: {error:#}")),
     };
@@ -191,27 +195,27 @@ mod tests {
     use super::*;
 
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
-    use tokio::sync::mpsc;
     use tokio::time::{Instant, sleep};
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::pki_types::ServerName;
 
     use crate::certificates;
 
     const LIMIT: Duration = Duration::from_secs(5);
 
-    fn shared() -> Shared {
+    fn both() -> (TlsAcceptor, TlsConnector) {
         let (from, to) = certificates::validity(1);
         let made =
             certificates::make(&["localhost".to_owned()], from, to).unwrap();
-        let tls = tls::acceptor(made.server.as_bytes(), made.key.as_bytes());
-        let (ledger, _) = mpsc::channel(1);
-        Shared { ledger, tls: tls.unwrap(), handshake: LIMIT }
+        let server = tls::acceptor(made.server.as_bytes(), made.key.as_bytes());
+        (server.unwrap(), tls::connector(made.ca.as_bytes()).unwrap())
     }
 
     /// What the server says to a client that sends `bytes`, one every second,
     /// and after how long.
     async fn says(bytes: &[u8]) -> (String, Duration) {
         let (mut client, server) = duplex(100_000);
-        let shared = shared();
+        let (tls, _) = both();
         let start = Instant::now();
         let drips = async {
             for byte in bytes {
@@ -221,7 +225,7 @@ mod tests {
             std::future::pending().await
         };
         tokio::select! {
-            end = timeout(9 * LIMIT, shake_hands(server, &shared)) => {
+            end = timeout(9 * LIMIT, shake_hands(server, &tls, LIMIT)) => {
                 let end = end.expect("a limit");
                 let error = end.err().expect("no handshake");
                 (format!("{error:#}"), start.elapsed())
@@ -244,8 +248,8 @@ mod tests {
     async fn what_is_no_tls_is_told_so_at_once() {
         let (mut client, server): (DuplexStream, _) = duplex(1000);
         client.write_all(b"\0\0\0\x03\x01hi").await.unwrap();
-        let shared = shared();
-        let shakes = shake_hands(server, &shared);
+        let (tls, _) = both();
+        let shakes = shake_hands(server, &tls, LIMIT);
         let start = Instant::now();
         let hears = async {
             let mut alert = Vec::new();
@@ -259,5 +263,38 @@ mod tests {
         // An alert (15), of the version 03 03, of 2 bytes: fatal (2), ...
         assert_eq!(alert[..6], [0x15, 3, 3, 0, 2, 2]);
         assert!(start.elapsed() < GOODBYE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_reads_until_the_other_one() {
+        let (mut client, mut server) = duplex(10);
+        let writes = timeout(LIMIT, client.write_all(&[0; 100]));
+        let ends = timeout(LIMIT, end(&mut server));
+        let (written, ended) = tokio::join!(writes, ends);
+        written.expect("it reads").unwrap();
+        assert!(ended.is_err(), "it waits: {ended:?}");
+        drop(client);
+        end(&mut server).await.unwrap();
+    }
+
+    /// It would not read a goodbye, and its bytes would stay with our kernel.
+    #[tokio::test]
+    async fn who_does_not_read_is_reset() {
+        let (tls, connector) = both();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let client = client.await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let shakes = shake_hands(server, &tls, 12 * LIMIT);
+        let (client, server) =
+            tokio::join!(connector.connect(name, client), shakes);
+        let limits =
+            PeerLimits { heartbeat: LIMIT, frame: LIMIT, write: LIMIT };
+        let mut server = Connection::new(server.unwrap(), limits);
+        give_up(&mut server, &TooSlow::Write.into()).await;
+        drop(server);
+        let error = client.unwrap().read(&mut [0]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
-/// The most that goes into one record, in bytes (RFC 8446 section 5.1).
+/// The most that goes into one record, in bytes (RFC 9846 section 5.1).
 const RECORD: usize = 16 * 1024;
 
 /// A TLS stream whose `write` has handed over what it reports, as that of a

@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         trial("scenes::a plain server", linux, plain_server),
         trial("scenes::an end that somebody made up", linux, cut),
         trial("scenes::bytes that somebody changed", linux, changed),
+        trial("scenes::a failure at home", None, at_home),
         trial("scenes::files that are missing or wrong", None, files),
     ]
 }
@@ -120,10 +121,11 @@ fn works() {
 
 fn unknown_issuer() {
     let mut stage = Stage::new();
-    let made = run(stage.folder.path(), &["certificates", "other"]).finish();
+    let other = ["certificates", "target/other"];
+    let made = run(stage.folder.path(), &other).finish();
     assert_eq!(made.code, Some(0));
     let addr = stage.server(&[]);
-    stage.client(addr, &["--ca", "other/ca.pem", "hello"]);
+    stage.client(addr, &["--ca", "target/other/ca.pem", "hello"]);
     stage.finish("no handshake", "tls-unknown-issuer");
 }
 
@@ -136,12 +138,12 @@ fn wrong_name() {
 
 fn expired() {
     let mut stage = Stage::new();
-    let old = ["certificates", "old", "--days=-1"];
+    let old = ["certificates", "target/old", "--days=-1"];
     let made = run(stage.folder.path(), &old).finish();
     assert_eq!(made.code, Some(0));
-    let files = ["--certificate", "old/server.pem", "--key", "old/server.key"];
-    let addr = stage.server(&files);
-    stage.client(addr, &["--ca", "old/ca.pem", "hello"]);
+    let [certificate, key] = ["target/old/server.pem", "target/old/server.key"];
+    let addr = stage.server(&["--certificate", certificate, "--key", key]);
+    stage.client(addr, &["--ca", "target/old/ca.pem", "hello"]);
     stage.finish("no handshake", "tls-expired");
 }
 
@@ -276,16 +278,30 @@ fn changed() {
         let (_proxy, via) = proxy(addr, &[&format!("{way} corrupt 100")]);
         let asked = ask(folder.path(), via, &["hello"]);
         assert!(asked.stdout.is_empty(), "{asked:?}");
-        assert!(matches!(asked.code, Some(3..=6)), "{asked:?}");
+        // In the ClientHello it is anything, since its parts come in any
+        // order; in the ServerHello it is in the key, so nothing decrypts.
+        let changed = asked.stderr.contains("changed on the way?");
+        let may_pass = asked.code == Some(3);
+        assert!(way == "up" || changed && may_pass, "{asked:?}");
+        assert!(matches!(asked.code, Some(3 | 5 | 6)), "{asked:?}");
     }
     server.wait_for_times("no handshake", 2);
     assert_eq!(ask(folder.path(), addr, &["hello"]).code, Some(0));
 }
 
+/// Even then the client says goodbye.
+fn at_home() {
+    let folder = folder();
+    let (server, addr) = server(folder.path(), &[], &[]);
+    let asked = ask(folder.path(), addr, &["one", &"x".repeat(66_000)]);
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    server.wait_for("ended after 1 frames");
+}
+
 // ---- Files
 
 /// A command line, and what its error says.
-const WRONG: [(&[&str], &str); 9] = [
+const WRONG: [(&[&str], &str); 13] = [
     (
         &["server", "--certificate", "none"],
         "cannot read none (make it with: cargo run -p tls -- certificates)",
@@ -306,6 +322,10 @@ const WRONG: [(&[&str], &str); 9] = [
     ),
     (&["client", "--name", "a b", "hi"], "neither a DNS name nor"),
     (&["certificates", "new", "--name", "\u{fc}"], "cannot make"),
+    (&["certificates", "new", "--name", "a b"], "neither a DNS name nor"),
+    (&["certificates", "--days=99999"], "-36500..=36500"),
+    (&["certificates"], "is there already (--force?)"),
+    (&["client", "--ca", ".", "hi"], "cannot read .: "),
     (&["certificates", "empty/new"], "cannot create the folder"),
 ];
 
@@ -317,7 +337,7 @@ fn files() {
     assert_eq!(made.code, Some(0));
     for (args, error) in WRONG {
         let ended = run(path, args).finish();
-        assert_eq!(ended.code, Some(1), "{args:?}: {ended:?}");
+        assert!(matches!(ended.code, Some(1 | 2)), "{args:?}: {ended:?}");
         assert!(ended.stderr.contains(error), "{args:?}: {}", ended.stderr);
     }
 }

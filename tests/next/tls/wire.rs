@@ -103,7 +103,7 @@ fn pieces(file: &[u8], port: u16) -> Vec<Piece> {
     pieces
 }
 
-/// The records of TLS in some pieces (RFC 8446 section 5.1).
+/// The records of TLS in some pieces (RFC 9846 section 5.1).
 fn records(pieces: &[Piece]) -> Vec<Piece> {
     let mut records = Vec::new();
     for Piece { by_server, bytes } in pieces {
