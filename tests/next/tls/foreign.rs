@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         trial("foreign::older versions are refused", openssl, old_versions),
         trial("foreign::no cipher in common", openssl, no_common),
         trial("foreign::openssl answers", openssl, openssl_answers),
+        trial("foreign::certificates by openssl", openssl, by_openssl),
         trial("foreign::python asks", python, python_asks),
         trial("foreign::python does not trust", python, python_trusts),
     ]
@@ -97,6 +98,32 @@ fn openssl_answers() {
     let asked = ask(folder.path(), addr, &["hello"]);
     assert_eq!(asked.code, Some(6), "{asked:?}");
     assert!(asked.stderr.contains("ProtocolVersion"), "{}", asked.stderr);
+}
+
+/// A CA that is its own server, and a certificate that names nobody.
+const BY_OPENSSL: &str = "\
+    key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x'
+    openssl req -x509 $key -keyout ca.key -out ca.pem -days 5 \
+        -addext subjectAltName=IP:127.0.0.1 &&
+    openssl req $key -keyout none.key -out none.csr &&
+    echo basicConstraints=CA:FALSE > none.ext &&
+    openssl x509 -req -in none.csr -CA ca.pem -CAkey ca.key \
+        -CAcreateserial -days 5 -extfile none.ext -out none.pem";
+
+fn by_openssl() {
+    let folder = folder();
+    let mut sh = Command::new("sh");
+    sh.current_dir(&folder).args(["-c", BY_OPENSSL]);
+    let made = Program::spawn(&mut sh, false).finish();
+    assert_eq!(made.code, Some(0), "{made:?}");
+    for (name, error) in [("ca", "a CA's"), ("none", "names nobody")] {
+        let [pem, key] = ["pem", "key"].map(|end| format!("{name}.{end}"));
+        let files = ["--certificate", &pem, "--key", &key];
+        let (_server, addr) = server(folder.path(), &files, &[]);
+        let asked = ask(folder.path(), addr, &["--ca", "ca.pem", "hi"]);
+        assert_eq!(asked.code, Some(6), "{asked:?}");
+        assert!(asked.stderr.contains(error), "{}", asked.stderr);
+    }
 }
 
 /// Starts Python, which connects to `addr` and knows the CAs in `ca`.
