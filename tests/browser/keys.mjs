@@ -233,8 +233,9 @@ export async function narrow(page) {
     const all = [...document.querySelectorAll(selector)];
     const gone = all.filter((element) => {
       const { left, right, top, height } = element.getBoundingClientRect();
-      const at = document.elementFromPoint((left + right) / 2, top + height / 2);
-      return left < 0 || right > innerWidth || right - left < 50 || !element.contains(at) && top < innerHeight;
+      const middle = top + height / 2; // below the edge of the screen, nothing is found
+      const at = document.elementFromPoint((left + right) / 2, middle);
+      return left < 0 || right > innerWidth || right - left < 50 || !element.contains(at) && middle < innerHeight;
     });
     if (all.length === 0 || all[0].getBoundingClientRect().top > innerHeight) return [`at 320 px, there is no ${selector}`];
     return gone.slice(0, 3).map((element) => `at 320 px, ${element.id || element.textContent.trim().slice(0, 30)} cannot be seen or clicked`);
