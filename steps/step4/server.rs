@@ -10,14 +10,12 @@ use tokio::io::{copy, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::frame::{self, ECHO, ECHO_REPLY, Frame, LengthError, UNKNOWN_KIND};
+use crate::frame::{self, ECHO, ECHO_REPLY, Frame, LengthError};
+use crate::frame::{MAX_LENGTH, UNKNOWN_KIND};
 use crate::{listener, say};
 
-/// Room for received bytes, in bytes; it grows for a frame that is larger.
+/// Room for received bytes, in bytes; it grows when it is full.
 const BUFFER: usize = 4 * 1024;
-
-/// After this pause of a client, the room of its large frames is given back.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a client that broke the rules may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -74,15 +72,15 @@ async fn receive(
     input: &mut Vec<u8>,
 ) -> Result<usize> {
     if input.is_empty() && input.capacity() > BUFFER {
-        let read = timeout(PAUSE, stream.read_buf(input)).await;
-        if let Ok(read) = read {
-            return read.context("cannot read");
-        }
         // Without this, one large frame would cost its room for as long as
         // the client stays.
         *input = Vec::with_capacity(BUFFER);
     }
-    stream.read_buf(input).await.context("cannot read")
+    let read = stream.read_buf(input).await;
+    if input.len() == BUFFER {
+        input.reserve(MAX_LENGTH); // there is more: take it in fewer calls
+    }
+    read.context("cannot read")
 }
 
 /// Takes all whole frames out of `input` and appends the replies to `output`,

@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::select;
 use tokio::time::{Instant, sleep_until};
 
-use crate::frame::{self, LengthError, PING, PONG};
+use crate::frame::{self, LengthError, MAX_LENGTH, PING, PONG};
 use crate::heartbeat::Heartbeat;
 use crate::limits::{PeerLimits, TooSlow};
 use crate::replies::{Replies, finished};
 
-/// Room for received bytes, in bytes; it grows for a frame that is larger.
+/// Room for received bytes, in bytes; it grows when it is full.
 const BUFFER: usize = 4 * 1024;
 
 /// How many bytes a PING carries, and the PONG that answers it.
@@ -134,9 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// lose nothing then: `write` and `read_buf`, not `write_all` and
     /// `read_exact`.
     async fn step(&mut self) -> Result<()> {
-        self.input.drain(..self.used);
-        self.used = 0;
-        self.payload = 0..0; // these bytes have moved
+        self.drop_used();
         let reads = !self.has_ended && !self.replies.are_full();
         let wake = self.wake(Instant::now(), reads)?;
         let Replies { output, later } = &mut self.replies;
@@ -151,10 +149,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             n = reader.read_buf(&mut self.input), if reads => {
                 self.has_ended = n.context("cannot read")? == 0;
                 self.heartbeat.heard();
+                if self.input.len() == BUFFER {
+                    self.input.reserve(MAX_LENGTH); // there is more
+                }
             }
             () = sleep_until(wake) => {} // the next step does what is due
         }
         Ok(())
+    }
+
+    /// Makes room for what comes.
+    fn drop_used(&mut self) {
+        self.input.drain(..self.used);
+        self.used = 0;
+        self.payload = 0..0; // these bytes have moved
+        if self.input.is_empty() && self.input.capacity() > BUFFER {
+            // Without this, one large frame would cost its room for as long as
+            // the peer stays.
+            self.input = Vec::with_capacity(BUFFER);
+        }
     }
 
     /// Notes what `write` says. What the kernel takes buys new time.
@@ -167,7 +180,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let output = &mut self.replies.output;
         output.drain(..n.unwrap_or(output.len()));
         if output.is_empty() {
-            output.shrink_to(BUFFER); // after a large reply
+            if output.capacity() > BUFFER {
+                *output = Vec::new(); // after a large reply
+            }
         }
     }
 
@@ -213,8 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.heartbeat.beat(now)? {
             let output = &mut self.replies.output;
             frame::encode(PING, &[0; PING_SIZE], output)?;
-            // A silent peer does not need the room of its busy times.
-            self.input.shrink_to(BUFFER);
+            // A silent peer does not need the places of slow replies.
             self.replies.later.shrink_to_fit();
         }
         Ok(())
