@@ -2,7 +2,7 @@
 //!
 //!     cargo bench -p load --bench experiments                    all of them
 //!     cargo bench -p load --bench experiments -- buffer sync     only these
-//!     cargo bench -p load --bench experiments -- --quick         write nothing
+//!     cargo bench -p load --bench experiments -- --quick        write nothing
 //!
 //! Runs `switches` and `load` beside each other, one setting after the other
 //! in each round, and writes a table for each experiment and one JSON for all
@@ -312,7 +312,7 @@ fn table(
         let rate = ratio(ratios(&rounds.rate, &base.rate));
         let cpu = ratio(ratios(&rounds.cpu, &base.cpu));
         let p99 = if p99 { time(&rounds.p99) } else { String::new() };
-        let calls = calls[i].map_or("–".to_owned(), few);
+        let calls = calls[i].map_or("–".to_owned(), number);
         table += &format!("| {} |{rate}{cpu}{p99} {calls} |\n", setting.name);
     }
     table
@@ -333,6 +333,11 @@ fn few(value: f64) -> String {
         v if v < 100.0 => format!("{v:.1}"),
         v => format!("{v:.0}"),
     }
+}
+
+/// A number of calls is rounded, because a few belong to the server's start.
+fn number(calls: f64) -> String {
+    if calls < 1.0 { format!("{calls:.2}") } else { format!("{calls:.1}") }
 }
 
 fn time(us: &[f64]) -> String {

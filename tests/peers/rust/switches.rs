@@ -1,6 +1,7 @@
 //! A server with a switch for each choice that may make a server slow. It
 //! answers the frames of step 4; without a switch it works as step 4 does,
-//! except that it keeps its buffers and prints nothing about a client.
+//! except that it keeps its buffers, and neither prints when a client comes
+//! nor tells it what was wrong with a frame.
 //!
 //!     cargo run --release -p load --example switches
 //!     cargo run --release -p load --example switches -- --nagle --two-writes
@@ -70,7 +71,8 @@ struct Switches {
     #[arg(long, conflicts_with_all = ["workers", "timer"])]
     threads: bool,
     /// How many threads run the tasks; one for each processor if not given
-    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
     /// Limit the time of each read
     #[arg(long)]
@@ -100,11 +102,20 @@ struct Buffers {
     ends: Vec<usize>,
 }
 
-fn main() -> Result<()> {
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("error: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<()> {
     let on = Switches::parse();
     let file = on.sync.as_ref().map(|path| {
         let file = File::options().create(true).append(true).open(path);
-        file.with_context(|| format!("cannot open {}", path.display()))
+        file.with_context(|| {
+            format!("cannot open {} for --sync", path.display())
+        })
     });
     let file = file.transpose()?.map(Mutex::new);
     let listener = listen(on.addr)?;
