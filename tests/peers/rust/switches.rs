@@ -61,7 +61,7 @@ struct Switches {
     /// Write each reply by itself
     #[arg(long)]
     flush_each: bool,
-    /// Use new memory for each read, each payload and each reply
+    /// Use new memory for each payload and each reply
     #[arg(long)]
     new_vec: bool,
     /// Print a line for each frame
@@ -185,7 +185,6 @@ impl Server {
                 stream.write_all(&buffers.output[start..end]).await?;
                 start = end;
             }
-            self.forget(&mut buffers);
         }
         Ok(())
     }
@@ -213,6 +212,8 @@ impl Server {
     /// `output`.
     fn reply(&self, buffers: &mut Buffers) -> Result<()> {
         let Buffers { input, output, ends } = buffers;
+        output.clear();
+        ends.clear();
         let mut rest = &input[..];
         while let Some(frame) = frame::decode(&mut rest)? {
             let start = output.len();
@@ -270,16 +271,6 @@ impl Server {
     }
     // ANCHOR_END: sync
 
-    /// Gets the buffers ready for the next read.
-    fn forget(&self, buffers: &mut Buffers) {
-        buffers.ends.clear();
-        buffers.output.clear();
-        if self.on.new_vec {
-            buffers.output = Vec::new();
-            buffers.input = buffers.input.to_vec();
-        }
-    }
-
     // ANCHOR: threads
     fn run_threads(self: &Arc<Self>, listener: &TcpListener) {
         loop {
@@ -311,7 +302,6 @@ impl Server {
                 stream.write_all(&buffers.output[start..end])?;
                 start = end;
             }
-            self.forget(&mut buffers);
         }
     }
     // ANCHOR_END: threads
