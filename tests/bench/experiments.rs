@@ -144,7 +144,7 @@ const EXPERIMENTS: [Experiment; 10] = [
         &[
             set("no switch", "", BATCH, 0),
             set("`--sync FILE`", "--sync FILE", BATCH, 1),
-            set("… and `--sync-batch`", "--sync FILE --sync-batch", BATCH, 2),
+            set("`--sync-batch`, too", "--sync FILE --sync-batch", BATCH, 2),
         ],
     ),
 ];
@@ -228,8 +228,9 @@ fn machine() -> String {
 #[derive(Default)]
 struct Rounds {
     rate: Vec<f64>,
-    cpu: Vec<f64>, // of the server, in µs a message; NaN if it was too little
+    cpu: Vec<f64>, // of the server, in µs a message; NaN if too little
     p99: Vec<f64>, // in µs
+    busy: Vec<f64>, // of the time, `load` had a processor
 }
 
 fn measure(experiment: &Experiment, quick: bool) -> (String, Value) {
@@ -267,26 +268,31 @@ fn server(switches: &str, folder: &Path) -> Command {
     command
 }
 
-/// Lets `load` ask a fresh server. Each reply must be right.
 fn run(setting: &Setting, seconds: &str, folder: &Path, seen: &mut Rounds) {
-    let mut command = server(setting.switches, folder);
-    let server = Program::spawn(&mut command, false);
-    let output = Command::new(env!("CARGO_BIN_EXE_load"))
-        .args(["--format", "json", "--warm-up", "0.2", "--seconds", seconds])
-        .args(["--pid", &server.id().to_string()])
-        .args(setting.load.split_whitespace())
-        .arg(server.addr().to_string())
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {errors}", setting.name);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let time = format!("--warm-up 0.2 --seconds {seconds}");
+    let options = format!("{} {time}", setting.load);
+    let report = load(setting.switches, &options, folder);
     let figure = |path| report.pointer(path).and_then(Value::as_f64).unwrap();
     seen.rate.push(figure("/requests_per_second"));
     let enough = figure("/server/cpu_seconds") > LEAST;
     let cpu = figure("/server/cpu_us_per_request");
     seen.cpu.push(if enough { cpu } else { f64::NAN });
     seen.p99.push(figure("/latency_us/p99"));
+    seen.busy.push(figure("/generator/busy"));
+}
+
+/// Lets `load` ask a fresh server. Each reply must be right.
+fn load(switches: &str, options: &str, folder: &Path) -> Value {
+    let server = Program::spawn(&mut server(switches, folder), false);
+    let output = Command::new(env!("CARGO_BIN_EXE_load"))
+        .args(["--format", "json", "--pid", &server.id().to_string()])
+        .args(options.split_whitespace())
+        .arg(server.addr().to_string())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{switches} {options}: {errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A median, the lowest and the highest.
@@ -310,8 +316,8 @@ fn table(
 ) -> String {
     let (head, line) = if p99 { (" p99 |", " ---: |") } else { ("", "") };
     let mut table = format!(
-        "| setting | messages a second | processor time of one |{head} \
-         system calls for one |\n| --- | ---: | ---: |{line} ---: |\n"
+        "| setting | rate | CPU time |{head} calls |\n\
+         | --- | ---: | ---: |{line} ---: |\n"
     );
     for (i, (setting, rounds)) in settings.iter().zip(seen).enumerate() {
         let base = &seen[i - setting.base];
@@ -321,7 +327,15 @@ fn table(
         let calls = calls[i].map_or("–".to_owned(), number);
         table += &format!("| {} |{rate}{cpu}{p99} {calls} |\n", setting.name);
     }
-    table
+    table + &by_hand(settings)
+}
+
+/// The options of `load`, for a reader who repeats the experiment.
+fn by_hand(settings: &[Setting]) -> String {
+    let mut loads: Vec<String> =
+        settings.iter().map(|s| format!("`{}`", s.load)).collect();
+    loads.dedup();
+    format!("\n(`load` ran with {}.)\n", loads.join(", then with "))
 }
 
 fn ratio([median, low, high]: [f64; 3]) -> String {
@@ -337,6 +351,7 @@ fn ratio([median, low, high]: [f64; 3]) -> String {
 /// Two or three digits, however large or small the value is.
 fn few(value: f64) -> String {
     match value {
+        v if v < 0.001 => format!("{v:.5}"),
         v if v < 0.01 => format!("{v:.4}"),
         v if v < 0.1 => format!("{v:.3}"),
         v if v < 10.0 => format!("{v:.2}"),
@@ -371,6 +386,7 @@ fn figures(
             "requests_per_second": rounds.rate,
             "cpu_us_per_request": rounds.cpu,
             "p99_us": rounds.p99,
+            "generator_busy": rounds.busy,
             "calls_per_request": calls,
         })
     });
@@ -455,49 +471,24 @@ fn connect(addr: SocketAddr) -> TcpStream {
 
 // ---- How much memory?
 
-/// What a client costs that has sent one message and now says nothing.
+/// What a client costs the server that has sent one message and now says
+/// nothing: a mean of 1000. What the kernel keeps is not counted.
 fn memory() -> (String, Value) {
     let settings = [
-        ("no switch", "", 64),
-        ("`--threads`", "--threads", 64),
-        ("no switch", "", 60_000),
+        ("no switch, 64 bytes", "", 64),
+        ("`--threads`, 64 bytes", "--threads", 64),
+        ("no switch, 60 000 bytes", "", 60_000),
     ];
-    let mut table = "| setting | its message | memory of the server for an \
-                     idle client |\n| --- | ---: | ---: |\n"
-        .to_owned();
+    let mut table = "| setting | memory |\n| --- | ---: |\n".to_owned();
     let mut rows = Vec::new();
     for (name, switches, size) in settings {
-        let kib = memory_of_a_client(switches, size);
-        let bytes = if size == 64 { "64" } else { "60 000" };
-        table += &format!("| {name} | {bytes} bytes | {kib:.1} KiB |\n");
-        rows.push(json!({ "switches": switches, "size": size, "kib": kib }));
+        let options = format!("--idle 1000 --size {size} --quick");
+        let report = load(switches, &options, Path::new(""));
+        let kb = report.pointer("/idle/kb_after").and_then(Value::as_f64);
+        let kb = kb.expect("the memory of the server");
+        table += &format!("| {name} | {kb:.1} KiB |\n");
+        rows.push(json!({ "setting": name, "load": options, "kib": kb }));
     }
+    table += "\n(`load` ran with `--idle 1000` and `--size`.)\n";
     (table, json!({ "machine": machine(), "settings": rows }))
-}
-
-/// In KiB, as a mean of 1000: what the kernel keeps is not counted.
-fn memory_of_a_client(switches: &str, size: usize) -> f64 {
-    const CLIENTS: usize = 1000;
-    let mut command = server(switches, Path::new(""));
-    let server = Program::spawn(&mut command, false);
-    let addr = server.addr();
-    let before = resident(&server);
-    let frame = frame(size);
-    let mut reply = frame.clone();
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        let mut client = connect(addr);
-        client.write_all(&frame).unwrap();
-        client.read_exact(&mut reply).unwrap();
-        clients.push(client);
-    }
-    (resident(&server) - before) / CLIENTS as f64
-}
-
-/// Resident memory in KiB, which `/proc/PID/status` calls kB (proc(5)).
-fn resident(server: &Program) -> f64 {
-    let path = format!("/proc/{}/status", server.id());
-    let status = fs::read_to_string(path).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    line.unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
 }
