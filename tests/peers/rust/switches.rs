@@ -15,6 +15,7 @@ mod frame;
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::iter;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,6 +103,15 @@ struct Buffers {
     ends: Vec<usize>,
 }
 
+impl Buffers {
+    /// What each write takes.
+    fn writes(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = iter::once(&0).chain(&self.ends);
+        let parts = starts.zip(&self.ends);
+        parts.map(|(&start, &end)| &self.output[start..end])
+    }
+}
+
 fn main() {
     if let Err(error) = run() {
         eprintln!("error: {error:#}");
@@ -180,10 +190,8 @@ impl Server {
         let mut buffers = Buffers::default();
         while self.receive(&mut stream, &mut buffers.input).await? > 0 {
             self.reply(&mut buffers)?;
-            let mut start = 0;
-            for &end in &buffers.ends {
-                stream.write_all(&buffers.output[start..end]).await?;
-                start = end;
+            for part in buffers.writes() {
+                stream.write_all(part).await?;
             }
         }
         Ok(())
@@ -252,7 +260,6 @@ impl Server {
     }
     // ANCHOR_END: reply
 
-    // ANCHOR: sync
     /// Appends a payload to the file of `--sync`.
     fn append(&self, payload: &[u8]) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
@@ -269,9 +276,7 @@ impl Server {
         let file = file.lock().unwrap_or_else(PoisonError::into_inner);
         file.sync_data().context("cannot sync the file")
     }
-    // ANCHOR_END: sync
 
-    // ANCHOR: threads
     fn run_threads(self: &Arc<Self>, listener: &TcpListener) {
         loop {
             let server = Arc::clone(self);
@@ -297,14 +302,11 @@ impl Server {
             }
             buffers.input.extend_from_slice(&piece[..n]);
             self.reply(&mut buffers)?;
-            let mut start = 0;
-            for &end in &buffers.ends {
-                stream.write_all(&buffers.output[start..end])?;
-                start = end;
+            for part in buffers.writes() {
+                stream.write_all(part)?;
             }
         }
     }
-    // ANCHOR_END: threads
 }
 
 fn encode(kind: u8, payload: &[u8], output: &mut Vec<u8>) -> Result<()> {
