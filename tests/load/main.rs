@@ -35,7 +35,6 @@ use hdrhistogram::Histogram;
 
 use connection::Shared;
 use engine::{Engine, Measured, Plan};
-use process::Usage;
 use report::{Connect, Generator, Idle, Late, Latency, Report, Server, us};
 use wire::{MAX_PAYLOAD, Shape, Speak, Work};
 
@@ -217,11 +216,11 @@ impl Args {
     }
 }
 
-/// What is looked at before and after the measured time.
+/// CPU times before or after the measured time, in seconds.
 #[derive(Clone, Copy)]
 struct Look {
     own: f64,
-    server: Option<Usage>,
+    server: Option<f64>,
 }
 
 /// What a run has left, besides what the engine counted.
@@ -243,22 +242,22 @@ fn measure(args: &Args, addr: SocketAddr) -> Result<Report> {
     }
     engine.shared.reconnect = args.reconnect;
     let pid = args.pid.or_else(|| process::listener(addr));
-    let empty = pid.and_then(process::usage);
+    let memory = || pid.and_then(process::memory);
+    let before = memory();
     let outcome = load(args, &mut engine, pid)?;
     if engine.progress.is_some() {
         let _ = write!(stderr(), "\r\x1b[K");
     }
+    let looks = (outcome.measured.before, outcome.measured.after);
     let requests = engine.shared.latency.len();
-    let server = server(pid, empty, &outcome.measured, requests);
+    let server = server(pid, looks, (before, memory()), requests);
     Ok(report(args, &engine.shared, outcome, server))
 }
 
 fn load(args: &Args, engine: &mut Engine, pid: Option<u32>) -> Result<Outcome> {
     let plan = args.plan()?;
-    let look = || Look {
-        own: process::own_cpu(),
-        server: pid.and_then(process::usage),
-    };
+    let look =
+        || Look { own: process::own_cpu(), server: pid.and_then(process::cpu) };
     if let Some(n) = args.idle {
         let (idle, measured) = idle::run(engine, n, plan, pid, look)?;
         let connected = n as f64 / idle.connect_per_second;
@@ -280,20 +279,20 @@ fn show(shared: &Shared) {
     let _ = stderr().write_all(text.as_bytes());
 }
 
+/// The server's process, if both its CPU time and its memory can be seen.
 fn server(
     pid: Option<u32>,
-    empty: Option<Usage>,
-    measured: &Measured<Look>,
+    looks: (Look, Look),
+    memory: (Option<u64>, Option<u64>),
     requests: u64,
 ) -> Option<Server> {
-    let (before, after) = (measured.before.server?, measured.after.server?);
-    let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+    let cpu_seconds = looks.1.server? - looks.0.server?;
     Some(Server {
         pid: pid?,
         cpu_seconds,
         cpu_us_per_request: 1e6 * cpu_seconds / requests.max(1) as f64,
-        memory_kb_before: empty?.memory_kb,
-        memory_kb_after: after.memory_kb,
+        memory_kb_before: memory.0?,
+        memory_kb_after: memory.1?,
     })
 }
 

@@ -7,35 +7,29 @@ use std::net::{IpAddr, SocketAddr};
 /// (`USER_HZ`), on each processor that it runs on.
 const TICKS: f64 = 100.0;
 
-/// What a process has used so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
-    /// User and system time of all its threads, in seconds; threads that have
-    /// ended count, too.
-    pub cpu_seconds: f64,
-    /// Its proportional set size (PSS), in KiB: a page that it shares with
-    /// other processes counts in part. Kernel memory, such as the buffers of
-    /// sockets, is not in it.
-    pub memory_kb: u64,
-}
-
-/// Returns `None` if the process cannot be seen.
-pub fn usage(pid: u32) -> Option<Usage> {
+/// Returns the proportional set size (PSS) of a process, in KiB: a page that it
+/// shares with other processes counts in part. Kernel memory, such as the
+/// buffers of sockets, is not in it.
+pub fn memory(pid: u32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
     let rollup = rollup.ok()?;
     let line = rollup.lines().find(|line| line.starts_with("Pss:"))?;
-    let memory_kb = line.split_whitespace().nth(1)?.parse().ok()?;
-    let cpu_seconds = cpu(&pid.to_string())?;
-    Some(Usage { cpu_seconds, memory_kb })
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The CPU time that this program has used, in seconds.
+/// Returns the CPU time that a process has used, in seconds: user and system
+/// time of all its threads, also of those that have ended.
+pub fn cpu(pid: u32) -> Option<f64> {
+    times(&pid.to_string())
+}
+
+/// Returns the CPU time that this program has used, in seconds.
 pub fn own_cpu() -> f64 {
-    cpu("self").unwrap_or(0.0)
+    times("self").unwrap_or(0.0)
 }
 
 /// Fields 14 and 15; the name before them may contain spaces.
-fn cpu(pid: &str) -> Option<f64> {
+fn times(pid: &str) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
@@ -44,7 +38,7 @@ fn cpu(pid: &str) -> Option<f64> {
     Some((user + system) / TICKS)
 }
 
-/// The process that listens on `addr`, if that is on this machine and may be
+/// Returns the process that listens on `addr`, if that is on this machine and may be
 /// seen.
 pub fn listener(addr: SocketAddr) -> Option<u32> {
     if !addr.ip().is_loopback() {
