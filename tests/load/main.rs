@@ -236,6 +236,7 @@ fn measure(args: &Args, addr: SocketAddr) -> Result<Report> {
     ensure!(n > 0, "cannot measure with 0 connections: at least 1");
     idle::allow(n)?;
     let limit = seconds("--timeout", args.timeout)?;
+    ensure!(!limit.is_zero(), "cannot use --timeout 0: more than 0");
     let mut engine = Engine::new(addr, args.shape()?, limit)?;
     if stderr().is_terminal() {
         engine.progress = Some(show);

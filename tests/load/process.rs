@@ -59,16 +59,25 @@ pub fn listener(addr: SocketAddr) -> Option<u32> {
 }
 
 /// The inode in a line of `/proc/net/tcp` if its socket listens on `addr`, or
-/// on the port of `addr` of all addresses.
+/// on the port of `addr` of all addresses. A server may take IPv4 connections
+/// on an IPv6 socket, as Java does.
 fn inode(line: &str, addr: SocketAddr) -> Option<String> {
     let columns: Vec<&str> = line.split_whitespace().collect();
     let (ip, port) = columns.get(1)?.split_once(':')?;
-    let is_right = ip == hex(addr.ip()) || ip.bytes().all(|c| c == b'0');
+    let is_ip = ip == hex(addr.ip()) || ip == hex(mapped(addr.ip()));
+    let is_all = ip.bytes().all(|digit| digit == b'0');
     let is_port = u16::from_str_radix(port, 16) == Ok(addr.port());
     let listens = *columns.get(3)? == "0A";
-    (is_right && is_port && listens)
-        .then(|| columns.get(9).copied())?
-        .map(str::to_owned)
+    let is_right = (is_ip || is_all) && is_port && listens;
+    is_right.then(|| columns.get(9).map(|inode| (*inode).to_owned()))?
+}
+
+/// An IPv4 address as an IPv6 socket has it.
+fn mapped(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => IpAddr::V6(ip.to_ipv6_mapped()),
+        ip => ip,
+    }
 }
 
 /// Four bytes at a time, in the order of this machine.
@@ -90,4 +99,38 @@ fn has(pid: u32, socket: &str) -> bool {
     descriptors.any(|entry| {
         fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == socket)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Is a socket found that listens on `ip`, as `/proc` writes it?
+    fn found(ip: &str, state: &str, addr: &str) -> bool {
+        let line = format!(
+            "   0: {ip}:22B8 00000000:0000 {state} 00000000:00000000 \
+             00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0"
+        );
+        let inode = inode(&line, addr.parse().unwrap());
+        assert!(inode.is_none() || inode.as_deref() == Some("4711"));
+        inode.is_some()
+    }
+
+    #[test]
+    fn the_listener_of_an_address() {
+        let v4 = format!("{:08X}", u32::from_ne_bytes([127, 0, 0, 1]));
+        let one = format!("{:08X}", u32::from_ne_bytes([0, 0, 0, 1]));
+        let words = [0, 0, u32::from_ne_bytes([0, 0, 255, 255])];
+        let words = words.map(|word| format!("{word:08X}")).concat();
+        let mapped = format!("{words}{v4}");
+        let v6 = format!("{}{one}", "0".repeat(24));
+        for ip in [&v4, &mapped, "00000000", &"0".repeat(32)] {
+            assert!(found(ip, "0A", "127.0.0.1:8888"), "{ip}");
+            assert!(!found(ip, "0A", "127.0.0.1:8889"), "{ip}");
+            assert!(!found(ip, "01", "127.0.0.1:8888"), "{ip}");
+        }
+        assert!(found(&v6, "0A", "[::1]:8888"));
+        assert!(!found(&v6, "0A", "127.0.0.1:8888"));
+        assert!(!found(&v4, "0A", "127.0.0.2:8888"));
+    }
 }

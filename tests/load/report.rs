@@ -213,7 +213,8 @@ impl Report {
         self.write_settings(to)?;
         if self.requests > 0 {
             self.write_latency(to)?;
-            self.write_programs(to)?;
+            self.write_server(to)?;
+            self.write_generator(to)?;
         }
         if let Some(idle) = &self.idle {
             idle.write(to)?;
@@ -281,34 +282,37 @@ impl Report {
         )
     }
 
-    fn write_programs(&self, to: &mut String) -> std::fmt::Result {
-        match &self.server {
-            Some(server) => writeln!(
+    fn write_server(&self, to: &mut String) -> std::fmt::Result {
+        let Some(server) = &self.server else {
+            return writeln!(to, "its CPU    cannot be seen from here");
+        };
+        writeln!(
+            to,
+            "its CPU    {} per request (process {}), memory {} KB, then {} KB",
+            time(server.cpu_us_per_request),
+            server.pid,
+            server.memory_kb_before,
+            server.memory_kb_after
+        )
+    }
+
+    fn write_generator(&self, to: &mut String) -> std::fmt::Result {
+        let Generator { cpu_seconds, busy, late_us } = &self.generator;
+        if let Some(late) = late_us {
+            let [p50, p99, max] = [late.p50, late.p99, late.max].map(time);
+            return writeln!(
                 to,
-                "its CPU    {:.2} µs per request (process {}), memory {} KB, \
-                 then {} KB",
-                server.cpu_us_per_request,
-                server.pid,
-                server.memory_kb_before,
-                server.memory_kb_after
-            )?,
-            None => writeln!(to, "its CPU    cannot be seen from here")?,
+                "generator  sent {p50} late (p50), {p99} (p99), {max} (max)"
+            );
         }
-        let busy = 100.0 * self.generator.busy;
-        match &self.generator.late_us {
-            Some(late) => writeln!(
-                to,
-                "generator  sent {} late (p50), {} (p99), {} (max)",
-                time(late.p50),
-                time(late.p99),
-                time(late.max)
-            ),
-            None => writeln!(
-                to,
-                "generator  {busy:.0} % busy, {} per request",
-                time(1e6 * self.generator.cpu_seconds / self.requests as f64)
-            ),
-        }
+        let busy = 100.0 * busy;
+        let each = time(1e6 * cpu_seconds / self.requests as f64);
+        let most = self.requests as f64 / cpu_seconds;
+        writeln!(
+            to,
+            "generator  {busy:.0} % busy, {each} per request, so about \
+             {most:.0}/s at most"
+        )
     }
 }
 
