@@ -15,7 +15,7 @@ use crate::wire::Shape;
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// What the one client sends in an ECHO, in bytes.
-const SIZE: usize = 64;
+pub const SIZE: usize = 64;
 
 /// Opens `n` connections, lets each send one request of the engine's shape,
 /// and measures a client that asks one small request at a time before and

@@ -120,9 +120,10 @@ How to read the report:
 A closed loop shows how fast the server and this program work together. So give
 the servers that you compare the same load, and look at their CPU per request,
 too. A generator that is busy for more than 90 % of the time may be the limit;
-then trust the CPU per request, and not the rate. In an open loop it is always
-busy when less than 1 ms is left until the next request, because epoll can
-sleep for whole milliseconds only.
+then trust the CPU per request, and not the rate. On Linux, `taskset -c 0` in
+front of the server and `taskset -c 1` in front of this program keep them out
+of each other's way. An open loop does not sleep when less than 1 ms is left
+until the next request, because epoll sleeps for whole milliseconds only.
 
 --idle opens one connection, measures it with ECHOs of 64 bytes, opens N more,
 sends one ECHO of --size bytes on each, waits 3 s, and measures a new connection

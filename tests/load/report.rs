@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::errors::Errors;
+use crate::idle;
 use crate::wire::{Speak, Work};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -217,7 +218,7 @@ impl Report {
             self.write_generator(to)?;
         }
         if let Some(idle) = &self.idle {
-            idle.write(to)?;
+            idle.write(self.size, to)?;
         }
         for (text, times) in &self.error_texts {
             writeln!(to, "error      {times} × {text}")?;
@@ -235,7 +236,8 @@ impl Report {
             (_, Work::Add) => "ADD frames",
             (_, Work::Mixed) => "ECHO and ADD frames in turn",
         };
-        let (addr, n, size) = (self.addr, self.connections, self.size);
+        let (addr, n) = (self.addr, self.connections);
+        let size = self.idle.as_ref().map_or(self.size, |_| idle::SIZE);
         writeln!(to, "server     {addr}, {speak}, {size} bytes")?;
         let each = match (self.rate, self.reconnect) {
             (Some(rate), _) => {
@@ -317,17 +319,16 @@ impl Report {
 }
 
 impl Idle {
-    fn write(&self, to: &mut String) -> std::fmt::Result {
+    fn write(&self, size: usize, to: &mut String) -> std::fmt::Result {
         let kb = |kb: Option<f64>| match kb {
             Some(kb) => format!("{kb:.1} KB"),
             None => "unknown".to_owned(),
         };
+        let (n, rate) = (self.connections, self.connect_per_second);
+        writeln!(to, "idle       {n} connections, opened at {rate:.0}/s")?;
         writeln!(
             to,
-            "idle       {} connections, {:.0} connects/s; the server's \
-             memory for each: {},\n           after a request {}",
-            self.connections,
-            self.connect_per_second,
+            "its memory {} for each, {} after a request of {size} bytes",
             kb(self.kb_before),
             kb(self.kb_after)
         )?;
@@ -335,7 +336,10 @@ impl Idle {
             [("alone", &self.alone_us), ("among", &self.among_us)]
         {
             let (p50, p99) = (time(pair.p50), time(pair.p99));
-            writeln!(to, "{what}      p50 {p50}, p99 {p99} for one client")?;
+            writeln!(
+                to,
+                "{what}      p50 {p50}, p99 {p99}, one request at a time"
+            )?;
         }
         Ok(())
     }
@@ -344,6 +348,7 @@ impl Idle {
 /// A time in µs, in the unit that reads best.
 pub fn time(us: f64) -> String {
     match us {
+        us if us < 9.995 => format!("{us:.2} µs"),
         us if us < 99.95 => format!("{us:.1} µs"),
         us if us < 999.5 => format!("{us:.0} µs"),
         us if us < 99_950.0 => format!("{:.2} ms", us / 1e3),
