@@ -366,7 +366,7 @@ fn server() {
     assert!(report["generator"]["busy"].as_f64().unwrap() > 0.0, "{report}");
 }
 
-/// A connection whose PINGs nobody answers would be closed after 0.9 s.
+/// If `load` did not answer PINGs, the server would drop it after 0.9 s.
 fn idle() {
     steps();
     let mut command = Command::new(bin("step8"));

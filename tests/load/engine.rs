@@ -14,8 +14,8 @@ use crate::connection::{Connection, Shared, histogram};
 use crate::errors::{Failure, Kind};
 use crate::wire::Shape;
 
-/// How many connections, or requests of all connections, are started before
-/// the loop looks at the sockets again.
+/// How many connections or requests the loop starts before it looks at the
+/// sockets again.
 const BURST: usize = 100;
 
 /// An open loop ends when this many requests wait for their replies. Each
@@ -23,7 +23,7 @@ const BURST: usize = 100;
 const BEHIND: usize = 1_000_000;
 
 const MS: u64 = 1_000_000; // in nanoseconds
-const TICK: u64 = 100 * MS; // how often the deadlines are looked at
+const TICK: u64 = 100 * MS; // how often the loop checks the deadlines
 
 /// How long, and how much.
 #[derive(Clone, Copy)]
@@ -55,12 +55,12 @@ pub struct Engine {
     limit: Duration,
     looked: u64,
     is_alone: bool, // on one processor, which the server may need
-    /// Called about once a second while requests are measured.
+    /// The loop calls this about once a second while it measures.
     pub progress: Option<fn(&Shared)>,
 }
 
 impl Engine {
-    /// A connection that makes no progress for `limit` is given up.
+    /// Gives up on a connection that makes no progress for `limit`.
     pub fn new(
         addr: SocketAddr,
         shape: Shape,
@@ -127,8 +127,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Have that many connections failed that there is no use in more? Each
-    /// may take as long as the limit.
+    /// Have enough connections failed to stop trying? A silent server would
+    /// otherwise cost us the limit for each.
     fn fails(&self) -> bool {
         self.shared.tally.count() >= BURST as u64
     }
@@ -143,7 +143,7 @@ impl Engine {
     }
 
     /// Puts load on the server by the connections of `range`, and waits for
-    /// the replies. `look` is called around the measured time.
+    /// the replies. Calls `look` when the measured time starts and ends.
     pub fn run<T>(
         &mut self,
         range: Range<usize>,
@@ -156,11 +156,11 @@ impl Engine {
         let start = self.shared.now();
         let end = start + plan.measured.as_nanos() as u64;
         if plan.rate.is_none() {
-            // A long turn of the loop may end later, and counts in full.
+            // The last turn of the loop may take longer, and counts in full.
             self.shared.window = start..u64::MAX;
         }
         self.until(end, &mut clock)?;
-        // What was due in the measured time is sent, however late.
+        // The open loop owes the server what was due in this time.
         while self.send_due(&mut clock) < u64::MAX {}
         let now = self.shared.now();
         self.shared.window.end = self.shared.window.end.min(now);
@@ -193,7 +193,7 @@ impl Engine {
         Clock { range, interval, start, sent: 0, late: histogram() }
     }
 
-    /// Goes on until a time, or until no connection is left.
+    /// Serves the sockets until a time, or until no connection is left.
     fn until(&mut self, end: u64, clock: &mut Clock) -> Result<()> {
         let mut told = self.shared.now();
         while self.is_alive(&clock.range) {
@@ -240,7 +240,7 @@ impl Engine {
         self.shared.now()
     }
 
-    /// The connection for the next request: each in turn.
+    /// Returns the connection for the next request: each gets one in turn.
     fn next_alive(&self, clock: &Clock) -> Option<usize> {
         let n = clock.range.len() as u64;
         (0..n)
@@ -263,8 +263,8 @@ impl Engine {
         }
     }
 
-    /// Waits for the replies that are missing. A connection that has not got
-    /// all of its replies at the limit is given up.
+    /// Waits for the missing replies, and after the limit gives up on the
+    /// connections that still wait.
     fn drain(&mut self, clock: &Clock) -> Result<()> {
         let end = self.shared.now() + self.limit.as_nanos() as u64;
         let is_waiting = |engine: &Engine, index: &usize| {
@@ -295,8 +295,8 @@ impl Engine {
         self.with(index, |connection, shared| connection.ask(due, shared));
     }
 
-    /// Does something with a connection that is in use. If it fails, that is
-    /// counted, and the connection is used no more.
+    /// Does something with a connection unless it is dead. A failure counts,
+    /// and ends the connection.
     fn with(
         &mut self,
         index: usize,
@@ -310,10 +310,10 @@ impl Engine {
         }
     }
 
-    /// Waits until `end`, or until a socket is ready, and serves what is.
+    /// Waits until `end` or until sockets are ready, and serves those.
     ///
-    /// epoll waits for whole milliseconds. If `is_exact`, the last one is
-    /// spent in a loop.
+    /// epoll waits for whole milliseconds. If `is_exact`, it therefore only
+    /// asks, without waiting, while less than one is left.
     fn turn(&mut self, end: u64, is_exact: bool) -> Result<()> {
         let left = end.saturating_sub(self.shared.now()).min(TICK);
         let ms = if is_exact { left / MS } else { left.div_ceil(MS) };

@@ -86,7 +86,7 @@ struct Args {
     /// A short run, to try something
     #[arg(long)]
     quick: bool,
-    /// Give a connection up when it makes no progress for this long
+    /// Give up on a connection that makes no progress for this long
     #[arg(long, value_name = "S", default_value = "10")]
     timeout: f64,
     /// The server's process [default: the one that listens there]
