@@ -28,14 +28,15 @@ pub struct Shared {
     pub again: bool,
     /// Count a request by when it was due, not by when its reply came.
     pub by_due: bool,
-    /// What is counted.
+    /// The time in which requests count.
     pub window: Range<u64>,
+    pub last_reply: u64,
     pub latency: Histogram<u64>,
     pub connects: Histogram<u64>,
     pub tally: Tally,
     /// Requests that are due and have no reply yet.
     pub missing: usize,
-    /// Connections that the server has not accepted yet.
+    /// Connections whose handshake is under way.
     pub connecting: usize,
     input: Box<[u8]>,
     spare: Vec<u8>, // for the next connection that has something to send
@@ -54,6 +55,7 @@ impl Shared {
             again: false,
             by_due: false,
             window: 0..0,
+            last_reply: 0,
             latency: histogram(),
             connects: histogram(),
             tally: Tally::default(),
@@ -73,8 +75,8 @@ impl Shared {
         self.latest
     }
 
-    /// A number for a connection that none had before. The steps of 2^64 by
-    /// the golden ratio make all its bytes differ.
+    /// Returns a number that no connection had before. 2^64 divided by the
+    /// golden ratio makes all bytes of neighbours differ.
     fn id(&mut self) -> u64 {
         self.next_id = self.next_id.wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.next_id
@@ -84,6 +86,7 @@ impl Shared {
         self.missing = self.missing.saturating_sub(1);
         let when = if self.by_due { due } else { now };
         if self.window.contains(&when) {
+            self.last_reply = now;
             self.latency.saturating_record(now.saturating_sub(due));
         }
     }
@@ -95,7 +98,7 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(longest, 3).expect("a histogram of fixed bounds")
 }
 
-/// The standard library seeds its hash maps with random numbers.
+/// A random number: the standard library seeds its hash maps with one.
 fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
@@ -172,7 +175,7 @@ impl Connection {
         self.write(shared)
     }
 
-    /// Does what can be done now. `ended`: the server has closed its side.
+    /// Reads and writes what it can. `ended`: the server closed its side.
     pub fn ready(
         &mut self,
         shared: &mut Shared,
@@ -278,12 +281,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Puts requests that are due into the output. Is there output?
+    /// Encodes requests that are due. Is there anything to write?
     fn fill(&mut self, shared: &mut Shared) -> bool {
         if !self.output.is_empty() {
             return true;
         }
-        // Ten thousand connections need one buffer if the sockets take all.
+        // While the sockets take everything, one buffer serves ten thousand
+        // connections.
         if !self.due.is_empty() {
             std::mem::swap(&mut self.output, &mut shared.spare);
         }
@@ -314,7 +318,12 @@ impl Connection {
         self.taken = 0;
     }
 
-    /// Uses the connection no more.
+    /// Leaves the connection out, without counting a failure.
+    pub fn skip(&mut self) {
+        self.is_dead = true;
+    }
+
+    /// Ends the connection for good, and counts why.
     pub fn die(&mut self, failure: Failure, shared: &mut Shared) {
         if self.stream.is_some() && !self.is_open {
             shared.connecting -= 1;
@@ -327,7 +336,8 @@ impl Connection {
         shared.tally.add(failure);
     }
 
-    /// A failure if nothing has happened for `limit` although it had to.
+    /// Returns a failure if the server owes us something and nothing has moved
+    /// for `limit`.
     pub fn overdue(&self, now: u64, limit: Duration) -> Option<Failure> {
         let since = now.saturating_sub(self.progress);
         if !self.is_waiting() || u128::from(since) < limit.as_nanos() {

@@ -14,15 +14,16 @@ use crate::connection::{Connection, Shared, histogram};
 use crate::errors::{Failure, Kind};
 use crate::wire::Shape;
 
-/// How many connections may be under way to the server at once.
+/// How many connections or requests the loop starts before it looks at the
+/// sockets again.
 const BURST: usize = 100;
 
-/// A run ends when the server is this many requests behind. It takes 16 bytes
-/// to remember one.
+/// An open loop ends when this many requests wait for their replies. Each
+/// takes 8 bytes to remember.
 const BEHIND: usize = 1_000_000;
 
 const MS: u64 = 1_000_000; // in nanoseconds
-const TICK: u64 = 100 * MS; // how often the deadlines are looked at
+const TICK: u64 = 100 * MS; // how often the loop checks the deadlines
 
 /// How long, and how much.
 #[derive(Clone, Copy)]
@@ -40,7 +41,7 @@ pub struct Measured<T> {
     /// What `look` returned when the measured time started and ended.
     pub before: T,
     pub after: T,
-    /// In seconds.
+    /// The time between them, in seconds.
     pub seconds: f64,
     /// In nanoseconds; empty in a closed loop.
     pub late: Histogram<u64>,
@@ -53,12 +54,13 @@ pub struct Engine {
     events: Events,
     limit: Duration,
     looked: u64,
-    /// Called about once a second while requests are measured.
+    is_alone: bool, // on one processor, which the server may need
+    /// The loop calls this about once a second while it measures.
     pub progress: Option<fn(&Shared)>,
 }
 
 impl Engine {
-    /// A connection that makes no progress for `limit` is given up.
+    /// Gives up on a connection that makes no progress for `limit`.
     pub fn new(
         addr: SocketAddr,
         shape: Shape,
@@ -74,6 +76,8 @@ impl Engine {
             events: Events::with_capacity(1024),
             limit,
             looked: 0,
+            is_alone: thread::available_parallelism()
+                .is_ok_and(|n| n.get() == 1),
             progress: None,
         })
     }
@@ -91,7 +95,11 @@ impl Engine {
         let mut next = range.start;
         while next < range.end || self.shared.connecting > 0 {
             while next < range.end && self.shared.connecting < BURST {
-                self.with(next, Connection::connect);
+                if self.fails() {
+                    self.connections[next].skip();
+                } else {
+                    self.with(next, Connection::connect);
+                }
                 next += 1;
             }
             let now = self.shared.now();
@@ -105,6 +113,9 @@ impl Engine {
     pub fn ask_each(&mut self, range: Range<usize>) -> Result<()> {
         let mut next = range.start;
         while next < range.end || self.shared.missing > 0 {
+            if self.fails() {
+                next = range.end;
+            }
             while next < range.end && self.shared.missing < BURST {
                 let now = self.shared.now();
                 self.ask(next, now);
@@ -114,6 +125,12 @@ impl Engine {
             self.turn(now + TICK, false)?;
         }
         Ok(())
+    }
+
+    /// Have enough connections failed to stop trying? A silent server would
+    /// otherwise cost us the limit for each.
+    fn fails(&self) -> bool {
+        self.shared.tally.count() >= BURST as u64
     }
 
     /// Answers the server's PINGs for a while, and asks for nothing.
@@ -126,7 +143,7 @@ impl Engine {
     }
 
     /// Puts load on the server by the connections of `range`, and waits for
-    /// the replies. `look` is called around the measured time.
+    /// the replies. Calls `look` when the measured time starts and ends.
     pub fn run<T>(
         &mut self,
         range: Range<usize>,
@@ -139,16 +156,20 @@ impl Engine {
         let start = self.shared.now();
         let end = start + plan.measured.as_nanos() as u64;
         if plan.rate.is_none() {
-            // A long turn of the loop may end later, and counts in full.
+            // The last turn of the loop may take longer, and counts in full.
             self.shared.window = start..u64::MAX;
         }
         self.until(end, &mut clock)?;
-        self.send_due(&mut clock);
+        // The open loop owes the server what was due in this time.
+        while self.send_due(&mut clock) < u64::MAX {}
         let now = self.shared.now();
         self.shared.window.end = self.shared.window.end.min(now);
-        let seconds = (now - start).max(1) as f64 / 1e9;
-        let after = look();
         self.shared.again = false;
+        if plan.rate.is_some() {
+            self.drain(&clock)?; // its requests count whenever they end
+        }
+        let seconds = (self.shared.now() - start).max(1) as f64 / 1e9;
+        let after = look();
         self.drain(&clock)?;
         Ok(Measured { before, after, seconds, late: clock.late })
     }
@@ -172,7 +193,7 @@ impl Engine {
         Clock { range, interval, start, sent: 0, late: histogram() }
     }
 
-    /// Goes on until a time, or until no connection is left.
+    /// Serves the sockets until a time, or until no connection is left.
     fn until(&mut self, end: u64, clock: &mut Clock) -> Result<()> {
         let mut told = self.shared.now();
         while self.is_alive(&clock.range) {
@@ -193,10 +214,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends what is due by the clock. Returns when the next one is due.
+    /// Sends what is due by the clock, but not more than a few requests, so
+    /// that replies are read meanwhile. Returns when the next one is due.
     fn send_due(&mut self, clock: &mut Clock) -> u64 {
         let Some(interval) = clock.interval else { return u64::MAX };
-        loop {
+        for _ in 0..BURST {
             let due = clock.start + (clock.sent as f64 * interval) as u64;
             if due >= self.shared.window.end {
                 return u64::MAX;
@@ -215,9 +237,10 @@ impl Engine {
                 self.give_up(clock);
             }
         }
+        self.shared.now()
     }
 
-    /// The connection for the next request: each in turn.
+    /// Returns the connection for the next request: each gets one in turn.
     fn next_alive(&self, clock: &Clock) -> Option<usize> {
         let n = clock.range.len() as u64;
         (0..n)
@@ -228,7 +251,8 @@ impl Engine {
     /// Ends an open loop that the server cannot follow.
     fn give_up(&mut self, clock: &Clock) {
         let text = format!(
-            "the server is {BEHIND} requests behind; try a lower --rate"
+            "{BEHIND} requests wait for their replies, because the server or \
+             this program cannot keep up; try a lower --rate"
         );
         let failure = Failure::new(Kind::Other, text);
         for index in clock.range.clone() {
@@ -239,8 +263,8 @@ impl Engine {
         }
     }
 
-    /// Waits for the replies that are missing. A connection that has not got
-    /// all of its replies at the limit is given up.
+    /// Waits for the missing replies, and after the limit gives up on the
+    /// connections that still wait.
     fn drain(&mut self, clock: &Clock) -> Result<()> {
         let end = self.shared.now() + self.limit.as_nanos() as u64;
         let is_waiting = |engine: &Engine, index: &usize| {
@@ -271,8 +295,8 @@ impl Engine {
         self.with(index, |connection, shared| connection.ask(due, shared));
     }
 
-    /// Does something with a connection that is in use. If it fails, that is
-    /// counted, and the connection is used no more.
+    /// Does something with a connection unless it is dead. A failure counts,
+    /// and ends the connection.
     fn with(
         &mut self,
         index: usize,
@@ -286,14 +310,14 @@ impl Engine {
         }
     }
 
-    /// Waits until `end`, or until a socket is ready, and serves what is.
+    /// Waits until `end` or until sockets are ready, and serves those.
     ///
-    /// epoll waits for whole milliseconds. If `is_exact`, the last one is
-    /// spent in a loop that lets other programs run.
+    /// epoll waits for whole milliseconds. If `is_exact`, it therefore only
+    /// asks, without waiting, while less than one is left.
     fn turn(&mut self, end: u64, is_exact: bool) -> Result<()> {
         let left = end.saturating_sub(self.shared.now()).min(TICK);
         let ms = if is_exact { left / MS } else { left.div_ceil(MS) };
-        if ms == 0 {
+        if ms == 0 && self.is_alone {
             thread::yield_now();
         }
         let wait = Duration::from_millis(ms);

@@ -24,6 +24,7 @@ mod wire;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,7 +35,6 @@ use hdrhistogram::Histogram;
 
 use connection::Shared;
 use engine::{Engine, Measured, Plan};
-use process::Usage;
 use report::{Connect, Generator, Idle, Late, Latency, Report, Server, us};
 use wire::{MAX_PAYLOAD, Shape, Speak, Work};
 
@@ -86,7 +86,7 @@ struct Args {
     /// A short run, to try something
     #[arg(long)]
     quick: bool,
-    /// Give a connection up when it makes no progress for this long
+    /// Give up on a connection that makes no progress for this long
     #[arg(long, value_name = "S", default_value = "10")]
     timeout: f64,
     /// The server's process [default: the one that listens there]
@@ -114,13 +114,21 @@ How to read the report:
   its CPU    what the server's process used (Linux, same machine), and its
              memory (PSS) before the connections and after the run
   generator  the part of the time in which this program used a processor, and
-             the rate at which that would be all of one
+             for how long it used one per request; in an open loop, how late
+             after they were due its requests left
 
-A closed loop is limited by both ends: what it shows is how fast the server
-and this program work together. Compare servers with the same load, and look
-at the server's CPU per request. When the generator is busy for more than 90 %
-of the time, it may be the limit; then only the CPU per request counts. An open
-loop waits for the clock without sleeping, so there it is always busy.";
+A closed loop shows how fast the server and this program work together. So give
+the servers that you compare the same load, and look at their CPU per request,
+too. A generator that is busy for more than 90 % of the time may be the limit;
+then trust the CPU per request, and not the rate. On Linux, `taskset -c 0` in
+front of the server and `taskset -c 1` in front of this program keep them out
+of each other's way. An open loop does not sleep when less than 1 ms is left
+until the next request, because epoll sleeps for whole milliseconds only.
+
+--idle opens one connection, measures it with ECHOs of 64 bytes, opens N more,
+sends one ECHO of --size bytes on each, waits 3 s, and measures a new connection
+in the same way. A server on this machine sees one source address, whose free
+ports allow about 28000 connections.";
 
 fn main() -> ExitCode {
     let outcome = run(&Args::parse());
@@ -184,9 +192,13 @@ impl Args {
         })
     }
 
-    fn shape(&self) -> Result<Shape> {
+    fn size(&self) -> usize {
         let default = if self.idle.is_some() { MAX_PAYLOAD } else { 64 };
-        let size = self.size.unwrap_or(default);
+        self.size.unwrap_or(default)
+    }
+
+    fn shape(&self) -> Result<Shape> {
+        let size = self.size();
         match self.speak {
             Speak::Raw => {
                 let is_fine = (1..=16 << 20).contains(&size);
@@ -205,11 +217,11 @@ impl Args {
     }
 }
 
-/// What is looked at before and after the measured time.
+/// CPU times before or after the measured time, in seconds.
 #[derive(Clone, Copy)]
 struct Look {
     own: f64,
-    server: Option<Usage>,
+    server: Option<f64>,
 }
 
 /// What a run has left, besides what the engine counted.
@@ -225,28 +237,29 @@ fn measure(args: &Args, addr: SocketAddr) -> Result<Report> {
     ensure!(n > 0, "cannot measure with 0 connections: at least 1");
     idle::allow(n)?;
     let limit = seconds("--timeout", args.timeout)?;
+    ensure!(!limit.is_zero(), "cannot use --timeout 0: more than 0");
     let mut engine = Engine::new(addr, args.shape()?, limit)?;
     if stderr().is_terminal() {
         engine.progress = Some(show);
     }
     engine.shared.reconnect = args.reconnect;
     let pid = args.pid.or_else(|| process::listener(addr));
-    let empty = pid.and_then(process::usage);
+    let memory = || pid.and_then(process::memory);
+    let before = memory();
     let outcome = load(args, &mut engine, pid)?;
     if engine.progress.is_some() {
         let _ = write!(stderr(), "\r\x1b[K");
     }
+    let looks = (outcome.measured.before, outcome.measured.after);
     let requests = engine.shared.latency.len();
-    let server = server(pid, empty, &outcome.measured, requests);
+    let server = server(pid, looks, (before, memory()), requests);
     Ok(report(args, &engine.shared, outcome, server))
 }
 
 fn load(args: &Args, engine: &mut Engine, pid: Option<u32>) -> Result<Outcome> {
     let plan = args.plan()?;
-    let look = || Look {
-        own: process::own_cpu(),
-        server: pid.and_then(process::usage),
-    };
+    let look =
+        || Look { own: process::own_cpu(), server: pid.and_then(process::cpu) };
     if let Some(n) = args.idle {
         let (idle, measured) = idle::run(engine, n, plan, pid, look)?;
         let connected = n as f64 / idle.connect_per_second;
@@ -268,20 +281,20 @@ fn show(shared: &Shared) {
     let _ = stderr().write_all(text.as_bytes());
 }
 
+/// The server's process, if both its CPU time and its memory can be seen.
 fn server(
     pid: Option<u32>,
-    empty: Option<Usage>,
-    measured: &Measured<Look>,
+    looks: (Look, Look),
+    memory: (Option<u64>, Option<u64>),
     requests: u64,
 ) -> Option<Server> {
-    let (before, after) = (measured.before.server?, measured.after.server?);
-    let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+    let cpu_seconds = looks.1.server? - looks.0.server?;
     Some(Server {
         pid: pid?,
         cpu_seconds,
         cpu_us_per_request: 1e6 * cpu_seconds / requests.max(1) as f64,
-        memory_kb_before: empty?.memory_kb,
-        memory_kb_after: after.memory_kb,
+        memory_kb_before: memory.0?,
+        memory_kb_after: memory.1?,
     })
 }
 
@@ -293,17 +306,23 @@ fn report(
 ) -> Report {
     let Outcome { idle, connected, measured } = outcome;
     let requests = shared.latency.len();
-    let rate = requests as f64 / measured.seconds;
+    let seconds = match args.rate {
+        // Requests count by when they were due.
+        Some(_) => lasted(&shared.window, shared.window.end),
+        None => measured.seconds,
+    };
+    let rate = requests as f64
+        / lasted(&shared.window, shared.last_reply).max(seconds);
     Report {
         addr: shared.addr,
         speak: args.speak,
         work: args.work,
         connections: if idle.is_some() { 1 } else { args.connections },
-        size: shared.shape.size,
+        size: args.size(),
         in_flight: args.in_flight,
         rate: args.rate,
         reconnect: args.reconnect,
-        seconds: measured.seconds,
+        seconds,
         requests,
         requests_per_second: rate,
         bytes_per_second: rate * shared.shape.bytes(),
@@ -316,6 +335,11 @@ fn report(
         server,
         idle,
     }
+}
+
+/// From the start of `window` to `end`, in seconds.
+fn lasted(window: &Range<u64>, end: u64) -> f64 {
+    end.saturating_sub(window.start).max(1) as f64 / 1e9
 }
 
 fn generator(measured: &Measured<Look>) -> Generator {
