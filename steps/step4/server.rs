@@ -56,7 +56,8 @@ async fn answer(
     let mut input = Vec::with_capacity(BUFFER); // what no frame has used yet
     let mut total = 0;
     while receive(stream, &mut input).await? > 0 {
-        let mut output = Vec::new();
+        // An echo is as long as its request: one allocation for all of them.
+        let mut output = Vec::with_capacity(input.len());
         let replied = reply(&mut input, &mut output);
         // Send the replies even if the frame behind them is wrong.
         stream.write_all(&output).await.context("cannot write")?;

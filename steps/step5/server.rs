@@ -61,7 +61,8 @@ pub async fn answer(
     let mut total = 0;
     let mut limit = (Instant::now() + limits.idle, TooSlow::Idle);
     while receive(stream, &mut input, limit).await? > 0 {
-        let mut output = Vec::new();
+        // An echo is as long as its request: one allocation for all of them.
+        let mut output = Vec::with_capacity(input.len());
         let replied = reply(&mut input, &mut output);
         // Send the replies even if the frame behind them is wrong.
         write(stream, &output, limits).await?;
