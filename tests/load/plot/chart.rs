@@ -82,7 +82,7 @@ impl Axis {
     }
 
     /// The place of `value`: 0 is the first tick, 1 is the last.
-    fn place(&self, value: f64) -> f64 {
+    pub fn place(&self, value: f64) -> f64 {
         let at = |tick: Option<&(f64, String)>| {
             tick.map_or(0.0, |tick| self.scale.of(tick.0))
         };
@@ -212,7 +212,7 @@ impl Chart {
     }
 
     /// The heights of the labels: at the ends of their lines, but apart.
-    fn label_places(&self) -> Vec<f64> {
+    pub fn label_places(&self) -> Vec<f64> {
         let ends = self.lines.iter().map(|line| {
             let last = line.points.last().copied();
             self.at(last.unwrap_or_default()).1
