@@ -165,6 +165,19 @@ struct Report {
     latency_curve: Vec<(f64, f64)>,
 }
 
+impl Report {
+    fn into_loop(self) -> Loop {
+        let thousandths = |value: f64| (value * 1000.0).round() / 1000.0;
+        let curve = self.latency_curve.into_iter();
+        Loop {
+            rate: self.rate,
+            requests: self.requests,
+            latency_us: self.latency_us,
+            latency_curve: curve.map(|(x, us)| (x, thousandths(us))).collect(),
+        }
+    }
+}
+
 fn start_load(addr: SocketAddr, options: &str) -> Program {
     let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
     load.args(options.split_whitespace());
@@ -201,9 +214,7 @@ fn pause(plan: &Plan) -> Pause {
         support::signal(server.id(), "-STOP");
         thread::sleep(PAUSE);
         support::signal(server.id(), "-CONT");
-        let Report { rate, requests, latency_us, latency_curve, .. } =
-            report(load).unwrap();
-        Loop { rate, requests, latency_us, latency_curve }
+        report(load).unwrap().into_loop()
     };
     Pause {
         machine: machine(),
@@ -292,8 +303,9 @@ fn measure(
     let server = Program::spawn(command.args(&start[1..]), false);
     let Cell { connections, size, .. } = cell;
     // Ten thousand connections need longer until each has been served often.
-    let longer = if *connections > 1000 { 2.0 } else { 1.0 };
-    let (seconds, warm_up) = (plan.seconds * longer, plan.seconds * 0.3);
+    let (longer, warm_up) =
+        if *connections > 1000 { (2.0, 1.0) } else { (1.0, 0.3) };
+    let (seconds, warm_up) = (plan.seconds * longer, plan.seconds * warm_up);
     let options = format!(
         "--speak raw --connections {connections} --size {size} \
          --seconds {seconds} --warm-up {warm_up}"

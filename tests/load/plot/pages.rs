@@ -26,9 +26,12 @@ pub fn pages(folder: &Path) -> Result<Vec<Page>> {
         ("pause.svg".to_owned(), pause_figure(&pause)),
         ("pause.md".to_owned(), pause_table(&pause)),
         ("connections.svg".to_owned(), connections_figure(&connections)),
-        ("connections.md".to_owned(), table(&connections, "connections")),
+        (
+            "connections.md".to_owned(),
+            table(&connections, "connections", number),
+        ),
         ("size.svg".to_owned(), size_figure(&size)),
-        ("size.md".to_owned(), table(&size, "bytes")),
+        ("size.md".to_owned(), table(&size, "size", bytes)),
     ])
 }
 
@@ -69,11 +72,13 @@ fn pause_figure(pause: &Pause) -> String {
     figure(&[chart], &caption)
 }
 
+/// More of them would not find room.
+const TAIL: [f64; 6] = [0.0, 90.0, 99.0, 99.9, 99.99, 99.999];
+
 fn tail_axis(percents: impl Iterator<Item = f64>) -> Axis {
     let most = percents.fold(0.0, f64::max);
-    let all = [0.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999];
-    let last = all.iter().position(|&tick| tick >= most);
-    let shown = &all[..=last.unwrap_or(all.len() - 1)];
+    let last = TAIL.iter().position(|&tick| tick >= most);
+    let shown = &TAIL[..=last.unwrap_or(TAIL.len() - 1)];
     let ticks = shown.iter().map(|&tick| (tick, tick.to_string()));
     Axis {
         name: "percent of the requests: at most this long".to_owned(),
@@ -82,10 +87,11 @@ fn tail_axis(percents: impl Iterator<Item = f64>) -> Axis {
     }
 }
 
-/// The curve without what an axis of this kind cannot show: the slowest
-/// request of all, at 100 %, is where the slowest but one would end.
+/// The curve without what an axis of this kind cannot show: 100 % would be
+/// infinitely far away, so the slowest request stands where it begins.
 fn tail(measured: &Loop) -> Vec<(f64, f64)> {
     let most = 100.0 - 100.0 / measured.requests.max(10) as f64;
+    let most = most.min(TAIL[TAIL.len() - 1]);
     let curve = measured.latency_curve.iter();
     let mut points: Vec<(f64, f64)> =
         curve.map(|&(percent, us)| (percent.min(most), us)).collect();
@@ -242,7 +248,7 @@ fn p99(point: &Point) -> f64 {
 
 /// Two tables, of the rate and of p99: a row for each x, and a column for each
 /// server.
-fn table(growth: &Growth, x: &str) -> String {
+fn table(growth: &Growth, x: &str, text_of: fn(f64) -> String) -> String {
     let mut text = format!(
         "{}. Medians, and in brackets the least and the most of the rounds.\n",
         growth.machine
@@ -252,13 +258,17 @@ fn table(growth: &Growth, x: &str) -> String {
     }
     let rates = |point: &Point| spread(&point.requests_per_second, thousands);
     text += "\nThousand requests a second:\n";
-    text += &grid(growth, x, rates);
+    text += &grid(growth, (x, text_of), rates);
     let p99s = |point: &Point| spread(&point.p99_us, time);
     text += "\nThe time in which 99 % of the replies came:\n";
-    text + &grid(growth, x, p99s)
+    text + &grid(growth, (x, text_of), p99s)
 }
 
-fn grid(growth: &Growth, title: &str, cell: fn(&Point) -> String) -> String {
+fn grid(
+    growth: &Growth,
+    (title, text_of): (&str, fn(f64) -> String),
+    cell: fn(&Point) -> String,
+) -> String {
     let mut xs: Vec<u64> = growth
         .servers
         .iter()
@@ -276,7 +286,7 @@ fn grid(growth: &Growth, title: &str, cell: fn(&Point) -> String) -> String {
             found.map_or_else(|| "–".to_owned(), cell)
         });
         let cells: Vec<String> = cells.collect();
-        text += &format!("| {} | {} |\n", number(x as f64), cells.join(" | "));
+        text += &format!("| {} | {} |\n", text_of(x as f64), cells.join(" | "));
     }
     text
 }
