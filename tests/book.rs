@@ -813,7 +813,7 @@ fn cases() -> String {
 
 /// Commands whose target or package is not there.
 fn wrong_commands(name: &str, text: &str) -> Vec<String> {
-    let folders = [".", "tests/check", "steps/cluster"];
+    let folders = [".", "tests/check", "tests/load", "steps/cluster"];
     let manifests = folders.map(|folder| {
         fs::read_to_string(format!("{ROOT}/{folder}/Cargo.toml")).unwrap()
     });
