@@ -11,13 +11,30 @@ const BOTTOM: f64 = 40.0; // for the numbers and the name of the other axis
 const LETTER: f64 = 6.6; // the width of a letter, about
 const APART: f64 = 14.0; // two labels, at least
 
-/// The classes of the lines, and the shape that marks their points.
-const MARKS: [(&str, &str); 4] = [
-    ("a", "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z"),
-    ("b", "m-2.8-2.8h5.6v5.6h-5.6z"),
-    ("c", "m0-3.6l3.6 6.4h-7.2z"),
-    ("d", "m0-3.8l3.8 3.8l-3.8 3.8l-3.8-3.8z"),
-];
+/// The classes of the lines. Each has a mark of its own, too.
+const CLASSES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// The mark of a line's points. All coordinates are absolute, because that is
+/// what tests/browser compares with what it sees.
+fn mark(class: &str, (x, y): (f64, f64)) -> String {
+    let corners: &[(f64, f64)] = match class {
+        "a" => {
+            return format!(
+                "<circle class=\"mark\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"
+            );
+        }
+        "b" => &[(-2.8, -2.8), (2.8, -2.8), (2.8, 2.8), (-2.8, 2.8)],
+        "c" => &[(0.0, -3.6), (3.6, 2.8), (-3.6, 2.8)],
+        _ => &[(0.0, -3.8), (3.8, 0.0), (0.0, 3.8), (-3.8, 0.0)],
+    };
+    let corners = corners.iter().map(|(right, down)| (x + right, y + down));
+    format!("<path class=\"mark\" d=\"{}z\"/>", path(corners))
+}
+
+fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
+    let points = points.map(|(x, y)| format!("{x:.1} {y:.1}"));
+    format!("M{}", points.collect::<Vec<_>>().join("L"))
+}
 
 /// How a value becomes a place on an axis.
 #[derive(Clone, Copy)]
@@ -135,45 +152,56 @@ impl Chart {
              <title id=\"{id}-title\">{title}</title>\n\
              <desc id=\"{id}-desc\">{alt}</desc>\n"
         );
-        self.draw_axes(&mut svg);
+        self.draw_y(&mut svg);
+        self.draw_x(&mut svg);
         let places = self.label_places();
-        let drawn: Vec<_> = self.lines.iter().zip(&MARKS).zip(places).collect();
+        let drawn: Vec<_> =
+            self.lines.iter().zip(CLASSES).zip(places).collect();
         // The first line is ours: it is drawn last, above the others.
-        for ((line, mark), label) in drawn.into_iter().rev() {
-            self.draw_line(&mut svg, line, mark, label);
+        for ((line, class), label) in drawn.into_iter().rev() {
+            self.draw_line(&mut svg, line, class, label);
         }
         svg + "</svg>\n"
     }
 
-    fn draw_axes(&self, svg: &mut String) {
+    fn draw_y(&self, svg: &mut String) {
         let (right, down) = (self.right(), HEIGHT - BOTTOM);
         for (value, text) in &self.y.ticks {
             let y = down - self.y.place(*value) * (down - TOP);
             let _ = writeln!(
                 svg,
-                "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right:.1}\"/>\
+                "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{y:.1}\" \
+                 x2=\"{right:.1}\" y2=\"{y:.1}\"/>\
                  <text class=\"tick y\" x=\"{}\" y=\"{:.1}\">{text}</text>",
                 LEFT - 6.0,
                 y + 4.0
             );
         }
+        let name = &self.y.name;
+        let _ = writeln!(
+            svg,
+            "<text class=\"name y\" x=\"0\" y=\"14\">{name}</text>"
+        );
+    }
+
+    fn draw_x(&self, svg: &mut String) {
+        let (right, down) = (self.right(), HEIGHT - BOTTOM);
         for (value, text) in &self.x.ticks {
             let x = LEFT + self.x.place(*value) * (right - LEFT);
             let _ = writeln!(
                 svg,
-                "<path class=\"grid\" d=\"M{x:.1} {down}v4\"/>\
+                "<line class=\"stub\" x1=\"{x:.1}\" y1=\"{down}\" \
+                 x2=\"{x:.1}\" y2=\"{}\"/>\
                  <text class=\"tick\" x=\"{x:.1}\" y=\"{}\">{text}</text>",
+                down + 4.0,
                 down + 17.0
             );
         }
+        let (x, y) = ((LEFT + right) / 2.0, HEIGHT - 5.0);
+        let name = &self.x.name;
         let _ = writeln!(
             svg,
-            "<text class=\"name y\" x=\"0\" y=\"14\">{}</text>\
-             <text class=\"name\" x=\"{:.1}\" y=\"{}\">{}</text>",
-            self.y.name,
-            (LEFT + right) / 2.0,
-            HEIGHT - 5.0,
-            self.x.name
+            "<text class=\"name\" x=\"{x:.1}\" y=\"{y}\">{name}</text>"
         );
     }
 
@@ -181,30 +209,25 @@ impl Chart {
         &self,
         svg: &mut String,
         line: &Line,
-        (class, mark): &(&str, &str),
+        class: &str,
         label: f64,
     ) {
         let points = line.points.iter().map(|&point| self.at(point));
-        let points: Vec<String> =
-            points.map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
-        let _ = write!(
-            svg,
-            "<g class=\"{class}\"><path class=\"line\" d=\"M{}\"/>",
-            points.join("L")
-        );
-        let right = self.right();
-        let mut marks = format!("M{:.1} {label:.1}{mark}", right + 15.0);
+        let points: Vec<(f64, f64)> = points.collect();
         let first = match self.is_marked {
             true => 0,
             false => points.len().saturating_sub(1),
         };
-        for point in &points[first..] {
-            let _ = write!(marks, "M{point}{mark}");
+        let right = self.right();
+        let mut marks = mark(class, (right + 15.0, label));
+        for &point in &points[first..] {
+            marks += &mark(class, point);
         }
         let _ = writeln!(
             svg,
-            "<path class=\"mark\" d=\"{marks}\"/>\
+            "<g class=\"{class}\"><path class=\"line\" d=\"{}\"/>{marks}\
              <text x=\"{:.1}\" y=\"{:.1}\">{}</text></g>",
+            path(points.into_iter()),
             right + 23.0,
             label + 4.0,
             line.name
