@@ -1,0 +1,88 @@
+//! Many connections that do nothing: what they cost, and whom they disturb.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::engine::{Engine, Measured, Plan};
+use crate::process::{self, Usage};
+use crate::report::{Idle, Pair};
+
+/// How long the connections are left alone after their one request. A server
+/// may give large buffers back only after a pause.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// Opens `n` connections, lets each send one request, and measures a client
+/// that asks one request at a time before and after.
+pub fn run<T>(
+    engine: &mut Engine,
+    n: usize,
+    plan: Plan,
+    pid: Option<u32>,
+    mut look: impl FnMut() -> T,
+) -> Result<(Idle, Measured<T>)> {
+    let one = engine.add(1);
+    engine.connect(one.clone())?;
+    engine.run(one, plan, &mut look)?;
+    let alone_us = Pair::of(&engine.shared.latency);
+    let memory = || pid.and_then(process::usage).map(kb);
+
+    let empty = memory();
+    let all = engine.add(n);
+    let seconds = engine.connect(all.clone())?;
+    quiet(engine, pid)?;
+    let per = |now: Option<f64>| Some((now? - empty?) / n as f64);
+    let kb_before = per(memory());
+
+    engine.ask_each(all)?;
+    engine.rest(PAUSE)?;
+    let kb_after = per(memory());
+
+    let new: Range<usize> = engine.add(1);
+    engine.connect(new.clone())?;
+    let measured = engine.run(new, plan, look)?;
+    let idle = Idle {
+        connections: n,
+        kb_before,
+        kb_after,
+        alone_us,
+        among_us: Pair::of(&engine.shared.latency),
+        connect_per_second: n as f64 / seconds,
+    };
+    Ok((idle, measured))
+}
+
+fn kb(usage: Usage) -> f64 {
+    usage.memory_kb as f64
+}
+
+/// Waits until the server has used no CPU for half a second, or for 10 s.
+fn quiet(engine: &mut Engine, pid: Option<u32>) -> Result<()> {
+    let cpu = || pid.and_then(process::usage).map(|usage| usage.cpu_seconds);
+    for _ in 0..20 {
+        let before = cpu();
+        engine.rest(Duration::from_millis(500))?;
+        if cpu() == before {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Descriptors besides those of connections: files, epoll, a terminal.
+const SPARE: usize = 64;
+
+/// Raises the limit of open files to what `connections` take.
+pub fn allow(connections: usize) -> Result<()> {
+    let wanted = (connections + SPARE) as u64;
+    let limit = rlimit::increase_nofile_limit(wanted)
+        .context("cannot raise the limit of open files")?;
+    anyhow::ensure!(
+        limit >= wanted,
+        "cannot open {connections} connections: this user may open {limit} \
+         files at most (as root: prlimit --nofile={wanted} --pid $$, or set \
+         nofile in /etc/security/limits.conf)"
+    );
+    Ok(())
+}
