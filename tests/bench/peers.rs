@@ -57,9 +57,10 @@ impl Args {
     fn wants(&self, key: &str) -> bool {
         let group = key.split('-').next();
         self.cells.is_empty()
-            || self.cells.iter().any(|cell| {
-                cell == key || Some(cell.as_str()) == group
-            })
+            || self
+                .cells
+                .iter()
+                .any(|cell| cell == key || Some(cell.as_str()) == group)
     }
 
     fn rounds(&self) -> usize {
@@ -168,7 +169,7 @@ fn rounds<T>(
 fn sample(
     cell: &Cell,
     server: &Server,
-    (seconds, warm_up): (&str, &str),
+    (seconds, warm_up): (&'static str, &'static str),
 ) -> Result<Sample, String> {
     let taskset = if cell.is_pinned { "taskset -c 0 " } else { "" };
     let program = server.start(taskset, &[]);
@@ -185,7 +186,10 @@ fn sample(
 /// Measures what `n` idle connections cost.
 fn idle(server: &Server, n: &str) -> Result<Idle, String> {
     let program = server.start("", &[]);
-    let load = format!("--idle {n} --speak {}", server.speaks());
+    let load = format!(
+        "--idle {n} --speak {} --seconds 2 --warm-up 0.3",
+        server.speaks()
+    );
     let report = load_json(&program, "", &load)?;
     Idle::from(&report).ok_or(format!("cannot read {report}"))
 }

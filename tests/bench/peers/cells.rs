@@ -21,7 +21,14 @@ const NIO: &str = "Java NIO";
 
 /// A user could pick these instead of step 3.
 const MANY: &[&str] = &[
-    LIMIT, "step 3", EXAMPLE, NIO, "Go loop", "asyncio", "Node", "std threads",
+    LIMIT,
+    "step 3",
+    EXAMPLE,
+    NIO,
+    "Go loop",
+    "asyncio",
+    "Node",
+    "std threads",
 ];
 
 /// Each of them may read and write 64 KiB in another number of pieces.
@@ -29,7 +36,12 @@ const LARGE: &[&str] =
     &[LIMIT, "step 3", EXAMPLE, NIO, "Go loop", "Go io.Copy"];
 
 const FRAMED: &[&str] = &[
-    LIMIT, "step 4", "step 5", "step 8", "codec feed", "codec send",
+    LIMIT,
+    "step 4",
+    "step 5",
+    "step 8",
+    "codec feed",
+    "codec send",
     "Go bufio",
 ];
 
@@ -87,12 +99,7 @@ pub const CELLS: [Cell; 14] = [
         "--connections 1 --size 65536",
         LARGE,
     )),
-    raw(
-        "raw-50x64k",
-        "50 × 64 KiB",
-        "--connections 50 --size 65536",
-        LARGE,
-    ),
+    raw("raw-50x64k", "50 × 64 KiB", "--connections 50 --size 65536", LARGE),
     raw(
         "raw-1000x64",
         "1000 × 64 B",

@@ -149,6 +149,13 @@ impl Server {
         echoes(server.addr(), sent, &expected).err()
     }
 
+    /// How long it gets to warm up, in seconds, at least `least`: the two that
+    /// compile while they run need more than the others.
+    pub fn warm_up(&self, least: &'static str) -> &'static str {
+        let compiles = ["javac", "node"].contains(&self.needs);
+        if compiles && least != "0.1" { "1" } else { least }
+    }
+
     /// Starts it, by way of `taskset` if you like. What it prints goes to a
     /// pipe that a thread of ours reads, as with all the others.
     pub fn start(&self, taskset: &str, more: &[&str]) -> Program {
