@@ -4,15 +4,17 @@
 //!
 //! builds all of them and measures them in one run, in turns, with `load`. It
 //! prints a table for each cell, and writes `tests/bench/peers.json` and the
-//! tables of the book, `tests/bench/peers*.md`; that takes about 20 minutes.
-//! With names of cells behind it (`-- raw-50x64 idle`), it measures only those;
-//! `-- --quick` runs each for a moment, to see that all works. Both write into
-//! `target/peers`. The ratios are what counts. Needs Linux.
+//! tables of the book, `tests/bench/peers*.md`; that takes about 17 minutes.
+//! With names of cells behind it (`-- raw-50x64 idle`), it measures only
+//! those; `-- --quick` runs each for a moment, to see that all works. Both
+//! write into `target/peers`. The ratios are what counts. Needs Linux.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 #[path = "peers/cells.rs"]
 mod cells;
+#[path = "peers/goals.rs"]
+mod goals;
 #[path = "peers/journal.rs"]
 mod journal;
 #[path = "peers/report.rs"]
@@ -31,7 +33,7 @@ use serde_json::Value;
 
 use cells::{CELLS, Cell, IDLE_SERVERS};
 use report::{Idle, Machine, Outcome, Sample};
-use servers::Server;
+use servers::{Server, attempt};
 use support::Program;
 
 /// Puts the steps beside the servers that a reader would pick instead
@@ -155,7 +157,7 @@ fn rounds<T>(
     for round in 0..rounds {
         for turn in 0..servers.len() {
             let (server, samples) = &mut all[(turn + round) % servers.len()];
-            let sample = measure(server);
+            let sample = attempt(|| measure(server));
             if let Err(error) = &sample {
                 println!("not measured: {}: {error}", server.name);
             }
@@ -179,7 +181,8 @@ fn sample(
         server.speaks(),
         server.warm_up(warm_up)
     );
-    let report = load_json(&program, taskset, &load)?;
+    let report = load_json(&program, taskset, &load);
+    let report = report.map_err(|error| format!("{}: {error}", cell.key))?;
     Sample::from(&report).ok_or(format!("cannot read {report}"))
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use crate::servers::{Server, out};
+use crate::servers::{Server, attempt, out};
 
 /// The numbers of clients, each with one operation on its way.
 pub const CLIENTS: [usize; 4] = [1, 10, 100, 1000];
@@ -21,7 +21,7 @@ pub struct Round {
 pub fn measure(rounds: usize, (seconds, warm_up): (&str, &str)) -> Vec<Round> {
     let duration = Duration::from_secs_f64(seconds.parse().unwrap());
     let operations = |clients: &usize| {
-        let rate = operations(*clients, seconds, warm_up);
+        let rate = attempt(|| operations(*clients, seconds, warm_up));
         rate.unwrap_or_else(|error| {
             println!("not measured: step 7, {clients} clients: {error}");
             f64::NAN

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cells::Cell;
+use crate::goals::{Of, goals};
 use crate::journal::{CLIENTS, Round};
 use crate::servers::{self, LIMIT, Server};
 use crate::support::ROOT;
@@ -87,7 +88,7 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             versions: tools
-                .filter_map(|(tool, flag)| first(tool, flag))
+                .filter_map(|(tool, flag)| version(tool, flag))
                 .collect(),
         }
     }
@@ -99,13 +100,18 @@ impl Machine {
     }
 }
 
-/// The first line that a program says about its version.
-fn first(tool: &str, flag: &str) -> Option<String> {
+/// The name of a program and its version.
+fn version(tool: &str, flag: &str) -> Option<String> {
     let output = Command::new(tool).arg(flag).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let line = text.lines().next()?.trim();
-    let is_named = line.to_lowercase().contains(tool);
-    Some(if is_named { line.to_owned() } else { format!("{tool} {line}") })
+    let words = text.lines().next()?.split_whitespace();
+    // Such as 1.95.0, go1.19.8 and v20.20.2.
+    let mut words = words.map(|word| word.trim_start_matches(['g', 'o', 'v']));
+    let is_version = |word: &&str| {
+        word.contains('.')
+            && word.chars().all(|c| c == '.' || c.is_ascii_digit())
+    };
+    Some(format!("{tool} {}", words.find(is_version)?))
 }
 
 /// The median of some values, the least and the greatest.
@@ -328,15 +334,16 @@ impl Outcome {
     /// Writes all files; those of a whole run are the ones of the book.
     pub fn write(&self, is_whole: bool) {
         let folder = match is_whole {
-            true => format!("{ROOT}/tests/bench"),
+            true => format!("{ROOT}tests/bench"),
             false => servers::out(),
         };
-        println!("{}", self.steps_table());
+        println!("{}\n{}", self.steps_table(), self.goals_table());
         let tables: Vec<_> = self.cells.iter().map(Measured::table).collect();
         for (name, text) in [
             ("peers.md", self.summary()),
             ("peers-full.md", tables.join("\n")),
             ("peers-steps.md", self.steps_table()),
+            ("peers-goals.md", self.goals_table()),
             ("peers-idle.md", self.idle_table()),
             ("peers-journal.md", self.journal_table()),
             ("peers.json", self.json()),
@@ -351,9 +358,10 @@ impl Outcome {
         let rows: String = self.cells.iter().map(Measured::row).collect();
         let mut text = format!(
             "| messages | our step | fastest peer | slowest peer |\n\
-             | --- | --- | --- | --- |\n{rows}\nWe measured on this machine, \
-             in medians of {} rounds: {}.\n",
+             | --- | --- | --- | --- |\n{rows}\nEach figure is the median of \
+             {} round{}.\nThe machine: {}.\n",
             self.rounds,
+            if self.rounds == 1 { "" } else { "s" },
             self.machine.text()
         );
         for (name, _, why) in &self.left_out {
@@ -386,6 +394,31 @@ impl Outcome {
         table
     }
 
+    /// What point 3 of issue 15 asks for, as far as it was measured.
+    fn goals_table(&self) -> String {
+        let mut table = "| goal | median (min–max) | met |\n\
+                         | --- | ---: | --- |\n"
+            .to_owned();
+        for goal in goals() {
+            let mut cells = self.cells.iter();
+            let cell = cells.find(|measured| measured.cell.key == goal.key);
+            let ratio = cell.and_then(|cell| {
+                let value: fn(&Sample) -> f64 = match goal.of {
+                    Of::Rate => |sample| sample.rate,
+                    Of::Cpu => |sample| sample.cpu_us,
+                };
+                let step = cell.rounds(goal.step)?;
+                ratio(step, cell.rounds(goal.base)?, value)
+            });
+            if let Some(ratio) = ratio {
+                let met = goal.is_met(ratio.median);
+                let met = if met { "yes" } else { "**no**" };
+                table += &format!("| {} | {ratio} | {met} |\n", goal.text());
+            }
+        }
+        table
+    }
+
     fn idle_table(&self) -> String {
         let Some((connections, servers)) = &self.idle else {
             return String::new();
@@ -401,7 +434,8 @@ impl Outcome {
             };
             let ratio = value(|idle| idle.among_us / idle.alone_us);
             table += &format!(
-                "| {name} | {:.1} KiB | {:.1} KiB | {}, {ratio:.1} × alone |\n",
+                "| {name} | {:.1} KiB | {:.1} KiB | {}, {ratio:.1} × \
+                 alone |\n",
                 value(|idle| idle.kb_before),
                 value(|idle| idle.kb_after),
                 time(value(|idle| idle.among_us)),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -78,7 +79,7 @@ pub const VERSIONS: [(&str, &str); 5] = [
 
 /// The folder of what the bench builds; its journals are there, too.
 pub fn out() -> String {
-    format!("{ROOT}/target/peers")
+    format!("{ROOT}target/peers")
 }
 
 /// A command from one of the tables above.
@@ -87,7 +88,7 @@ fn command(text: &str) -> Command {
     let bin = bin.strip_suffix("/load").unwrap();
     let mut words = text.split(' ').map(|word| {
         let word = word.replace("{bin}", bin).replace("{out}", &out());
-        word.replace("{peers}", &format!("{ROOT}/tests/peers"))
+        word.replace("{peers}", &format!("{ROOT}tests/peers"))
     });
     let mut command = Command::new(words.next().unwrap());
     command.args(words);
@@ -96,6 +97,7 @@ fn command(text: &str) -> Command {
 
 /// Builds all servers, so that none is older than its source.
 pub fn build() {
+    let _ = fs::remove_dir_all(out()); // what an older source has left
     fs::create_dir_all(out()).unwrap();
     let steps = ["step3", "step4", "step5", "step7", "step8", "threads"];
     let mut cargo = Command::new(env!("CARGO"));
@@ -106,8 +108,9 @@ pub fn build() {
     let examples = ["--example", "codec", "--example", "echo-tcp"];
     run(cargo.args(examples).current_dir(ROOT));
     for (tool, build) in BUILDS {
-        if is_there(tool) {
-            run(&mut command(build));
+        let status = is_there(tool).then(|| command(build).status());
+        if status.is_some_and(|status| !status.is_ok_and(|s| s.success())) {
+            println!("cannot build a peer with {build:?}");
         }
     }
 }
@@ -144,9 +147,12 @@ impl Server {
         if !self.needs.is_empty() && !is_there(self.needs) {
             return Some(format!("needs {}", self.needs));
         }
-        let server = self.start("", &[]);
-        let (sent, expected) = check(self.is_framed);
-        echoes(server.addr(), sent, &expected).err()
+        let tried = attempt(|| {
+            let server = self.start("", &[]);
+            let (sent, expected) = check(self.is_framed);
+            echoes(server.addr(), sent, &expected)
+        });
+        tried.err()
     }
 
     /// How long it gets to warm up, in seconds, at least `least`: the two that
@@ -164,6 +170,15 @@ impl Server {
         command.args(more).env("TCP_MAX_CONNS", "20000");
         Program::spawn(&mut command, false)
     }
+}
+
+/// Does what may panic, such as to start a program that is not there. One
+/// server that fails must not end a run of many minutes.
+pub fn attempt<T>(
+    what: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String> {
+    let outcome = catch_unwind(AssertUnwindSafe(what));
+    outcome.unwrap_or(Err("it does not run, see above".to_owned()))
 }
 
 /// What one client sends to try a server, and what it must get back.
