@@ -190,7 +190,7 @@ fn sample(
 fn idle(server: &Server, n: &str) -> Result<Idle, String> {
     let program = server.start("", &[]);
     let load = format!(
-        "--idle {n} --speak {} --seconds 2 --warm-up 0.3",
+        "--idle {n} --speak {} --seconds 1 --warm-up 0.3",
         server.speaks()
     );
     let report = load_json(&program, "", &load)?;
