@@ -59,7 +59,7 @@ fn table(a: &Report, b: &Report) -> String {
     let p99 = |report: &Report| Some(report.latency_us.p99);
     let plain = |rate: f64| format!("{rate:.0}");
     let mut text =
-        format!("{:16}{:>12}{:>12}{:>12}\n", "", "first", "second", "second ÷");
+        format!("{:16}{:>12}{:>12}{:>12}\n", "", "first", "second", "ratio");
     let mut row =
         |name, a: Option<f64>, b: Option<f64>, show: fn(f64) -> String| {
             let cell = |value: Option<f64>| value.map_or("-".to_owned(), show);

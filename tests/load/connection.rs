@@ -30,6 +30,7 @@ pub struct Shared {
     pub by_due: bool,
     /// What is counted.
     pub window: Range<u64>,
+    pub last_reply: u64,
     pub latency: Histogram<u64>,
     pub connects: Histogram<u64>,
     pub tally: Tally,
@@ -54,6 +55,7 @@ impl Shared {
             again: false,
             by_due: false,
             window: 0..0,
+            last_reply: 0,
             latency: histogram(),
             connects: histogram(),
             tally: Tally::default(),
@@ -84,6 +86,7 @@ impl Shared {
         self.missing = self.missing.saturating_sub(1);
         let when = if self.by_due { due } else { now };
         if self.window.contains(&when) {
+            self.last_reply = now;
             self.latency.saturating_record(now.saturating_sub(due));
         }
     }

@@ -14,11 +14,12 @@ use crate::connection::{Connection, Shared, histogram};
 use crate::errors::{Failure, Kind};
 use crate::wire::Shape;
 
-/// How many connections may be under way to the server at once.
+/// How many connections, or requests of all connections, are started before
+/// the loop looks at the sockets again.
 const BURST: usize = 100;
 
-/// A run ends when the server is this many requests behind. It takes 16 bytes
-/// to remember one.
+/// An open loop ends when this many requests wait for their replies. Each
+/// takes 8 bytes to remember.
 const BEHIND: usize = 1_000_000;
 
 const MS: u64 = 1_000_000; // in nanoseconds
@@ -40,7 +41,7 @@ pub struct Measured<T> {
     /// What `look` returned when the measured time started and ended.
     pub before: T,
     pub after: T,
-    /// In seconds.
+    /// The time between them, in seconds.
     pub seconds: f64,
     /// In nanoseconds; empty in a closed loop.
     pub late: Histogram<u64>,
@@ -53,6 +54,7 @@ pub struct Engine {
     events: Events,
     limit: Duration,
     looked: u64,
+    is_alone: bool, // on one processor, which the server may need
     /// Called about once a second while requests are measured.
     pub progress: Option<fn(&Shared)>,
 }
@@ -74,6 +76,8 @@ impl Engine {
             events: Events::with_capacity(1024),
             limit,
             looked: 0,
+            is_alone: thread::available_parallelism()
+                .is_ok_and(|n| n.get() == 1),
             progress: None,
         })
     }
@@ -143,7 +147,8 @@ impl Engine {
             self.shared.window = start..u64::MAX;
         }
         self.until(end, &mut clock)?;
-        self.send_due(&mut clock);
+        // What was due in the measured time is sent, however late.
+        while self.send_due(&mut clock) < u64::MAX {}
         let now = self.shared.now();
         self.shared.window.end = self.shared.window.end.min(now);
         let seconds = (now - start).max(1) as f64 / 1e9;
@@ -193,10 +198,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends what is due by the clock. Returns when the next one is due.
+    /// Sends what is due by the clock, but not more than a few requests, so
+    /// that replies are read meanwhile. Returns when the next one is due.
     fn send_due(&mut self, clock: &mut Clock) -> u64 {
         let Some(interval) = clock.interval else { return u64::MAX };
-        loop {
+        for _ in 0..BURST {
             let due = clock.start + (clock.sent as f64 * interval) as u64;
             if due >= self.shared.window.end {
                 return u64::MAX;
@@ -215,6 +221,7 @@ impl Engine {
                 self.give_up(clock);
             }
         }
+        self.shared.now()
     }
 
     /// The connection for the next request: each in turn.
@@ -228,7 +235,8 @@ impl Engine {
     /// Ends an open loop that the server cannot follow.
     fn give_up(&mut self, clock: &Clock) {
         let text = format!(
-            "the server is {BEHIND} requests behind; try a lower --rate"
+            "{BEHIND} requests wait for their replies, because the server or \
+             this program cannot keep up; try a lower --rate"
         );
         let failure = Failure::new(Kind::Other, text);
         for index in clock.range.clone() {
@@ -289,11 +297,11 @@ impl Engine {
     /// Waits until `end`, or until a socket is ready, and serves what is.
     ///
     /// epoll waits for whole milliseconds. If `is_exact`, the last one is
-    /// spent in a loop that lets other programs run.
+    /// spent in a loop.
     fn turn(&mut self, end: u64, is_exact: bool) -> Result<()> {
         let left = end.saturating_sub(self.shared.now()).min(TICK);
         let ms = if is_exact { left / MS } else { left.div_ceil(MS) };
-        if ms == 0 {
+        if ms == 0 && self.is_alone {
             thread::yield_now();
         }
         let wait = Duration::from_millis(ms);

@@ -1,6 +1,6 @@
 //! Many connections that do nothing: what they cost, and whom they disturb.
 
-use std::ops::Range;
+use std::mem::replace;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,13 +8,18 @@ use anyhow::{Context, Result};
 use crate::engine::{Engine, Measured, Plan};
 use crate::process::{self, Usage};
 use crate::report::{Idle, Pair};
+use crate::wire::Shape;
 
 /// How long the connections are left alone after their one request. A server
 /// may give large buffers back only after a pause.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Opens `n` connections, lets each send one request, and measures a client
-/// that asks one request at a time before and after.
+/// What the one client sends in an ECHO, in bytes.
+const SIZE: usize = 64;
+
+/// Opens `n` connections, lets each send one request of the engine's shape,
+/// and measures a client that asks one small request at a time before and
+/// after.
 pub fn run<T>(
     engine: &mut Engine,
     n: usize,
@@ -22,9 +27,11 @@ pub fn run<T>(
     pid: Option<u32>,
     mut look: impl FnMut() -> T,
 ) -> Result<(Idle, Measured<T>)> {
-    let one = engine.add(1);
-    engine.connect(one.clone())?;
-    engine.run(one, plan, &mut look)?;
+    let shape = &mut engine.shared.shape;
+    let small = Shape::new(shape.speak, shape.work, SIZE);
+    // No reply is missing whenever the shape changes.
+    let large = replace(shape, small);
+    one_client(engine, plan, &mut look)?;
     let alone_us = Pair::of(&engine.shared.latency);
     let memory = || pid.and_then(process::usage).map(kb);
 
@@ -35,22 +42,34 @@ pub fn run<T>(
     let per = |now: Option<f64>| Some((now? - empty?) / n as f64);
     let kb_before = per(memory());
 
+    let small = replace(&mut engine.shared.shape, large);
     engine.ask_each(all)?;
+    engine.shared.shape = small;
     engine.rest(PAUSE)?;
     let kb_after = per(memory());
 
-    let new: Range<usize> = engine.add(1);
-    engine.connect(new.clone())?;
-    let measured = engine.run(new, plan, look)?;
+    let measured = one_client(engine, plan, look)?;
+    let among_us = Pair::of(&engine.shared.latency);
     let idle = Idle {
         connections: n,
         kb_before,
         kb_after,
         alone_us,
-        among_us: Pair::of(&engine.shared.latency),
+        among_us,
         connect_per_second: n as f64 / seconds,
     };
     Ok((idle, measured))
+}
+
+/// Measures a new client that asks one request at a time.
+fn one_client<T>(
+    engine: &mut Engine,
+    plan: Plan,
+    look: impl FnMut() -> T,
+) -> Result<Measured<T>> {
+    let one = engine.add(1);
+    engine.connect(one.clone())?;
+    engine.run(one, plan, look)
 }
 
 fn kb(usage: Usage) -> f64 {

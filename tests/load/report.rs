@@ -171,12 +171,6 @@ impl Report {
         Ok(format!("{}\n{}", names.join(","), values.join(",")))
     }
 
-    /// The part of the time, and the rate at which the generator would need
-    /// all of a processor.
-    fn ceiling(&self) -> f64 {
-        self.requests as f64 / self.generator.cpu_seconds
-    }
-
     /// What makes the figures say less than they seem to.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -217,8 +211,10 @@ impl Report {
 
     fn write(&self, to: &mut String) -> std::fmt::Result {
         self.write_settings(to)?;
-        self.write_latency(to)?;
-        self.write_programs(to)?;
+        if self.requests > 0 {
+            self.write_latency(to)?;
+            self.write_programs(to)?;
+        }
         if let Some(idle) = &self.idle {
             idle.write(to)?;
         }
@@ -252,7 +248,8 @@ impl Report {
         let idle = self.idle.as_ref().map(|idle| idle.connections);
         let idle = idle.map(|n| format!(" among {n} idle ones"));
         let idle = idle.unwrap_or_default();
-        writeln!(to, "load       {n} connections{idle}, {each}")
+        let s = if n == 1 { "" } else { "s" };
+        writeln!(to, "load       {n} connection{s}{idle}, {each}")
     }
 
     fn write_latency(&self, to: &mut String) -> std::fmt::Result {
@@ -308,8 +305,8 @@ impl Report {
             ),
             None => writeln!(
                 to,
-                "generator  {busy:.0} % busy; it could send at most {:.0}/s",
-                self.ceiling()
+                "generator  {busy:.0} % busy, {} per request",
+                time(1e6 * self.generator.cpu_seconds / self.requests as f64)
             ),
         }
     }
