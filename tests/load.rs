@@ -242,8 +242,17 @@ fn wrong_servers() -> Vec<Trial> {
             let frames = ["an_error_frame", "a_goaway", "an_unknown_kind"];
             let is_frames = frames.contains(&name);
             let speak = if is_frames { "frames" } else { "raw" };
-            let args = ["--speak", speak, "--timeout", "0.5"];
-            let run = short(scripted(serve), &args);
+            let limit = if name == "silence" { "0.5" } else { "30" };
+            let addr = scripted(serve).to_string();
+            // It ends when no connection is left.
+            let run = load(
+                &[
+                    &["--speak", speak, "--timeout", limit, "--seconds", "60"]
+                        [..],
+                    &["--format", "json", &addr],
+                ]
+                .concat(),
+            );
             assert_eq!(run.code, Some(1), "{}", run.stdout);
             let report = run.json();
             let errors = report["errors"].as_object().unwrap();

@@ -317,6 +317,11 @@ impl Connection {
         self.taken = 0;
     }
 
+    /// Never uses the connection.
+    pub fn skip(&mut self) {
+        self.is_dead = true;
+    }
+
     /// Uses the connection no more.
     pub fn die(&mut self, failure: Failure, shared: &mut Shared) {
         if self.stream.is_some() && !self.is_open {

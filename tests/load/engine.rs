@@ -95,7 +95,11 @@ impl Engine {
         let mut next = range.start;
         while next < range.end || self.shared.connecting > 0 {
             while next < range.end && self.shared.connecting < BURST {
-                self.with(next, Connection::connect);
+                if self.fails() {
+                    self.connections[next].skip();
+                } else {
+                    self.with(next, Connection::connect);
+                }
                 next += 1;
             }
             let now = self.shared.now();
@@ -109,6 +113,9 @@ impl Engine {
     pub fn ask_each(&mut self, range: Range<usize>) -> Result<()> {
         let mut next = range.start;
         while next < range.end || self.shared.missing > 0 {
+            if self.fails() {
+                next = range.end;
+            }
             while next < range.end && self.shared.missing < BURST {
                 let now = self.shared.now();
                 self.ask(next, now);
@@ -118,6 +125,12 @@ impl Engine {
             self.turn(now + TICK, false)?;
         }
         Ok(())
+    }
+
+    /// Have that many connections failed that there is no use in more? Each
+    /// may take as long as the limit.
+    fn fails(&self) -> bool {
+        self.shared.tally.count() >= BURST as u64
     }
 
     /// Answers the server's PINGs for a while, and asks for nothing.
@@ -151,9 +164,12 @@ impl Engine {
         while self.send_due(&mut clock) < u64::MAX {}
         let now = self.shared.now();
         self.shared.window.end = self.shared.window.end.min(now);
-        let seconds = (now - start).max(1) as f64 / 1e9;
-        let after = look();
         self.shared.again = false;
+        if plan.rate.is_some() {
+            self.drain(&clock)?; // its requests count whenever they end
+        }
+        let seconds = (self.shared.now() - start).max(1) as f64 / 1e9;
+        let after = look();
         self.drain(&clock)?;
         Ok(Measured { before, after, seconds, late: clock.late })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::engine::{Engine, Measured, Plan};
-use crate::process::{self, Usage};
+use crate::process;
 use crate::report::{Idle, Pair};
 use crate::wire::Shape;
 
@@ -15,7 +15,7 @@ use crate::wire::Shape;
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// What the one client sends in an ECHO, in bytes.
-const SIZE: usize = 64;
+pub const SIZE: usize = 64;
 
 /// Opens `n` connections, lets each send one request of the engine's shape,
 /// and measures a client that asks one small request at a time before and
@@ -33,20 +33,19 @@ pub fn run<T>(
     let large = replace(shape, small);
     one_client(engine, plan, &mut look)?;
     let alone_us = Pair::of(&engine.shared.latency);
-    let memory = || pid.and_then(process::usage).map(kb);
+    let memory = || pid.and_then(process::memory);
 
     let empty = memory();
     let all = engine.add(n);
     let seconds = engine.connect(all.clone())?;
     quiet(engine, pid)?;
-    let per = |now: Option<f64>| Some((now? - empty?) / n as f64);
-    let kb_before = per(memory());
+    let kb_before = kb_each(n, empty, memory());
 
     let small = replace(&mut engine.shared.shape, large);
     engine.ask_each(all)?;
     engine.shared.shape = small;
     engine.rest(PAUSE)?;
-    let kb_after = per(memory());
+    let kb_after = kb_each(n, empty, memory());
 
     let measured = one_client(engine, plan, look)?;
     let among_us = Pair::of(&engine.shared.latency);
@@ -61,6 +60,11 @@ pub fn run<T>(
     Ok((idle, measured))
 }
 
+/// By how much memory has grown, in KiB for each of `n` connections.
+fn kb_each(n: usize, before: Option<u64>, after: Option<u64>) -> Option<f64> {
+    Some((after? as f64 - before? as f64) / n as f64)
+}
+
 /// Measures a new client that asks one request at a time.
 fn one_client<T>(
     engine: &mut Engine,
@@ -72,13 +76,9 @@ fn one_client<T>(
     engine.run(one, plan, look)
 }
 
-fn kb(usage: Usage) -> f64 {
-    usage.memory_kb as f64
-}
-
 /// Waits until the server has used no CPU for half a second, or for 10 s.
 fn quiet(engine: &mut Engine, pid: Option<u32>) -> Result<()> {
-    let cpu = || pid.and_then(process::usage).map(|usage| usage.cpu_seconds);
+    let cpu = || pid.and_then(process::cpu);
     for _ in 0..20 {
         let before = cpu();
         engine.rest(Duration::from_millis(500))?;

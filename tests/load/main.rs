@@ -35,7 +35,6 @@ use hdrhistogram::Histogram;
 
 use connection::Shared;
 use engine::{Engine, Measured, Plan};
-use process::Usage;
 use report::{Connect, Generator, Idle, Late, Latency, Report, Server, us};
 use wire::{MAX_PAYLOAD, Shape, Speak, Work};
 
@@ -121,9 +120,10 @@ How to read the report:
 A closed loop shows how fast the server and this program work together. So give
 the servers that you compare the same load, and look at their CPU per request,
 too. A generator that is busy for more than 90 % of the time may be the limit;
-then trust the CPU per request, and not the rate. In an open loop it is always
-busy when less than 1 ms is left until the next request, because epoll can
-sleep for whole milliseconds only.
+then trust the CPU per request, and not the rate. On Linux, `taskset -c 0` in
+front of the server and `taskset -c 1` in front of this program keep them out
+of each other's way. An open loop does not sleep when less than 1 ms is left
+until the next request, because epoll sleeps for whole milliseconds only.
 
 --idle opens one connection, measures it with ECHOs of 64 bytes, opens N more,
 sends one ECHO of --size bytes on each, waits 3 s, and measures a new connection
@@ -217,11 +217,11 @@ impl Args {
     }
 }
 
-/// What is looked at before and after the measured time.
+/// CPU times before or after the measured time, in seconds.
 #[derive(Clone, Copy)]
 struct Look {
     own: f64,
-    server: Option<Usage>,
+    server: Option<f64>,
 }
 
 /// What a run has left, besides what the engine counted.
@@ -237,28 +237,29 @@ fn measure(args: &Args, addr: SocketAddr) -> Result<Report> {
     ensure!(n > 0, "cannot measure with 0 connections: at least 1");
     idle::allow(n)?;
     let limit = seconds("--timeout", args.timeout)?;
+    ensure!(!limit.is_zero(), "cannot use --timeout 0: more than 0");
     let mut engine = Engine::new(addr, args.shape()?, limit)?;
     if stderr().is_terminal() {
         engine.progress = Some(show);
     }
     engine.shared.reconnect = args.reconnect;
     let pid = args.pid.or_else(|| process::listener(addr));
-    let empty = pid.and_then(process::usage);
+    let memory = || pid.and_then(process::memory);
+    let before = memory();
     let outcome = load(args, &mut engine, pid)?;
     if engine.progress.is_some() {
         let _ = write!(stderr(), "\r\x1b[K");
     }
+    let looks = (outcome.measured.before, outcome.measured.after);
     let requests = engine.shared.latency.len();
-    let server = server(pid, empty, &outcome.measured, requests);
+    let server = server(pid, looks, (before, memory()), requests);
     Ok(report(args, &engine.shared, outcome, server))
 }
 
 fn load(args: &Args, engine: &mut Engine, pid: Option<u32>) -> Result<Outcome> {
     let plan = args.plan()?;
-    let look = || Look {
-        own: process::own_cpu(),
-        server: pid.and_then(process::usage),
-    };
+    let look =
+        || Look { own: process::own_cpu(), server: pid.and_then(process::cpu) };
     if let Some(n) = args.idle {
         let (idle, measured) = idle::run(engine, n, plan, pid, look)?;
         let connected = n as f64 / idle.connect_per_second;
@@ -280,20 +281,20 @@ fn show(shared: &Shared) {
     let _ = stderr().write_all(text.as_bytes());
 }
 
+/// The server's process, if both its CPU time and its memory can be seen.
 fn server(
     pid: Option<u32>,
-    empty: Option<Usage>,
-    measured: &Measured<Look>,
+    looks: (Look, Look),
+    memory: (Option<u64>, Option<u64>),
     requests: u64,
 ) -> Option<Server> {
-    let (before, after) = (measured.before.server?, measured.after.server?);
-    let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+    let cpu_seconds = looks.1.server? - looks.0.server?;
     Some(Server {
         pid: pid?,
         cpu_seconds,
         cpu_us_per_request: 1e6 * cpu_seconds / requests.max(1) as f64,
-        memory_kb_before: empty?.memory_kb,
-        memory_kb_after: after.memory_kb,
+        memory_kb_before: memory.0?,
+        memory_kb_after: memory.1?,
     })
 }
 

@@ -7,35 +7,29 @@ use std::net::{IpAddr, SocketAddr};
 /// (`USER_HZ`), on each processor that it runs on.
 const TICKS: f64 = 100.0;
 
-/// What a process has used so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
-    /// User and system time of all its threads, in seconds; threads that have
-    /// ended count, too.
-    pub cpu_seconds: f64,
-    /// Its proportional set size (PSS), in KiB: a page that it shares with
-    /// other processes counts in part. Kernel memory, such as the buffers of
-    /// sockets, is not in it.
-    pub memory_kb: u64,
-}
-
-/// Returns `None` if the process cannot be seen.
-pub fn usage(pid: u32) -> Option<Usage> {
+/// Returns the proportional set size (PSS) of a process, in KiB: a page that it
+/// shares with other processes counts in part. Kernel memory, such as the
+/// buffers of sockets, is not in it.
+pub fn memory(pid: u32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
     let rollup = rollup.ok()?;
     let line = rollup.lines().find(|line| line.starts_with("Pss:"))?;
-    let memory_kb = line.split_whitespace().nth(1)?.parse().ok()?;
-    let cpu_seconds = cpu(&pid.to_string())?;
-    Some(Usage { cpu_seconds, memory_kb })
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The CPU time that this program has used, in seconds.
+/// Returns the CPU time that a process has used, in seconds: user and system
+/// time of all its threads, also of those that have ended.
+pub fn cpu(pid: u32) -> Option<f64> {
+    times(&pid.to_string())
+}
+
+/// Returns the CPU time that this program has used, in seconds.
 pub fn own_cpu() -> f64 {
-    cpu("self").unwrap_or(0.0)
+    times("self").unwrap_or(0.0)
 }
 
 /// Fields 14 and 15; the name before them may contain spaces.
-fn cpu(pid: &str) -> Option<f64> {
+fn times(pid: &str) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
@@ -44,7 +38,7 @@ fn cpu(pid: &str) -> Option<f64> {
     Some((user + system) / TICKS)
 }
 
-/// The process that listens on `addr`, if that is on this machine and may be
+/// Returns the process that listens on `addr`, if that is on this machine and may be
 /// seen.
 pub fn listener(addr: SocketAddr) -> Option<u32> {
     if !addr.ip().is_loopback() {
@@ -65,16 +59,25 @@ pub fn listener(addr: SocketAddr) -> Option<u32> {
 }
 
 /// The inode in a line of `/proc/net/tcp` if its socket listens on `addr`, or
-/// on the port of `addr` of all addresses.
+/// on the port of `addr` of all addresses. A server may take IPv4 connections
+/// on an IPv6 socket, as Java does.
 fn inode(line: &str, addr: SocketAddr) -> Option<String> {
     let columns: Vec<&str> = line.split_whitespace().collect();
     let (ip, port) = columns.get(1)?.split_once(':')?;
-    let is_right = ip == hex(addr.ip()) || ip.bytes().all(|c| c == b'0');
+    let is_ip = ip == hex(addr.ip()) || ip == hex(mapped(addr.ip()));
+    let is_all = ip.bytes().all(|digit| digit == b'0');
     let is_port = u16::from_str_radix(port, 16) == Ok(addr.port());
     let listens = *columns.get(3)? == "0A";
-    (is_right && is_port && listens)
-        .then(|| columns.get(9).copied())?
-        .map(str::to_owned)
+    let is_right = (is_ip || is_all) && is_port && listens;
+    is_right.then(|| columns.get(9).map(|inode| (*inode).to_owned()))?
+}
+
+/// An IPv4 address as an IPv6 socket has it.
+fn mapped(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => IpAddr::V6(ip.to_ipv6_mapped()),
+        ip => ip,
+    }
 }
 
 /// Four bytes at a time, in the order of this machine.
@@ -96,4 +99,38 @@ fn has(pid: u32, socket: &str) -> bool {
     descriptors.any(|entry| {
         fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == socket)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Is a socket found that listens on `ip`, as `/proc` writes it?
+    fn found(ip: &str, state: &str, addr: &str) -> bool {
+        let line = format!(
+            "   0: {ip}:22B8 00000000:0000 {state} 00000000:00000000 \
+             00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0"
+        );
+        let inode = inode(&line, addr.parse().unwrap());
+        assert!(inode.is_none() || inode.as_deref() == Some("4711"));
+        inode.is_some()
+    }
+
+    #[test]
+    fn the_listener_of_an_address() {
+        let v4 = format!("{:08X}", u32::from_ne_bytes([127, 0, 0, 1]));
+        let one = format!("{:08X}", u32::from_ne_bytes([0, 0, 0, 1]));
+        let words = [0, 0, u32::from_ne_bytes([0, 0, 255, 255])];
+        let words = words.map(|word| format!("{word:08X}")).concat();
+        let mapped = format!("{words}{v4}");
+        let v6 = format!("{}{one}", "0".repeat(24));
+        for ip in [&v4, &mapped, "00000000", &"0".repeat(32)] {
+            assert!(found(ip, "0A", "127.0.0.1:8888"), "{ip}");
+            assert!(!found(ip, "0A", "127.0.0.1:8889"), "{ip}");
+            assert!(!found(ip, "01", "127.0.0.1:8888"), "{ip}");
+        }
+        assert!(found(&v6, "0A", "[::1]:8888"));
+        assert!(!found(&v6, "0A", "127.0.0.1:8888"));
+        assert!(!found(&v4, "0A", "127.0.0.2:8888"));
+    }
 }

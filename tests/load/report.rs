@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::errors::Errors;
+use crate::idle;
 use crate::wire::{Speak, Work};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -213,10 +214,11 @@ impl Report {
         self.write_settings(to)?;
         if self.requests > 0 {
             self.write_latency(to)?;
-            self.write_programs(to)?;
+            self.write_server(to)?;
+            self.write_generator(to)?;
         }
         if let Some(idle) = &self.idle {
-            idle.write(to)?;
+            idle.write(self.size, to)?;
         }
         for (text, times) in &self.error_texts {
             writeln!(to, "error      {times} × {text}")?;
@@ -234,7 +236,8 @@ impl Report {
             (_, Work::Add) => "ADD frames",
             (_, Work::Mixed) => "ECHO and ADD frames in turn",
         };
-        let (addr, n, size) = (self.addr, self.connections, self.size);
+        let (addr, n) = (self.addr, self.connections);
+        let size = self.idle.as_ref().map_or(self.size, |_| idle::SIZE);
         writeln!(to, "server     {addr}, {speak}, {size} bytes")?;
         let each = match (self.rate, self.reconnect) {
             (Some(rate), _) => {
@@ -281,49 +284,51 @@ impl Report {
         )
     }
 
-    fn write_programs(&self, to: &mut String) -> std::fmt::Result {
-        match &self.server {
-            Some(server) => writeln!(
+    fn write_server(&self, to: &mut String) -> std::fmt::Result {
+        let Some(server) = &self.server else {
+            return writeln!(to, "its CPU    cannot be seen from here");
+        };
+        writeln!(
+            to,
+            "its CPU    {} per request (process {}), memory {} KB, then {} KB",
+            time(server.cpu_us_per_request),
+            server.pid,
+            server.memory_kb_before,
+            server.memory_kb_after
+        )
+    }
+
+    fn write_generator(&self, to: &mut String) -> std::fmt::Result {
+        let Generator { cpu_seconds, busy, late_us } = &self.generator;
+        if let Some(late) = late_us {
+            let [p50, p99, max] = [late.p50, late.p99, late.max].map(time);
+            return writeln!(
                 to,
-                "its CPU    {:.2} µs per request (process {}), memory {} KB, \
-                 then {} KB",
-                server.cpu_us_per_request,
-                server.pid,
-                server.memory_kb_before,
-                server.memory_kb_after
-            )?,
-            None => writeln!(to, "its CPU    cannot be seen from here")?,
+                "generator  sent {p50} late (p50), {p99} (p99), {max} (max)"
+            );
         }
-        let busy = 100.0 * self.generator.busy;
-        match &self.generator.late_us {
-            Some(late) => writeln!(
-                to,
-                "generator  sent {} late (p50), {} (p99), {} (max)",
-                time(late.p50),
-                time(late.p99),
-                time(late.max)
-            ),
-            None => writeln!(
-                to,
-                "generator  {busy:.0} % busy, {} per request",
-                time(1e6 * self.generator.cpu_seconds / self.requests as f64)
-            ),
-        }
+        let busy = 100.0 * busy;
+        let each = time(1e6 * cpu_seconds / self.requests as f64);
+        let most = self.requests as f64 / cpu_seconds;
+        writeln!(
+            to,
+            "generator  {busy:.0} % busy, {each} per request, so about \
+             {most:.0}/s at most"
+        )
     }
 }
 
 impl Idle {
-    fn write(&self, to: &mut String) -> std::fmt::Result {
+    fn write(&self, size: usize, to: &mut String) -> std::fmt::Result {
         let kb = |kb: Option<f64>| match kb {
             Some(kb) => format!("{kb:.1} KB"),
             None => "unknown".to_owned(),
         };
+        let (n, rate) = (self.connections, self.connect_per_second);
+        writeln!(to, "idle       {n} connections, opened at {rate:.0}/s")?;
         writeln!(
             to,
-            "idle       {} connections, {:.0} connects/s; the server's \
-             memory for each: {},\n           after a request {}",
-            self.connections,
-            self.connect_per_second,
+            "its memory {} for each, {} after a request of {size} bytes",
             kb(self.kb_before),
             kb(self.kb_after)
         )?;
@@ -331,7 +336,10 @@ impl Idle {
             [("alone", &self.alone_us), ("among", &self.among_us)]
         {
             let (p50, p99) = (time(pair.p50), time(pair.p99));
-            writeln!(to, "{what}      p50 {p50}, p99 {p99} for one client")?;
+            writeln!(
+                to,
+                "{what}      p50 {p50}, p99 {p99}, one request at a time"
+            )?;
         }
         Ok(())
     }
@@ -340,6 +348,7 @@ impl Idle {
 /// A time in µs, in the unit that reads best.
 pub fn time(us: f64) -> String {
     match us {
+        us if us < 9.995 => format!("{us:.2} µs"),
         us if us < 99.95 => format!("{us:.1} µs"),
         us if us < 999.5 => format!("{us:.0} µs"),
         us if us < 99_950.0 => format!("{:.2} ms", us / 1e3),
