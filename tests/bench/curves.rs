@@ -122,36 +122,38 @@ struct Peers {
 
 impl Peers {
     fn new() -> Peers {
+        let root = Path::new(ROOT);
+        fs::create_dir_all(root.join("target/curves")).unwrap();
+        let path = |name: &str| root.join(name).display().to_string();
+        let step3 = [&support::bin("step3"), "server", "--addr=127.0.0.1:0"];
         let (c, go) = ("target/curves/echo_epoll", "target/curves/echo_go");
-        fs::create_dir_all(Path::new(ROOT).join("target/curves")).unwrap();
-        let step3 = support::bin("step3");
-        let step3 = format!("{step3} server --addr 127.0.0.1:0");
         let cc = format!("cc -std=c11 -O2 -o {c} tests/peers/c/echo_epoll.c");
         let go_build = format!("go build -o {go} tests/peers/go/echo.go");
+        let python = path("tests/peers/python/echo.py");
         let mut peers = Peers { here: Vec::new(), missing: Vec::new() };
-        peers.add("step 3", "true", &step3);
-        peers.add("C epoll", &cc, &format!("{ROOT}/{c} raw 0"));
-        peers.add("Go", &go_build, &format!("{ROOT}/{go} raw 0"));
-        let python = format!("python3 {ROOT}/tests/peers/python/echo.py 0");
-        peers.add("asyncio", "python3 --version", &python);
+        peers.add("step 3", None, &step3);
+        peers.add("C epoll", Some(&cc), &[&path(c), "raw", "0"]);
+        peers.add("Go", Some(&go_build), &[&path(go), "raw", "0"]);
+        let version = Some("python3 --version");
+        peers.add("asyncio", version, &["python3", &python, "0"]);
         peers
     }
 
-    /// Builds a server, or asks the program that runs it for its version.
-    fn add(&mut self, name: &'static str, build: &str, start: &str) {
-        let words = |text: &str| -> Vec<String> {
-            text.split_whitespace().map(str::to_owned).collect()
-        };
-        let build = words(build);
-        let mut command = Command::new(&build[0]);
-        command.args(&build[1..]).current_dir(ROOT).stdout(Stdio::null());
-        match command.status().is_ok_and(|status| status.success()) {
-            true => self.here.push((name, words(start))),
-            false => {
-                println!("{name} is left out: it needs {}", build[0]);
-                self.missing.push(format!("{name} (it needs {})", build[0]));
+    /// Adds a server if this command succeeds, which builds it, or asks what
+    /// runs it for its version.
+    fn add(&mut self, name: &'static str, build: Option<&str>, start: &[&str]) {
+        let mut words = build.into_iter().flat_map(str::split_whitespace);
+        if let Some(program) = words.next() {
+            let mut command = Command::new(program);
+            command.args(words).current_dir(ROOT).stdout(Stdio::null());
+            if !command.status().is_ok_and(|status| status.success()) {
+                println!("{name} is left out: it needs {program}");
+                self.missing.push(format!("{name} (it needs {program})"));
+                return;
             }
         }
+        let start = start.iter().map(|&word| word.to_owned());
+        self.here.push((name, start.collect()));
     }
 }
 
