@@ -216,7 +216,10 @@ fn pause(plan: &Plan) -> Pause {
         support::signal(server.id(), "-STOP");
         thread::sleep(PAUSE);
         support::signal(server.id(), "-CONT");
-        report(load).unwrap().into_loop()
+        let seen = report(load).unwrap().into_loop();
+        let is_in_it = seen.latency_us["max"] > 0.9e6 * PAUSE.as_secs_f64();
+        assert!(is_in_it, "the pause was not in the measured time: try again");
+        seen
     };
     Pause {
         machine: machine(),
