@@ -29,6 +29,9 @@ use data::{Growth, Loop, Pause, Point, Server};
 use serde::{Deserialize, Serialize};
 use support::{Ended, Program, ROOT};
 
+/// What can be measured alone.
+const PARTS: [&str; 3] = ["pause", "connections", "size"];
+
 /// How long the server stands still.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -44,6 +47,9 @@ fn main() {
     let (options, names): (Vec<String>, Vec<String>) =
         env::args().skip(1).partition(|arg| arg.starts_with("--"));
     let plan = Plan::new(options.iter().any(|option| option == "--quick"));
+    for name in &names {
+        assert!(PARTS.contains(&&**name), "{name:?} is none of {PARTS:?}");
+    }
     let is_named = |name| names.is_empty() || names.iter().any(|n| n == name);
     cargo_build();
     if is_named("pause") {
@@ -139,9 +145,9 @@ impl Peers {
         peers
     }
 
-    /// Adds a server if this command succeeds, which builds it, or asks what
-    /// runs it for its version.
-    fn add(&mut self, name: &'static str, build: Option<&str>, start: &[&str]) {
+    /// Adds a server, which `args` start, if the command `build` succeeds: it
+    /// compiles the server, or asks what runs it for its version.
+    fn add(&mut self, name: &'static str, build: Option<&str>, args: &[&str]) {
         let mut words = build.into_iter().flat_map(str::split_whitespace);
         if let Some(program) = words.next() {
             let mut command = Command::new(program);
@@ -152,8 +158,8 @@ impl Peers {
                 return;
             }
         }
-        let start = start.iter().map(|&word| word.to_owned());
-        self.here.push((name, start.collect()));
+        let args = args.iter().map(|&arg| arg.to_owned());
+        self.here.push((name, args.collect()));
     }
 }
 

@@ -248,7 +248,7 @@ fn p99(point: &Point) -> f64 {
 
 /// Two tables, of the rate and of p99: a row for each x, and a column for each
 /// server.
-fn table(growth: &Growth, x: &str, text_of: fn(f64) -> String) -> String {
+fn table(growth: &Growth, x: &str, label: fn(f64) -> String) -> String {
     let mut text = format!(
         "{}. Medians, and in brackets the least and the most of the rounds.\n",
         growth.machine
@@ -258,15 +258,15 @@ fn table(growth: &Growth, x: &str, text_of: fn(f64) -> String) -> String {
     }
     let rates = |point: &Point| spread(&point.requests_per_second, thousands);
     text += "\nThousand requests a second:\n";
-    text += &grid(growth, (x, text_of), rates);
+    text += &grid(growth, (x, label), rates);
     let p99s = |point: &Point| spread(&point.p99_us, time);
     text += "\nThe time in which 99 % of the replies came:\n";
-    text + &grid(growth, (x, text_of), p99s)
+    text + &grid(growth, (x, label), p99s)
 }
 
 fn grid(
     growth: &Growth,
-    (title, text_of): (&str, fn(f64) -> String),
+    (title, label): (&str, fn(f64) -> String),
     cell: fn(&Point) -> String,
 ) -> String {
     let mut xs: Vec<u64> = growth
@@ -286,7 +286,7 @@ fn grid(
             found.map_or_else(|| "–".to_owned(), cell)
         });
         let cells: Vec<String> = cells.collect();
-        text += &format!("| {} | {} |\n", text_of(x as f64), cells.join(" | "));
+        text += &format!("| {} | {} |\n", label(x as f64), cells.join(" | "));
     }
     text
 }
