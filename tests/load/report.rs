@@ -1,0 +1,372 @@
+//! What a run has shown: as text, JSON or CSV.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::errors::Errors;
+use crate::idle;
+use crate::wire::{Speak, Work};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub addr: SocketAddr,
+    pub speak: Speak,
+    pub work: Work,
+    pub connections: usize,
+    pub size: usize,
+    pub in_flight: usize,
+    /// Requests per second; none in a closed loop.
+    pub rate: Option<f64>,
+    pub reconnect: bool,
+    /// How long was measured, in seconds.
+    pub seconds: f64,
+    pub requests: u64,
+    pub requests_per_second: f64,
+    /// Bytes of requests; as many come back.
+    pub bytes_per_second: f64,
+    pub latency_us: Latency,
+    /// Per cent of the requests, and the time that these took at most, in µs.
+    pub latency_curve: Vec<(f64, f64)>,
+    pub connect: Connect,
+    pub errors: Errors,
+    /// The first few errors, and how often each came.
+    pub error_texts: Vec<(String, u64)>,
+    pub generator: Generator,
+    pub server: Option<Server>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Idle>,
+}
+
+/// In microseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Latency {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub max: f64,
+    pub mean: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Connect {
+    pub count: u64,
+    pub per_second: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub max_us: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generator {
+    pub cpu_seconds: f64,
+    /// The part of the measured time in which it used a processor.
+    pub busy: f64,
+    /// How late requests left, in an open loop.
+    pub late_us: Option<Late>,
+}
+
+/// In microseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Late {
+    pub p50: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Server {
+    pub pid: u32,
+    pub cpu_seconds: f64,
+    pub cpu_us_per_request: f64,
+    /// PSS in KiB before the connections were opened, and after the run.
+    pub memory_kb_before: u64,
+    pub memory_kb_after: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Idle {
+    pub connections: usize,
+    /// The server's memory in KiB for each idle connection, before it has
+    /// sent anything and 3 s after it got one reply.
+    pub kb_before: Option<f64>,
+    pub kb_after: Option<f64>,
+    /// A client that asks one request at a time, without the others and
+    /// among them.
+    pub alone_us: Pair,
+    pub among_us: Pair,
+    pub connect_per_second: f64,
+}
+
+/// In microseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pair {
+    pub p50: f64,
+    pub p99: f64,
+}
+
+/// The value that this part of all values does not exceed, in µs.
+pub fn us(times: &Histogram<u64>, part: f64) -> f64 {
+    times.value_at_quantile(part) as f64 / 1000.0
+}
+
+impl Latency {
+    pub fn of(times: &Histogram<u64>) -> Latency {
+        Latency {
+            p50: us(times, 0.5),
+            p90: us(times, 0.9),
+            p99: us(times, 0.99),
+            p99_9: us(times, 0.999),
+            max: us(times, 1.0),
+            mean: if times.is_empty() { 0.0 } else { times.mean() / 1000.0 },
+        }
+    }
+}
+
+impl Pair {
+    pub fn of(times: &Histogram<u64>) -> Pair {
+        Pair { p50: us(times, 0.5), p99: us(times, 0.99) }
+    }
+}
+
+impl Late {
+    pub fn of(times: &Histogram<u64>) -> Option<Late> {
+        let (p50, p99) = (us(times, 0.5), us(times, 0.99));
+        let late = Late { p50, p99, max: us(times, 1.0) };
+        (!times.is_empty()).then_some(late)
+    }
+}
+
+/// Points that get closer to 100 % by a tenth in eight steps, as far as there
+/// are requests to tell them apart.
+pub fn curve(times: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if times.is_empty() {
+        return Vec::new();
+    }
+    let parts = (0..).map(|i| 1.0 - 10f64.powf(-f64::from(i) / 8.0));
+    let enough = |part: &f64| (1.0 - part) * times.len() as f64 >= 1.0;
+    let point = |part| (100.0 * part, us(times, part));
+    parts.take_while(enough).chain([1.0]).map(point).collect()
+}
+
+impl Report {
+    pub fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
+
+    /// A line of names and a line of values, without the curve and the texts.
+    pub fn csv(&self) -> Result<String> {
+        let mut value = serde_json::to_value(self)?;
+        if let Some(object) = value.as_object_mut() {
+            object.remove("latency_curve");
+            object.remove("error_texts");
+        }
+        let mut columns = Vec::new();
+        flatten("", &value, &mut columns);
+        let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        Ok(format!("{}\n{}", names.join(","), values.join(",")))
+    }
+
+    /// What makes the figures say less than they seem to.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let busy = self.generator.busy;
+        if self.rate.is_none() && self.connections > 1 && busy > 0.9 {
+            warnings.push(format!(
+                "the load generator was busy for {:.0} % of the time, so the \
+                 server may be faster than this",
+                100.0 * busy
+            ));
+        }
+        if let (Some(late), Some(rate)) = (&self.generator.late_us, self.rate) {
+            if late.p99 > self.latency_us.p50 / 10.0 {
+                warnings.push(format!(
+                    "1 % of the requests left {} late or later, which counts \
+                     as the server's time; try a lower --rate",
+                    time(late.p99)
+                ));
+            }
+            if self.requests_per_second < 0.99 * rate {
+                warnings.push(format!(
+                    "only {:.0} of {rate:.0} requests per second were \
+                     answered",
+                    self.requests_per_second
+                ));
+            }
+        }
+        warnings
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut text);
+        text.truncate(text.trim_end().len());
+        text
+    }
+
+    fn write(&self, to: &mut String) -> std::fmt::Result {
+        self.write_settings(to)?;
+        if self.requests > 0 {
+            self.write_latency(to)?;
+            self.write_server(to)?;
+            self.write_generator(to)?;
+        }
+        if let Some(idle) = &self.idle {
+            idle.write(self.size, to)?;
+        }
+        for (text, times) in &self.error_texts {
+            writeln!(to, "error      {times} × {text}")?;
+        }
+        for warning in self.warnings() {
+            writeln!(to, "warning    {warning}")?;
+        }
+        Ok(())
+    }
+
+    fn write_settings(&self, to: &mut String) -> std::fmt::Result {
+        let speak = match (self.speak, self.work) {
+            (Speak::Raw, _) => "raw echo",
+            (_, Work::Echo) => "ECHO frames",
+            (_, Work::Add) => "ADD frames",
+            (_, Work::Mixed) => "ECHO and ADD frames in turn",
+        };
+        let (addr, n) = (self.addr, self.connections);
+        let size = self.idle.as_ref().map_or(self.size, |_| idle::SIZE);
+        writeln!(to, "server     {addr}, {speak}, {size} bytes")?;
+        let each = match (self.rate, self.reconnect) {
+            (Some(rate), _) => {
+                format!("{rate} requests per second (open loop)")
+            }
+            (None, true) => "a connection for each request".to_owned(),
+            (None, false) => {
+                format!("{} in flight on each (closed loop)", self.in_flight)
+            }
+        };
+        let idle = self.idle.as_ref().map(|idle| idle.connections);
+        let idle = idle.map(|n| format!(" among {n} idle ones"));
+        let idle = idle.unwrap_or_default();
+        let s = if n == 1 { "" } else { "s" };
+        writeln!(to, "load       {n} connection{s}{idle}, {each}")
+    }
+
+    fn write_latency(&self, to: &mut String) -> std::fmt::Result {
+        let (rate, n) = (self.requests_per_second, self.requests);
+        let mb = self.bytes_per_second / 1e6;
+        writeln!(
+            to,
+            "replies    {rate:.0}/s, {mb:.1} MB/s each way ({n} in {:.1} s)",
+            self.seconds
+        )?;
+        let l = &self.latency_us;
+        writeln!(
+            to,
+            "latency    p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
+            time(l.p50),
+            time(l.p90),
+            time(l.p99),
+            time(l.p99_9),
+            time(l.max)
+        )?;
+        let c = &self.connect;
+        writeln!(
+            to,
+            "connect    {:.0}/s, p50 {}, p99 {}, max {}",
+            c.per_second,
+            time(c.p50_us),
+            time(c.p99_us),
+            time(c.max_us)
+        )
+    }
+
+    fn write_server(&self, to: &mut String) -> std::fmt::Result {
+        let Some(server) = &self.server else {
+            return writeln!(to, "its CPU    cannot be seen from here");
+        };
+        writeln!(
+            to,
+            "its CPU    {} per request (process {}), memory {} KB, then {} KB",
+            time(server.cpu_us_per_request),
+            server.pid,
+            server.memory_kb_before,
+            server.memory_kb_after
+        )
+    }
+
+    fn write_generator(&self, to: &mut String) -> std::fmt::Result {
+        let Generator { cpu_seconds, busy, late_us } = &self.generator;
+        if let Some(late) = late_us {
+            let [p50, p99, max] = [late.p50, late.p99, late.max].map(time);
+            return writeln!(
+                to,
+                "generator  sent {p50} late (p50), {p99} (p99), {max} (max)"
+            );
+        }
+        let busy = 100.0 * busy;
+        let each = time(1e6 * cpu_seconds / self.requests as f64);
+        let most = self.requests as f64 / cpu_seconds;
+        writeln!(
+            to,
+            "generator  {busy:.0} % busy, {each} per request, so about \
+             {most:.0}/s at most"
+        )
+    }
+}
+
+impl Idle {
+    fn write(&self, size: usize, to: &mut String) -> std::fmt::Result {
+        let kb = |kb: Option<f64>| match kb {
+            Some(kb) => format!("{kb:.1} KB"),
+            None => "unknown".to_owned(),
+        };
+        let (n, rate) = (self.connections, self.connect_per_second);
+        writeln!(to, "idle       {n} connections, opened at {rate:.0}/s")?;
+        writeln!(
+            to,
+            "its memory {} for each, {} after a request of {size} bytes",
+            kb(self.kb_before),
+            kb(self.kb_after)
+        )?;
+        for (what, pair) in
+            [("alone", &self.alone_us), ("among", &self.among_us)]
+        {
+            let (p50, p99) = (time(pair.p50), time(pair.p99));
+            writeln!(
+                to,
+                "{what}      p50 {p50}, p99 {p99}, one request at a time"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A time in µs, in the unit that reads best.
+pub fn time(us: f64) -> String {
+    match us {
+        us if us < 9.995 => format!("{us:.2} µs"),
+        us if us < 99.95 => format!("{us:.1} µs"),
+        us if us < 999.5 => format!("{us:.0} µs"),
+        us if us < 99_950.0 => format!("{:.2} ms", us / 1e3),
+        us if us < 999_500.0 => format!("{:.0} ms", us / 1e3),
+        us => format!("{:.2} s", us / 1e6),
+    }
+}
+
+fn flatten(name: &str, value: &Value, columns: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let dot = if name.is_empty() { "" } else { "." };
+                flatten(&format!("{name}{dot}{key}"), value, columns);
+            }
+        }
+        Value::Null => columns.push((name.to_owned(), String::new())),
+        Value::String(text) => columns.push((name.to_owned(), text.clone())),
+        value => columns.push((name.to_owned(), value.to_string())),
+    }
+}
