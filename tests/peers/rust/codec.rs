@@ -82,9 +82,10 @@ async fn serve(stream: TcpStream, flushes_each: bool) -> io::Result<()> {
 }
 
 type Frames = Framed<TcpStream, LengthDelimitedCodec>;
+type Received = io::Result<BytesMut>; // a kind and a payload
 
 /// Waits for the next frame. Before it has to wait, it sends the replies.
-async fn next(frames: &mut Frames) -> io::Result<Option<io::Result<BytesMut>>> {
+async fn next(frames: &mut Frames) -> io::Result<Option<Received>> {
     if let Some(frame) = frames.next().now_or_never() {
         return Ok(frame); // it was there already
     }
