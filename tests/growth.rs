@@ -22,7 +22,7 @@ const MOST_ADDED: usize = 120;
 const MORE_ADDED: [(usize, usize, &str); 5] = [
     (4, 300, "a protocol, with both ends of it"),
     (5, 345, "limits and retry, with both ends of them"),
-    (6, 349, "a connection that reads, writes and waits at once"),
+    (6, 354, "a connection that reads, writes and waits at once"),
     (7, 424, "a ledger, a journal on disk, and a client with an identity"),
     (8, 240, "a limit, a stop, and a goodbye with both ends of it"),
 ];

@@ -707,22 +707,20 @@ fn step3_reports_a_reset() {
     scene.snapshot("step3-reports-a-reset");
 }
 
-/// A client that sends and closes without reading, while the server is busy
-/// with another: the answer meets a closed socket.
+/// A client that sends and closes without reading, while the server stands
+/// still: the second write meets a closed socket.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
 fn broken_pipe() {
     let mut scene = Scene::new();
-    let addr = scene.server("step2");
-    let mut first = TcpStream::connect(addr).unwrap();
-    first.set_read_timeout(Some(DEADLINE)).unwrap();
-    first.write_all(b"first").unwrap();
-    first.read_exact(&mut [0; 5]).unwrap();
-    let mut second = TcpStream::connect(addr).unwrap();
-    second.write_all(&[b'x'; 40_000]).unwrap();
-    drop(second);
+    let addr = scene.server("step4");
+    signal(scene.program(0).id(), "-STOP");
+    let mut client = TcpStream::connect(addr).unwrap();
+    let frame = [&4001_u32.to_be_bytes()[..], &[1], &[b'x'; 4000]].concat();
+    client.write_all(&frame.repeat(10)).unwrap();
+    drop(client);
     wait_until("its bytes in the kernel", || unread(addr) >= 40_000);
-    drop(first);
+    signal(scene.program(0).id(), "-CONT");
     scene.wait_for(0, "cannot write", 1);
     scene.snapshot("error-broken-pipe");
 }

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::{listener, say};
 
 /// The most that one `read` takes, in bytes.
-const BUFFER: usize = 16 * 1024;
+const BUFFER: usize = 64 * 1024;
 
 // ANCHOR: run
 /// Serves the clients of `listener`. It never returns.

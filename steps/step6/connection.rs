@@ -134,7 +134,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// lose nothing then: `write` and `read_buf`, not `write_all` and
     /// `read_exact`.
     async fn step(&mut self) -> Result<()> {
-        self.drop_used();
+        self.input.drain(..self.used);
+        self.used = 0;
+        self.payload = 0..0; // these bytes have moved
+        give_back(&mut self.input, BUFFER);
         let reads = !self.has_ended && !self.replies.are_full();
         let wake = self.wake(Instant::now(), reads)?;
         let Replies { output, later } = &mut self.replies;
@@ -158,18 +161,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Makes room for what comes.
-    fn drop_used(&mut self) {
-        self.input.drain(..self.used);
-        self.used = 0;
-        self.payload = 0..0; // these bytes have moved
-        if self.input.is_empty() && self.input.capacity() > BUFFER {
-            // Without this, one large frame would cost its room for as long as
-            // the peer stays.
-            self.input = Vec::with_capacity(BUFFER);
-        }
-    }
-
     /// Notes what `write` says. What the kernel takes buys new time.
     fn wrote(&mut self, n: io::Result<usize>) {
         // After an error no byte will leave, but read on: the peer may have said
@@ -179,11 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.write_end = None;
         let output = &mut self.replies.output;
         output.drain(..n.unwrap_or(output.len()));
-        if output.is_empty() {
-            if output.capacity() > BUFFER {
-                *output = Vec::new(); // after a large reply
-            }
-        }
+        give_back(output, 0);
     }
 
     /// Does what is due, and returns when to call this again.
@@ -232,6 +219,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.replies.later.shrink_to_fit();
         }
         Ok(())
+    }
+}
+
+/// Gives the room of a large frame back, all but `rest` bytes, once it is empty.
+/// Otherwise it would cost us for as long as the peer stays.
+fn give_back(bytes: &mut Vec<u8>, rest: usize) {
+    if bytes.is_empty() && bytes.capacity() > BUFFER {
+        *bytes = Vec::with_capacity(rest);
     }
 }
 // ANCHOR_END: step

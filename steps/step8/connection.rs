@@ -81,6 +81,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The peer broke the protocol, a limit, or the connection.
     pub async fn receive(&mut self) -> Result<Option<u8>> {
         loop {
+            if let Some(kind) = self.received()? {
+                return Ok(Some(kind));
+            }
+            if self.has_ended && !self.replies.are_full() {
+                break;
+            }
+            self.step().await?;
+        }
+        self.flush().await?;
+        let is_whole = !self.has_input() || self.is_leaving;
+        ensure!(is_whole, "ended in the middle of a frame");
+        Ok(None)
+    }
+
+    /// Returns the kind of the next frame if all of it has arrived already.
+    pub fn received(&mut self) -> Result<Option<u8>> {
+        loop {
             match self.take()? {
                 // Before the replies that wait: it tells that we live.
                 Some(PING) if self.payload.len() == PING_SIZE => {
@@ -88,15 +105,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     frame::encode(PONG, payload, &mut self.replies.output)?;
                 }
                 Some(PONG) => {} // a sign of life, as any byte is
-                Some(kind) => return Ok(Some(kind)),
-                None if self.has_ended && !self.replies.are_full() => break,
-                None => self.step().await?,
+                kind => return Ok(kind),
             }
         }
-        self.flush().await?;
-        let is_whole = !self.has_input() || self.is_leaving;
-        ensure!(is_whole, "ended in the middle of a frame");
-        Ok(None)
     }
 
     /// Takes the first frame off what has arrived, if we have room for a reply.
@@ -154,7 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// lose nothing then: `write` and `read_buf`, not `write_all` and
     /// `read_exact`.
     async fn step(&mut self) -> Result<()> {
-        self.drop_used();
+        self.input.drain(..self.used);
+        self.used = 0;
+        self.payload = 0..0; // these bytes have moved
+        give_back(&mut self.input, BUFFER);
         let reads = !self.has_ended && !self.replies.are_full();
         let wake = self.wake(Instant::now(), reads)?;
         let reads = reads && !self.has_ended;
@@ -179,18 +193,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Makes room for what comes.
-    fn drop_used(&mut self) {
-        self.input.drain(..self.used);
-        self.used = 0;
-        self.payload = 0..0; // these bytes have moved
-        if self.input.is_empty() && self.input.capacity() > BUFFER {
-            // Without this, one large frame would cost its room for as long as
-            // the peer stays.
-            self.input = Vec::with_capacity(BUFFER);
-        }
-    }
-
     /// Notes what `write` says. What the kernel takes buys new time.
     fn wrote(&mut self, n: io::Result<usize>) {
         // After an error no byte will leave, but read on: the peer may have said
@@ -200,13 +202,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.write_end = None;
         let output = &mut self.replies.output;
         output.drain(..n.unwrap_or(output.len()));
-        if output.is_empty() {
-            if output.capacity() > BUFFER {
-                *output = Vec::new(); // after a large reply
-            }
-            if self.is_leaving {
-                self.leave_end.get_or_insert(Instant::now() + GRACE);
-            }
+        give_back(output, 0);
+        if output.is_empty() && self.is_leaving {
+            self.leave_end.get_or_insert(Instant::now() + GRACE);
         }
     }
 
@@ -260,6 +258,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.replies.later.shrink_to_fit();
         }
         Ok(())
+    }
+}
+
+/// Gives the room of a large frame back, all but `rest` bytes, once it is empty.
+/// Otherwise it would cost us for as long as the peer stays.
+fn give_back(bytes: &mut Vec<u8>, rest: usize) {
+    if bytes.is_empty() && bytes.capacity() > BUFFER {
+        *bytes = Vec::with_capacity(rest);
     }
 }
 // ANCHOR_END: step

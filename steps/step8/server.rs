@@ -135,6 +135,9 @@ async fn next(
     client: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>,
     sign: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Option<u8>> {
+    if let Some(kind) = client.received()? {
+        return Ok(Some(kind)); // it came with the last read: no need to wait
+    }
     if !client.is_leaving {
         select! {
             biased; // a client that never pauses must hear it, too

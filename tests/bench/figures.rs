@@ -265,12 +265,12 @@ fn threads() -> String {
         }
     }
     let mut table = "| 1000 clients | threads | memory of an idle client | \
-                     without its 16 KiB buffer | answers, 50 busy clients |\n\
+                     without its 64 KiB buffer | answers, 50 busy clients |\n\
                      | --- | ---: | ---: | ---: | ---: |\n"
         .to_owned();
     for (i, (what, _)) in programs.into_iter().enumerate() {
         let (threads, memory) = idle[i];
-        let rest = memory - 16.0; // what the thread or the task itself costs
+        let rest = memory - 64.0; // what the thread or the task itself costs
         let ratio = rates[i] / rates[0];
         table += &format!(
             "| {what} | {threads} | {memory:.1} KiB | {rest:.1} KiB | \
@@ -284,7 +284,7 @@ fn threads() -> String {
 /// answered once and now say nothing: what the kernel keeps for them is not
 /// counted.
 ///
-/// Each has filled its buffer, so all 16 KiB of that are resident, and can be
+/// Each has filled its buffer, so all 64 KiB of that are resident, and can be
 /// subtracted. A client that has sent nothing would not tell what the rest is:
 /// the allocator has written to some pages of its buffer, and not to all.
 fn idle(name: &str) -> (f64, f64) {
@@ -293,7 +293,7 @@ fn idle(name: &str) -> (f64, f64) {
     let mut clients = Vec::new();
     for _ in 0..1000 {
         let mut client = TcpStream::connect(addr).unwrap();
-        let mut message = [b'x'; 16 * 1024]; // as much as its buffer holds
+        let mut message = vec![b'x'; 64 * 1024]; // as much as its buffer holds
         client.write_all(&message).unwrap();
         client.read_exact(&mut message).unwrap();
         clients.push(client);

@@ -25,6 +25,7 @@ mod servers;
 mod support;
 
 use std::collections::BTreeMap;
+use std::process::{self, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,12 +82,14 @@ fn main() {
         return;
     }
     let args = Args::parse();
-    for name in &args.cells {
-        let mut keys = CELLS.iter().map(|cell| cell.key);
-        let group = |key: &str| key.split('-').next() == Some(name);
-        let is_known = keys.any(|key| key == name || group(key))
-            || ["idle", "journal"].contains(&name.as_str());
-        assert!(is_known, "no cell is called {name:?}: see {}", file!());
+    if let Some(name) = args.cells.iter().find(|name| !is_known(name)) {
+        let keys: Vec<_> = CELLS.iter().map(|cell| cell.key).collect();
+        eprintln!(
+            "error: cannot measure {name:?}: no cell or group has this name\n\
+             cells: {}, idle, journal; groups: raw, framed, connect",
+            keys.join(", ")
+        );
+        process::exit(2);
     }
     rlimit::increase_nofile_limit(65_536).expect("more descriptors");
     let start = Instant::now();
@@ -94,6 +97,13 @@ fn main() {
     let outcome = measure(&args);
     outcome.write(args.cells.is_empty() && !args.quick);
     println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
+}
+
+/// Is this a cell or a group of them?
+fn is_known(name: &str) -> bool {
+    let mut keys = CELLS.iter().map(|cell| cell.key);
+    ["idle", "journal"].contains(&name)
+        || keys.any(|key| key == name || key.split('-').next() == Some(name))
 }
 
 fn measure(args: &Args) -> Outcome {
@@ -203,19 +213,17 @@ fn load_json(
     taskset: &str,
     args: &str,
 ) -> Result<Value, String> {
-    let line = format!(
-        "{taskset}{} {} --pid {} --format json {args}",
-        env!("CARGO_BIN_EXE_load"),
-        server.addr(),
-        server.id()
-    );
-    let mut words = line.split(' ').filter(|word| !word.is_empty());
-    let mut command = std::process::Command::new(words.next().unwrap());
-    let mut load = Program::spawn(command.args(words), false);
+    let target = [server.addr().to_string(), server.id().to_string()];
+    let before = [env!("CARGO_BIN_EXE_load"), &target[0], "--pid", &target[1]];
+    let mut words = taskset.split_whitespace().chain(before);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(["--format", "json"]);
+    command.args(args.split_whitespace());
+    let mut load = Program::spawn(&mut command, false);
     let end = Instant::now() + Duration::from_secs(120);
     while load.is_running() {
         if Instant::now() > end {
-            return Err(format!("cannot wait any longer for {line}"));
+            return Err(format!("cannot wait any longer for {command:?}"));
         }
         thread::sleep(Duration::from_millis(20));
     }

@@ -41,7 +41,7 @@ fn main() -> Result<()> {
 
 fn echo(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut buffer = vec![0; 16 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         let n = stream.read(&mut buffer)?;
         if n == 0 {
