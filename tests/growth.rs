@@ -24,7 +24,7 @@ const MORE_ADDED: [(usize, usize, &str); 5] = [
     (5, 345, "limits and retry, with both ends of them"),
     (6, 354, "a connection that reads, writes and waits at once"),
     (7, 424, "a ledger, a journal on disk, and a client with an identity"),
-    (8, 240, "a limit, a stop, and a goodbye with both ends of it"),
+    (8, 256, "a limit, a stop, and a goodbye with both ends of it"),
 ];
 
 /// The most lines of a file of a step, its tests not counted.
