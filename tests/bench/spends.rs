@@ -98,10 +98,11 @@ fn look(case: Case) -> (BTreeMap<&'static str, usize>, f64) {
         let clients = scope.spawn(|| {
             clients(addr, case, &|_| !is_over.load(Relaxed)) // until perf ends
         });
-        let pid = server.id().to_string();
+        // Of all programs: were the clock set for one program alone, it would
+        // be set again at each switch, and perf would mostly find itself.
         let mut perf = Command::new("perf");
         perf.args(["record", "-q", "-g", "-e", "cpu-clock", "-F", "1000"]);
-        perf.args(["-p", &pid, "-o"]).arg(file.path());
+        perf.args(["-a", "-o"]).arg(file.path());
         let ended = perf.args(["--", "sleep", SECONDS]).output();
         is_over.store(true, Relaxed);
         ended.unwrap();
@@ -110,6 +111,7 @@ fn look(case: Case) -> (BTreeMap<&'static str, usize>, f64) {
     let cost = processor_time(server.id()) * 1e6 / messages as f64;
     let mut script = Command::new("perf");
     script.args(["script", "-F", "ip,sym,dso", "-i"]).arg(file.path());
+    script.args(["--pid", &server.id().to_string()]);
     let samples = script.output().unwrap().stdout;
     let mut found = BTreeMap::new();
     let samples = String::from_utf8_lossy(&samples).into_owned();
