@@ -3,7 +3,7 @@
 //!     cargo bench --bench figures
 //!
 //! writes one table for each question into `tests/bench`; with names behind it
-//! (`-- herd flush`), only those. All take about five minutes. The ratios are
+//! (`-- herd flush`), only those. All take about six minutes. The ratios are
 //! what counts: the times are those of one machine on one day. Needs Linux.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
@@ -46,7 +46,7 @@ use tokio::sync::{mpsc, oneshot};
 /// The name of a figure, and what measures it.
 type Figure = (&'static str, fn() -> String);
 
-const FIGURES: [Figure; 20] = [
+const FIGURES: [Figure; 21] = [
     ("backlog", backlog),
     ("nagle", nagle),
     ("requests", requests),
@@ -66,7 +66,8 @@ const FIGURES: [Figure; 20] = [
     ("reuseport", reuseport),
     ("buffers", buffers),
     ("instructions", instructions::table),
-    ("spends", spends::tables),
+    ("calls", spends::calls),
+    ("spends", spends::shares),
 ];
 
 fn main() {
