@@ -50,8 +50,6 @@ impl Language {
             }
             Java => {
                 command = Command::new("java");
-                // For programs that live for a second: half the time to start.
-                command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
                 command.arg("-cp").arg(built_java()).arg(camel_case(program));
             }
             Go => command = Command::new(built_go(program)),
