@@ -33,10 +33,9 @@ pub fn trials() -> Vec<Trial> {
 
 /// Whole frames that arrive together need one read and one write.
 fn calls_per_frame() {
-    let mut text =
-        "            100 writes of 1 frame  10 writes of 16 frames\n\
-                    server      reads    writes        reads    writes\n"
-            .to_owned();
+    let mut text = "            100 × 1 frame 10 × 16 frames\n\
+                    server      reads writes  reads writes\n"
+        .to_owned();
     for server in SERVERS {
         let [single, bursts] =
             [ONE_AT_A_TIME, BURSTS].map(|(frames, times)| {
@@ -51,7 +50,7 @@ fn calls_per_frame() {
                 calls
             });
         text += &format!(
-            "{server:10}  {:5}    {:6}        {:5}    {:6}\n",
+            "{server:11} {:5} {:6}  {:5} {:6}\n",
             single.0, single.1, bursts.0, bursts.1
         );
     }
