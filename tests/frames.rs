@@ -1,18 +1,32 @@
-//! The frame of step 4, for any bytes in any slices.
+//! The frame of step 4, for any bytes in any slices, and the memory that it
+//! takes.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 #[allow(dead_code)]
 #[path = "../steps/step4/frame.rs"]
 mod frame;
+#[allow(dead_code)]
+#[path = "../steps/step4/listener.rs"]
+mod listener;
+#[allow(dead_code)]
+#[path = "../steps/step4/server.rs"]
+mod server;
 mod support;
 
-use frame::{LengthError, MAX_LENGTH, decode, encode};
+use std::fmt::Display;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+
+use allocation_counter::measure;
+use frame::{ECHO, ECHO_REPLY, LengthError, MAX_LENGTH, decode, encode};
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use support::bands::{cut, escape, figure, whole};
 use support::shapes::{banded, hex, rows, same};
-use support::{bands, snapshot};
+use support::{DEADLINE, bands, snapshot};
+use tokio::runtime::Builder;
 
 type Frames = Vec<(u8, Vec<u8>)>;
 
@@ -272,4 +286,84 @@ fn example(name: &str, text: &str) -> String {
         Err(error) => format!("<td colspan=\"3\">{error}</td>"),
     };
     format!("<tr><th scope=\"row\">{name}</th>{cells}</tr>\n")
+}
+
+// ---- How often is memory allocated?
+
+/// What the server of step 4 would print.
+fn say(_: impl Display) {}
+
+/// The payload of a frame stays where it was received, and goes straight to
+/// where it is sent from. Only a `Vec` that must grow allocates: here it does
+/// once for the length, and once more for the payload.
+#[test]
+fn decode_and_encode_allocate_nothing() {
+    let payload = [b'x'; 64];
+    let (mut bytes, mut empty) = (Vec::with_capacity(69), Vec::new());
+    let encoded = measure(|| encode(ECHO, &payload, &mut bytes).unwrap());
+    let decoded = measure(|| {
+        let frame = decode(&mut &bytes[..]).unwrap().unwrap();
+        assert_eq!(frame.payload, payload);
+    });
+    assert_eq!((encoded.count_total, decoded.count_total), (0, 0));
+    let grown = measure(|| encode(ECHO, &payload, &mut empty).unwrap());
+    assert_eq!(grown.count_total, 2);
+}
+
+/// Step 4 collects the replies of a batch in a new `Vec`. That grows to 8
+/// bytes for the first length and to 69 for the payload behind it, and then
+/// doubles: twice for a batch of one frame, six times for one of sixteen. The
+/// rest of the server allocates nothing, however many batches there are.
+#[test]
+fn step_4_allocates_twice_for_a_frame_and_six_times_for_sixteen() {
+    for (frames, few, many, each) in [(1, 1000, 9000, 2), (16, 100, 600, 6)] {
+        let more = allocations(frames, many) - allocations(frames, few);
+        assert_eq!(more, each * (many - few), "for {frames} frames");
+    }
+}
+
+/// How often the server of step 4 allocates for one client, which sends
+/// `batches` times `frames` frames and each time waits for the replies.
+fn allocations(frames: usize, batches: u64) -> u64 {
+    let mut runtime = Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = runtime.block_on(async { listener::bind(any) }).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    // Only the thread of the server is counted.
+    let client = thread::spawn(move || {
+        ask(addr, frames, batches);
+        done.send(())
+    });
+    let counted = measure(|| {
+        runtime.block_on(async {
+            tokio::select! {
+                () = server::run(listener) => {}
+                done = is_done => done.unwrap(),
+            }
+        });
+    });
+    client.join().unwrap().unwrap();
+    counted.count_total
+}
+
+/// The client. It goes when it has seen that the server closes, too.
+fn ask(addr: SocketAddr, frames: usize, batches: u64) {
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.set_read_timeout(Some(3 * DEADLINE)).unwrap();
+    let of_kind = |kind| {
+        let mut frame = Vec::new();
+        encode(kind, &[b'x'; 64], &mut frame).unwrap();
+        frame.repeat(frames)
+    };
+    let (request, reply) = (of_kind(ECHO), of_kind(ECHO_REPLY));
+    let mut received = reply.clone();
+    for _ in 0..batches {
+        client.write_all(&request).unwrap();
+        client.read_exact(&mut received).unwrap();
+        assert_eq!(received, reply);
+    }
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
 }

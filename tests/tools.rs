@@ -40,6 +40,8 @@ mod pipes;
 mod proxy;
 #[path = "tools/silence.rs"]
 mod silence;
+#[path = "tools/speed.rs"]
+mod speed;
 #[path = "tools/symptoms.rs"]
 mod symptoms;
 #[path = "tools/timeline.rs"]
@@ -90,6 +92,7 @@ fn main() {
     trials.extend(pictures::trials());
     trials.extend(pipes::trials());
     trials.extend(proxy::trials());
+    trials.extend(speed::trials());
     trials.extend(states::trials());
     trials.extend(timeline::trials());
     trials.extend(twice::trials());

@@ -3,7 +3,7 @@
 //!     cargo bench --bench figures
 //!
 //! writes one table for each question into `tests/bench`; with names behind it
-//! (`-- herd flush`), only those. All take about five minutes. The ratios are
+//! (`-- herd flush`), only those. All take about six minutes. The ratios are
 //! what counts: the times are those of one machine on one day. Needs Linux.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
@@ -12,12 +12,16 @@
 #[allow(unused)]
 #[path = "../../steps/step7/frame.rs"]
 mod frame;
+#[path = "instructions.rs"]
+mod instructions;
 #[allow(unused)]
 #[path = "../../steps/step7/journal.rs"]
 mod journal;
 #[allow(unused)]
 #[path = "../../steps/step7/ledger.rs"]
 mod ledger;
+#[path = "spends.rs"]
+mod spends;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -42,7 +46,7 @@ use tokio::sync::{mpsc, oneshot};
 /// The name of a figure, and what measures it.
 type Figure = (&'static str, fn() -> String);
 
-const FIGURES: [Figure; 18] = [
+const FIGURES: [Figure; 21] = [
     ("backlog", backlog),
     ("nagle", nagle),
     ("requests", requests),
@@ -61,9 +65,15 @@ const FIGURES: [Figure; 18] = [
     ("udp-identity", udp_identity),
     ("reuseport", reuseport),
     ("buffers", buffers),
+    ("instructions", instructions::table),
+    ("calls", spends::calls),
+    ("spends", spends::shares),
 ];
 
 fn main() {
+    if instructions::work() {
+        return;
+    }
     if !cfg!(target_os = "linux") {
         println!("skipped: needs Linux");
         return;
@@ -78,7 +88,11 @@ fn main() {
     }
 }
 
+/// Keeps the table. One that is empty could not be measured here.
 fn write(name: &str, table: &str) {
+    if table.is_empty() {
+        return;
+    }
     println!("{name}\n\n{table}");
     let path = format!("{ROOT}/tests/bench/{name}.md");
     fs::write(path, table).expect("the table is written");

@@ -72,13 +72,11 @@ fn camel_case(name: &str) -> String {
 fn built_java() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("java");
-        let sources = fs::read_dir(format!("{ROOT}/tests/peers/java")).unwrap();
-        let mut javac = Command::new("javac");
-        javac.args(["-Xlint:all,-try", "-Werror", "-d"]).arg(&folder);
-        javac.args(sources.map(|entry| entry.unwrap().path()));
-        succeed(&mut javac);
-        folder
+        built("java", |sources, folder| {
+            let mut javac = Command::new("javac");
+            javac.args(["-Xlint:all,-try", "-Werror", "-d"]).arg(folder);
+            succeed(javac.args(sources));
+        })
     })
 }
 
@@ -86,18 +84,17 @@ fn built_java() -> &'static Path {
 fn built_go(program: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
-        for entry in fs::read_dir(format!("{ROOT}/tests/peers/go")).unwrap() {
-            let source = entry.unwrap().path();
-            let name = source.file_stem().unwrap().to_str().unwrap();
-            let output = folder.join(format!("{name}{EXE_SUFFIX}"));
-            let mut go = Command::new("go");
-            go.args(["build", "-o"]).arg(output).arg(&source);
-            // No module, no network; and a cache also where HOME is not set.
-            go.env("GO111MODULE", "off").env("GOCACHE", folder.join("cache"));
-            succeed(&mut go);
-        }
-        folder
+        built("go", |sources, folder| {
+            for source in sources {
+                let name = source.file_stem().unwrap().to_str().unwrap();
+                let output = folder.join(format!("{name}{EXE_SUFFIX}"));
+                let mut go = Command::new("go");
+                go.args(["build", "-o"]).arg(output).arg(source);
+                // No module, no network; and a cache also without a HOME.
+                go.env("GO111MODULE", "off");
+                succeed(go.env("GOCACHE", folder.join("cache")));
+            }
+        })
     });
     folder.join(format!("{program}{EXE_SUFFIX}"))
 }
@@ -106,19 +103,39 @@ fn built_go(program: &str) -> PathBuf {
 fn built_c(program: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c");
-        fs::create_dir_all(&folder).unwrap();
-        for entry in fs::read_dir(format!("{ROOT}/tests/peers/c")).unwrap() {
-            let source = entry.unwrap().path();
-            let mut cc = Command::new("cc");
-            cc.args(["-std=c11", "-O2", "-pthread"]);
-            cc.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
-            cc.arg("-o").arg(folder.join(source.file_stem().unwrap()));
-            succeed(cc.arg(&source));
-        }
-        folder
+        built("c", |sources, folder| {
+            for source in sources {
+                let mut cc = Command::new("cc");
+                cc.args(["-std=c11", "-O2", "-pthread"]);
+                cc.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
+                cc.arg("-o").arg(folder.join(source.file_stem().unwrap()));
+                succeed(cc.arg(source));
+            }
+        })
     });
     folder.join(program)
+}
+
+/// Lets `compile` make programs from the files in `tests/peers/NAME`, unless
+/// an earlier test has done so: after the last change of these files, and of
+/// this test with its options. Returns the folder of the programs.
+fn built(name: &str, compile: impl FnOnce(&[PathBuf], &Path)) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let sources = Path::new(ROOT).join("tests/peers").join(name);
+    let files = fs::read_dir(&sources).unwrap();
+    let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    // The folder of the sources changes if one of them goes.
+    let parts = [sources, std::env::current_exe().unwrap()];
+    let time = |path: &PathBuf| fs::metadata(path)?.modified();
+    let changed = files.iter().chain(&parts).map(|part| time(part).unwrap());
+    let done = folder.join("done");
+    if time(&done).is_ok_and(|done| changed.max() < Some(done)) {
+        return folder;
+    }
+    fs::create_dir_all(&folder).unwrap();
+    compile(&files, &folder);
+    fs::write(done, "").unwrap();
+    folder
 }
 
 fn succeed(command: &mut Command) {

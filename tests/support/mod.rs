@@ -11,6 +11,7 @@ pub mod net;
 pub mod scene;
 pub mod shapes;
 
+use std::collections::BTreeMap;
 use std::env::consts::EXE_EXTENSION;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -271,10 +272,15 @@ pub fn trial(
     trial.with_ignored_flag(missing.is_some())
 }
 
-/// Is there a program of this name, that tells its version when asked?
+/// Is there a program of this name, that tells its version when asked? Each
+/// one is asked once: some take a tenth of a second to answer.
 pub fn is_installed(program: &str, flag: &str) -> bool {
-    let version = Command::new(program).arg(flag).output();
-    version.is_ok_and(|output| output.status.success())
+    static TOLD: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
+    let mut told = TOLD.lock().unwrap();
+    *told.entry(format!("{program} {flag}")).or_insert_with(|| {
+        let version = Command::new(program).arg(flag).output();
+        version.is_ok_and(|output| output.status.success())
+    })
 }
 
 /// Sends a signal with the command `kill`. After `-STOP` (only on Linux) it
