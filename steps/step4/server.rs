@@ -17,6 +17,9 @@ use crate::{listener, say};
 /// Room for received bytes, in bytes; it grows when it is full.
 const BUFFER: usize = 4 * 1024;
 
+/// After this pause of a client, its buffer gets small again.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// How long a client that broke the rules may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -73,6 +76,10 @@ async fn receive(
     input: &mut Vec<u8>,
 ) -> Result<usize> {
     if input.is_empty() && input.capacity() > BUFFER {
+        let read = timeout(PAUSE, stream.read_buf(input)).await;
+        if let Ok(read) = read {
+            return read.context("cannot read");
+        }
         // Without this, one large frame would cost its room for as long as
         // the client stays.
         *input = Vec::with_capacity(BUFFER);

@@ -8,7 +8,7 @@ use anyhow::{Context, Error, Result, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::io::{copy, sink};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::frame::{self, ECHO, ECHO_REPLY, Frame, LengthError};
 use crate::frame::{MAX_LENGTH, TIMEOUT, UNKNOWN_KIND};
@@ -17,6 +17,9 @@ use crate::{listener, say};
 
 /// Room for received bytes, in bytes; it grows when it is full.
 const BUFFER: usize = 4 * 1024;
+
+/// After this pause of a client, its buffer gets small again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a client that broke the rules may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -86,6 +89,11 @@ async fn receive(
     limit: Limit,
 ) -> Result<usize> {
     if input.is_empty() && input.capacity() > BUFFER {
+        let pause = limit.0.min(Instant::now() + PAUSE);
+        let read = timeout_at(pause, stream.read_buf(input)).await;
+        if let Ok(read) = read {
+            return read.context("cannot read");
+        }
         // Without this, one large frame would cost its room for as long as
         // the client stays.
         *input = Vec::with_capacity(BUFFER);
@@ -280,6 +288,16 @@ mod tests {
         client.write_all(&[&HI[3..], &HI[..3]].concat()).await.unwrap();
         hear(&mut client, REPLY).await;
         assert_too_slow(server, TooSlow::Frame, 19_000).await;
+    }
+
+    /// After a large frame, too, where the server waits in two parts.
+    #[tokio::test(start_paused = true)]
+    async fn silence_after_a_large_frame() {
+        let (mut client, server) = server(200_000);
+        let mut bytes = Vec::new();
+        frame::encode(ECHO, &[b'x'; 60_000], &mut bytes).unwrap();
+        client.write_all(&bytes).await.unwrap();
+        assert_too_slow(server, TooSlow::Idle, 60_000).await;
     }
 
     #[tokio::test(start_paused = true)]

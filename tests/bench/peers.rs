@@ -4,10 +4,13 @@
 //!
 //! builds all of them and measures them in one run, in turns, with `load`. It
 //! prints a table for each cell, and writes `tests/bench/peers.json` and the
-//! tables of the book, `tests/bench/peers*.md`; that takes about 17 minutes.
+//! tables of the book, `tests/bench/peers*.md`; that takes about 18 minutes.
 //! With names of cells behind it (`-- raw-50x64 idle`), it measures only
 //! those; `-- --quick` runs each for a moment, to see that all works. Both
-//! write into `target/peers`. The ratios are what counts. Needs Linux.
+//! write into `target/peers`. With `-- --keep framed`, it measures the named
+//! cells for the book again, and keeps the others as they were.
+//!
+//! The ratios are what counts. Needs Linux.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -50,6 +53,9 @@ struct Args {
     /// One short round of each, to see that all works
     #[arg(long)]
     quick: bool,
+    /// Measure the named cells, if any, for the book, and keep the others
+    #[arg(long, conflicts_with = "quick")]
+    keep: bool,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -59,7 +65,7 @@ impl Args {
     /// Was this cell, or its group, asked for?
     fn wants(&self, key: &str) -> bool {
         let group = key.split('-').next();
-        self.cells.is_empty()
+        (self.cells.is_empty() && !self.keep)
             || self
                 .cells
                 .iter()
@@ -94,8 +100,11 @@ fn main() {
     rlimit::increase_nofile_limit(65_536).expect("more descriptors");
     let start = Instant::now();
     servers::build();
-    let outcome = measure(&args);
-    outcome.write(args.cells.is_empty() && !args.quick);
+    let mut outcome = measure(&args);
+    if args.keep {
+        outcome.keep();
+    }
+    outcome.write(args.keep || (args.cells.is_empty() && !args.quick));
     println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
 }
 

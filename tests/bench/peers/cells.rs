@@ -23,6 +23,7 @@ const NIO: &str = "Java NIO";
 const MANY: &[&str] = &[
     LIMIT,
     "step 3",
+    "step 3, 1 worker",
     EXAMPLE,
     NIO,
     "Go loop",
@@ -38,6 +39,7 @@ const LARGE: &[&str] =
 const FRAMED: &[&str] = &[
     LIMIT,
     "step 4",
+    "step 4, 1 worker",
     "step 5",
     "step 8",
     "codec feed",

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
 use crate::servers::{Server, attempt, out};
 
 /// The numbers of clients, each with one operation on its way.
@@ -12,6 +14,7 @@ pub const CLIENTS: [usize; 4] = [1, 10, 100, 1000];
 
 /// One round: the syncs per second of the device, and the operations per
 /// second of as many clients as [`CLIENTS`] says.
+#[derive(Deserialize)]
 pub struct Round {
     pub syncs: f64,
     pub operations: Vec<f64>,

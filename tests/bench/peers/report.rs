@@ -5,17 +5,18 @@ use std::fmt;
 use std::fs;
 use std::process::Command;
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cells::Cell;
+use crate::cells::{CELLS, Cell, IDLE_SERVERS};
 use crate::goals::{Of, goals};
 use crate::journal::{CLIENTS, Round};
 use crate::servers::{self, LIMIT, Server};
 use crate::support::ROOT;
 
 /// What one run of `load` saw.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct Sample {
     /// Requests per second.
     rate: f64,
@@ -45,7 +46,7 @@ impl Sample {
 
 /// What `load --idle` saw: the server's memory per connection in KiB, and the
 /// p99 of one client in microseconds.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct Idle {
     kb_before: f64,
     kb_after: f64,
@@ -256,11 +257,7 @@ impl Measured {
     }
 
     fn json(&self) -> Value {
-        let servers: serde_json::Map<_, _> = self
-            .servers
-            .iter()
-            .map(|(name, rounds)| (name.to_string(), json!(rounds)))
-            .collect();
+        let servers = by_name(&self.servers);
         let Cell { title, load, is_framed, is_pinned, .. } = self.cell;
         json!({
             "key": self.cell.key, "title": title, "load": load,
@@ -354,6 +351,43 @@ impl Outcome {
     pub fn add_journal(&mut self, rounds: Vec<Round>) {
         self.journal = Some(rounds);
         println!("{}", self.journal_table());
+    }
+
+    /// Takes what this run has not measured from the last one of the book, if
+    /// both are of one machine and have as many rounds.
+    pub fn keep(&mut self) {
+        let path = format!("{ROOT}tests/bench/peers.json");
+        let text = fs::read_to_string(&path).expect("there is a last run");
+        let old: Value = serde_json::from_str(&text).expect("it is JSON");
+        let same = old["machine"] == json!(self.machine)
+            && old["rounds"] == json!(self.rounds);
+        assert!(same, "cannot keep {path}: another machine, or other rounds");
+        for cell in &CELLS {
+            let is_new = self.cells.iter().any(|new| new.cell.key == cell.key);
+            let cells = old["cells"].as_array().into_iter().flatten();
+            let kept = cells.filter(|kept| kept["key"] == cell.key).take(1);
+            let kept = kept.map(|kept| Measured {
+                cell,
+                servers: named(&kept["servers"], cell.servers),
+            });
+            self.cells.extend(kept.filter(|_| !is_new));
+        }
+        let place = |cell: &Cell| CELLS.iter().position(|c| c.key == cell.key);
+        self.cells.sort_by_key(|measured| place(measured.cell));
+        self.keep_others(&old);
+    }
+
+    fn keep_others(&mut self, old: &Value) {
+        if self.idle.is_none()
+            && let Some(n) = old["idle"]["connections"].as_str()
+        {
+            let names = IDLE_SERVERS.map(|(name, _)| name);
+            let servers = named(&old["idle"]["servers"], &names);
+            self.idle = Some((n.to_owned(), servers));
+        }
+        if self.journal.is_none() {
+            self.journal = serde_json::from_value(old["journal"].clone()).ok();
+        }
     }
 
     /// Writes all files; those of a whole run are the ones of the book.
@@ -522,7 +556,7 @@ impl Outcome {
         let cells = self.cells.iter().map(|cell| cell.json().to_string());
         let cells: Vec<_> = cells.collect();
         let idle = self.idle.as_ref().map(|(connections, servers)| {
-            json!({"connections": connections, "servers": servers})
+            json!({"connections": connections, "servers": by_name(servers)})
         });
         let journal = self.journal.iter().flatten();
         let journal = journal.map(|round| {
@@ -542,6 +576,24 @@ impl Outcome {
             json!(journal)
         )
     }
+}
+
+fn by_name<T: Serialize>(servers: &Named<T>) -> Value {
+    let servers = servers.iter();
+    let servers = servers.map(|(name, rounds)| (*name, json!(rounds)));
+    servers.collect()
+}
+
+/// The kept rounds of those of `names` that have any.
+fn named<T: DeserializeOwned>(
+    kept: &Value,
+    names: &[&'static str],
+) -> Named<T> {
+    let rounds = |name: &&'static str| {
+        let rounds = serde_json::from_value(kept.get(name)?.clone()).ok()?;
+        Some((*name, rounds))
+    };
+    names.iter().filter_map(rounds).collect()
 }
 
 /// A row of the goals.

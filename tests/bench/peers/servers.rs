@@ -41,9 +41,14 @@ const fn framed(
 /// What all the others are divided by.
 pub const LIMIT: &str = "C epoll";
 
-pub const SERVERS: [Server; 17] = [
+pub const SERVERS: [Server; 19] = [
     raw(LIMIT, "cc", "{out}/echo_epoll raw 0"),
     raw("step 3", "", "{bin}/step3 server --addr 127.0.0.1:0"),
+    raw(
+        "step 3, 1 worker",
+        "",
+        "env TOKIO_WORKER_THREADS=1 {bin}/step3 server --addr 127.0.0.1:0",
+    ),
     raw("tokio's example", "", "{bin}/examples/echo-tcp 127.0.0.1:0"),
     raw("std threads", "", "{bin}/threads 127.0.0.1:0"),
     raw("Go loop", "go", "{out}/echo raw 0"),
@@ -53,6 +58,11 @@ pub const SERVERS: [Server; 17] = [
     raw("Node", "node", "node {peers}/node/echo.mjs 0"),
     framed(LIMIT, "cc", "{out}/echo_epoll frames 0"),
     framed("step 4", "", "{bin}/step4 server --addr 127.0.0.1:0"),
+    framed(
+        "step 4, 1 worker",
+        "",
+        "env TOKIO_WORKER_THREADS=1 {bin}/step4 server --addr 127.0.0.1:0",
+    ),
     framed("step 5", "", "{bin}/step5 server --addr 127.0.0.1:0"),
     framed("step 7", "", "{bin}/step7 server --addr 127.0.0.1:0"),
     framed("step 8", "", "{bin}/step8 server --addr 127.0.0.1:0"),
