@@ -104,7 +104,8 @@ fn main() {
     if args.keep {
         outcome.keep();
     }
-    outcome.write(args.keep || (args.cells.is_empty() && !args.quick));
+    let is_all = args.keep || args.cells.is_empty();
+    outcome.write(is_all, args.quick);
     println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
 }
 

@@ -3,7 +3,7 @@
 //!     cargo run -p load --bin plot
 //!
 //! reads the JSON files in tests/bench/curves, and writes an SVG and a table
-//! beside each. The bench runs it at its end, so you need it only after you
+//! beside each that is there. The bench runs it at its end, so you need it only after you
 //! have changed how a figure is drawn.
 
 #[path = "plot/chart.rs"]
@@ -57,13 +57,27 @@ mod tests {
     #[test]
     fn the_book_shows_what_was_measured() {
         let folder = measured();
-        for (name, text) in pages::pages(&folder).unwrap() {
+        let pages = pages::pages(&folder).unwrap();
+        assert_eq!(pages.len(), 6, "a JSON file is missing");
+        for (name, text) in pages {
             let now = fs::read_to_string(folder.join(&name)).unwrap();
             assert!(
                 now == text,
                 "{name} is old: run `cargo run -p load --bin plot`"
             );
         }
+    }
+
+    /// After `cargo bench -p load --bench curves -- --quick pause`.
+    #[test]
+    fn a_part_that_was_not_measured_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(pages::pages(folder.path()).is_err(), "there is nothing");
+        let (from, to) = (measured(), folder.path());
+        fs::copy(from.join("pause.json"), to.join("pause.json")).unwrap();
+        let pages = pages::pages(to).unwrap();
+        let names: Vec<_> = pages.iter().map(|page| &*page.0).collect();
+        assert_eq!(names, ["pause.svg", "pause.md"]);
     }
 
     /// An empty line would end the HTML in a page, and a place that is no
@@ -131,6 +145,14 @@ mod tests {
         };
         assert_eq!(decades([3.0, 140.0]), ["1", "10", "100", "1000"]);
         assert_eq!(decades([10.0, 10.0]), ["10", "100"]);
+        assert_eq!(decades([1.0, 1000.0]), ["1", "10", "100", "1000"]);
+        let halves = |values: [f64; 2]| {
+            let text = |x: f64| x.to_string();
+            ticks(Axis::half_decades("", values.into_iter(), text))
+        };
+        assert_eq!(halves([10.0, 250.0]), ["10", "30", "100", "300"]);
+        assert_eq!(halves([4.0, 11.0]), ["3", "10", "30"]);
+        assert_eq!(halves([30.0, 30.0]), ["30", "100"]);
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub const CELLS: [Cell; 14] = [
         "raw-1000x64",
         "1000 × 64 B",
         "--connections 1000 --size 64",
-        &[LIMIT, "step 3", NIO, "Go loop", "asyncio", "std threads"],
+        &[LIMIT, "step 3", EXAMPLE, NIO, "Go loop", "asyncio", "std threads"],
     ),
     raw(
         "raw-5000x64",

@@ -65,7 +65,7 @@ const ROWS: [Row; 20] = [
     (SIXTEEN, "step 4", "C epoll", Of::Rate, 0.9),
     (SIXTEEN, "step 4", "C epoll", Of::Cpu, 1.15),
     (SIXTEEN, "step 4", "codec feed", Of::Rate, 1.3),
-    (&["framed-50x64x16"], "step 4", "codec send", Of::Rate, 5.0),
+    (SIXTEEN, "step 4", "codec send", Of::Rate, 5.0),
     (ONE, "step 4", "codec feed", Of::Rate, 1.0),
     (ONE, "step 4", "codec feed", Of::Cpu, 1.0),
     (&["framed-50x64k"], "step 4", "C epoll", Of::Rate, 0.9),

@@ -72,14 +72,42 @@ impl Axis {
         values: impl Iterator<Item = f64>,
         text: fn(f64) -> String,
     ) -> Axis {
-        let exponents: Vec<f64> = values.map(f64::log10).collect();
-        let first = exponents.iter().copied().fold(f64::MAX, f64::min).floor();
-        let last = exponents.iter().copied().fold(first, f64::max).ceil();
-        let last = last.max(first + 1.0);
-        let ticks = (first as i32..=last as i32)
-            .map(|exponent| 10_f64.powi(exponent))
-            .map(|value| (value, text(value)));
-        let ticks = ticks.collect();
+        Axis::powers(name, values, text, &[1.0])
+    }
+
+    /// The same with the three of each decade (10, 30, 100), so that an axis
+    /// of few decades ends closer to its values.
+    pub fn half_decades(
+        name: &str,
+        values: impl Iterator<Item = f64>,
+        text: fn(f64) -> String,
+    ) -> Axis {
+        Axis::powers(name, values, text, &[1.0, 3.0])
+    }
+
+    /// From the last of these `steps` of a decade that is not above the least
+    /// value, to the first that is not below the greatest.
+    fn powers(
+        name: &str,
+        values: impl Iterator<Item = f64>,
+        text: fn(f64) -> String,
+        steps: &[f64],
+    ) -> Axis {
+        let (least, most) = values
+            .fold((f64::MAX, f64::MIN_POSITIVE), |(least, most), value| {
+                (least.min(value), most.max(value))
+            });
+        let least = least.min(most);
+        let exponent = |value: f64| value.log10().floor() as i32;
+        let all: Vec<f64> = (exponent(least)..=exponent(most) + 2)
+            .flat_map(|power| {
+                steps.iter().map(move |step| step * 10_f64.powi(power))
+            })
+            .collect();
+        let first = all.iter().rposition(|&tick| tick <= least).unwrap_or(0);
+        let last = all.iter().position(|&tick| tick >= most).unwrap_or(first);
+        let ticks = all[first..=last.max(first + 1)].iter();
+        let ticks = ticks.map(|&value| (value, text(value))).collect();
         Axis { name: name.to_owned(), scale: Scale::Log, ticks }
     }
 

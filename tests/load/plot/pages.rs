@@ -2,9 +2,10 @@
 //! and a table.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 
 use crate::chart::{Axis, Chart, Line, Scale, figure};
@@ -13,35 +14,47 @@ use crate::data::{Growth, Loop, Pause, Point, Server};
 /// The name of a file, and its text.
 pub type Page = (String, String);
 
-/// All pages that the JSON files in `folder` make.
+/// All pages that the JSON files in `folder` make. After a bench of one part,
+/// there may be one file only.
 ///
 /// # Errors
 ///
-/// If one of the files is missing, or is not what the bench writes.
+/// If all of the files are missing, or one is not what the bench writes.
 pub fn pages(folder: &Path) -> Result<Vec<Page>> {
-    let pause: Pause = read(folder, "pause")?;
-    let connections: Growth = read(folder, "connections")?;
-    let size: Growth = read(folder, "size")?;
-    Ok(vec![
-        ("pause.svg".to_owned(), pause_figure(&pause)),
-        ("pause.md".to_owned(), pause_table(&pause)),
-        ("connections.svg".to_owned(), connections_figure(&connections)),
-        (
-            "connections.md".to_owned(),
-            table(&connections, "connections", number),
-        ),
-        ("size.svg".to_owned(), size_figure(&size)),
-        ("size.md".to_owned(), table(&size, "size", bytes)),
-    ])
+    let mut pages = Vec::new();
+    let mut add = |name: &str, figure: String, table: String| {
+        pages.push((format!("{name}.svg"), figure));
+        pages.push((format!("{name}.md"), table));
+    };
+    if let Some(it) = read::<Pause>(folder, "pause")? {
+        add("pause", pause_figure(&it), pause_table(&it));
+    }
+    if let Some(it) = read::<Growth>(folder, "connections")? {
+        let table = table(&it, "connections", number);
+        add("connections", connections_figure(&it), table);
+    }
+    if let Some(it) = read::<Growth>(folder, "size")? {
+        add("size", size_figure(&it), table(&it, "size", bytes));
+    }
+    let at = folder.display();
+    ensure!(!pages.is_empty(), "cannot draw from {at}: no figures ({ADVICE})");
+    Ok(pages)
 }
 
-fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T> {
+const ADVICE: &str = "to measure, run `cargo bench -p load --bench curves`";
+
+/// What the bench has written, if it has.
+fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
     let path = folder.join(name).with_extension("json");
-    let advice = "to measure, run `cargo bench -p load --bench curves`";
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {} ({advice})", path.display()));
-    serde_json::from_str(&text?).with_context(|| {
-        format!("cannot use the figures in {} ({advice})", path.display())
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text,
+    };
+    let text = text.with_context(|| {
+        format!("cannot read {} ({ADVICE})", path.display())
+    })?;
+    serde_json::from_str(&text).map(Some).with_context(|| {
+        format!("cannot use the figures in {} ({ADVICE})", path.display())
     })
 }
 
@@ -50,7 +63,9 @@ fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T> {
 fn pause_figure(pause: &Pause) -> String {
     let Pause { closed, open, .. } = pause;
     let both = [("closed loop", closed), ("open loop", open)];
-    let lines = both.map(|(name, measured)| Line {
+    // Short names leave room for the numbers below.
+    let lines = [("closed", closed), ("open", open)];
+    let lines = lines.map(|(name, measured)| Line {
         name: name.to_owned(),
         points: tail(measured),
     });
@@ -65,8 +80,9 @@ fn pause_figure(pause: &Pause) -> String {
         is_marked: false,
     };
     let caption = format!(
-        "One pause of {} s, measured twice. Each step to the right leaves a \
-         tenth of the requests.",
+        "One pause of {} s, measured twice. One step to the right: a tenth as \
+         many requests are slower. The last mark of a line is its slowest \
+         request.",
         pause.pause
     );
     figure(&[chart], &caption)
@@ -155,7 +171,7 @@ fn size_figure(growth: &Growth) -> String {
     let scale = Scale::Log;
     let x = Axis { name: "size of a request".to_owned(), scale, ticks };
     let rates = values(growth, kilo_rate);
-    let y = Axis::decades(THOUSANDS, rates.into_iter(), number);
+    let y = Axis::half_decades(THOUSANDS, rates.into_iter(), number);
     let caption = "What larger requests cost: 50 connections, and each has \
                    one request under way.";
     growth_figure(growth, "size", [x, y], caption)

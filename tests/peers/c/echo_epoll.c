@@ -31,9 +31,10 @@ struct bytes {
 
 struct client {
     int fd;
-    bool is_refused;    // after a bad length: what it sends is discarded
-    struct bytes input; // the start of a frame whose rest has not come yet
-    struct bytes owed;  // what the kernel had no room for
+    bool is_refused;      // after a bad length: what it sends is discarded
+    unsigned char *input; // its own buffer, while a part of a frame waits
+    size_t part;          // the size of that part
+    struct bytes owed;    // what the kernel had no room for
 };
 
 static int poller;
@@ -59,7 +60,7 @@ static void forget(struct bytes *bytes)
 static void end(struct client *c)
 {
     close(c->fd); // epoll forgets it, too
-    forget(&c->input);
+    free(c->input);
     forget(&c->owed);
     free(c);
 }
@@ -88,50 +89,68 @@ static bool put_error(struct client *c, const char *text)
     return put(c, frame, 5 + size);
 }
 
-// Answers all whole frames of the buffer, whose first `size` bytes are used.
-// An ECHO becomes its reply where it lies, so that replies need no copy, and
-// a run of them needs one send.
-static bool reply(struct client *c, size_t size)
+// Keeps the part of a frame where its rest can be read behind it, so that a
+// frame in many pieces is not copied with each of them.
+static void keep(struct client *c, const unsigned char *from, size_t size)
+{
+    c->part = size;
+    if (size == 0) {
+        free(c->input);
+        c->input = NULL;
+        return;
+    }
+    if (c->input == NULL && (c->input = malloc(sizeof buffer)) == NULL)
+        abort(); // no memory is left
+    if (from != c->input)
+        memmove(c->input, from, size);
+}
+
+// Answers all whole frames of the `size` bytes in `input`. An ECHO becomes its
+// reply where it lies, so that replies need no copy, and a run of them needs
+// one send.
+static bool reply(struct client *c, unsigned char *input, size_t size)
 {
     size_t start = 0, sent = 0;
     uint32_t length; // unsigned: with a sign, ff ff ff ff would be small
     for (; size - start >= 4; start += 4 + length) {
-        unsigned char *frame = buffer + start;
+        unsigned char *frame = input + start;
         memcpy(&length, frame, 4); // a cast might read at an odd address
         length = ntohl(length);
         if (length == 0 || length > MAX_LENGTH) {
             c->is_refused = true;
-            return put(c, buffer + sent, start - sent) &&
-                   put_error(c, length ? "\1too long" : "\2length 0");
+            bool is_open = put(c, input + sent, start - sent) &&
+                           put_error(c, length ? "\1too long" : "\2length 0");
+            keep(c, input, 0);
+            return is_open;
         }
         if (size - start < 4 + length)
             break; // more of it is on its way
         if (frame[4] == ECHO) {
             frame[4] = ECHO_REPLY;
         } else {
-            if (!put(c, buffer + sent, start - sent) ||
+            if (!put(c, input + sent, start - sent) ||
                 !put_error(c, "\3unknown kind"))
                 return false;
             sent = start + 4 + length;
         }
     }
-    append(&c->input, buffer + start, size - start);
-    return put(c, buffer + sent, start - sent);
+    bool is_open = put(c, input + sent, start - sent);
+    keep(c, input + start, size - start);
+    return is_open;
 }
 
 // Reads once, and answers. False: the connection has ended.
 static bool receive(struct client *c, bool is_framed)
 {
-    size_t used = c->input.size; // less than a frame, so there is room
-    if (used > 0)
-        memcpy(buffer, c->input.start, used);
-    ssize_t n = recv(c->fd, buffer + used, sizeof buffer - used, 0);
+    unsigned char *input = c->input == NULL ? buffer : c->input;
+    size_t part = c->part; // less than a frame, so there is room
+    ssize_t n = recv(c->fd, input + part, sizeof buffer - part, 0);
     if (n <= 0)
         return n < 0 && errno == EAGAIN;
-    forget(&c->input);
     if (c->is_refused)
         return true; // discarded, until the client has read why and closes
-    return is_framed ? reply(c, used + (size_t)n) : put(c, buffer, (size_t)n);
+    return is_framed ? reply(c, input, part + (size_t)n)
+                     : put(c, input, (size_t)n);
 }
 
 // Sends what is owed.

@@ -1,7 +1,10 @@
 //! A server with a switch for each choice that may make a server slow. It
 //! answers the frames of step 4; without a switch it works as step 4 does,
-//! except that it keeps its buffers, and neither prints when a client comes
-//! nor tells it what was wrong with a frame.
+//! except for this: it reads at most `--buffer` bytes at once, however much
+//! there is, and keeps its buffers (step 4 reads up to 68 KiB at once as soon
+//! as 4 KiB are not enough, and gives such a buffer back after 10 ms). It
+//! neither prints when a client comes, nor tells it what was wrong with a
+//! frame.
 //!
 //!     cargo run --release -p load --example switches
 //!     cargo run --release -p load --example switches -- --nagle --two-writes
