@@ -132,13 +132,17 @@ fn forgetful() {
     assert!(total > 110, "the total is {total}");
 }
 
-/// A port that is free, and closed.
-fn closed() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// A port that refuses: its socket takes datagrams only from one peer, which is
+/// not ours. Meanwhile no other program gets the port.
+fn closed() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect("127.0.0.1:9").unwrap();
+    let addr = socket.local_addr().unwrap();
+    (socket, addr)
 }
 
 fn refused() {
-    let addr = closed();
+    let (_held, addr) = closed();
     let mut scene = Scene::new();
     scene.rename(addr, 8888);
     let addr = addr.to_string();
@@ -652,7 +656,7 @@ fn ways() {
 }
 
 fn no_server() {
-    let to = closed();
+    let (_held, to) = closed();
     let (mut road, addr) = road(to, &[]);
     let client = talk(addr);
     for _ in 0..100 {
