@@ -656,7 +656,7 @@ fn ways() {
 }
 
 fn no_server() {
-    let (_held, to) = closed();
+    let (held, to) = closed();
     let (mut road, addr) = road(to, &[]);
     let client = talk(addr);
     for _ in 0..100 {
@@ -666,6 +666,7 @@ fn no_server() {
     assert!(client.recv(&mut [0; 10]).is_err());
     assert!(road.is_running());
     // Now there is one, and the same way leads to it and back.
+    drop(held);
     let server = UdpSocket::bind(to).unwrap();
     server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let mut buffer = [0; 10];
