@@ -1,5 +1,6 @@
 //! What a run has shown: as text, JSON or CSV.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -9,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::errors::Errors;
-use crate::idle;
 use crate::wire::{Speak, Work};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Report {
     /// Requests per second; none in a closed loop.
     pub rate: Option<f64>,
     pub reconnect: bool,
+    /// How long to measure, and how long to send before that, in seconds.
+    pub planned_seconds: f64,
+    pub warm_up: f64,
     /// How long was measured, in seconds.
     pub seconds: f64,
     pub requests: u64,
@@ -40,6 +43,8 @@ pub struct Report {
     pub server: Option<Server>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Idle>,
+    /// What makes the figures say less than they seem to.
+    pub warnings: Vec<String>,
 }
 
 /// In microseconds.
@@ -72,14 +77,14 @@ pub struct Generator {
 }
 
 /// In microseconds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Late {
     pub p50: f64,
     pub p99: f64,
     pub max: f64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Server {
     pub pid: u32,
     pub cpu_seconds: f64,
@@ -89,9 +94,11 @@ pub struct Server {
     pub memory_kb_after: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Idle {
     pub connections: usize,
+    /// The payload of the one request of each, in bytes.
+    pub size: usize,
     /// The server's memory in KiB for each idle connection, before it has
     /// sent anything and 3 s after it got one reply.
     pub kb_before: Option<f64>,
@@ -104,7 +111,7 @@ pub struct Idle {
 }
 
 /// In microseconds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pair {
     pub p50: f64,
     pub p99: f64,
@@ -160,23 +167,39 @@ impl Report {
     }
 
     /// A line of names and a line of values, without the curve and the texts.
+    /// The names are the same for all reports; what is unknown stays empty.
     pub fn csv(&self) -> Result<String> {
+        let known: BTreeMap<_, _> = self.columns()?.into_iter().collect();
+        let mut full = self.clone();
+        full.generator.late_us = Some(Late::default());
+        full.server = Some(Server::default());
+        full.idle = Some(Idle::default());
+        let names = full.columns()?.into_iter().map(|(name, _)| name);
+        let names: Vec<String> = names.collect();
+        let value = |name| known.get(name).map_or("", String::as_str);
+        let values: Vec<&str> = names.iter().map(value).collect();
+        Ok(format!("{}\n{}", names.join(","), values.join(",")))
+    }
+
+    fn columns(&self) -> Result<Vec<(String, String)>> {
         let mut value = serde_json::to_value(self)?;
         if let Some(object) = value.as_object_mut() {
-            object.remove("latency_curve");
-            object.remove("error_texts");
+            for name in ["latency_curve", "error_texts", "warnings"] {
+                object.remove(name);
+            }
         }
         let mut columns = Vec::new();
         flatten("", &value, &mut columns);
-        let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        Ok(format!("{}\n{}", names.join(","), values.join(",")))
+        Ok(columns)
     }
 
     /// What makes the figures say less than they seem to.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let busy = self.generator.busy;
-        if self.rate.is_none() && self.connections > 1 && busy > 0.9 {
+        // One request at a time: the loop and the server take turns.
+        let is_many = self.connections * self.in_flight > 1;
+        if self.rate.is_none() && is_many && busy > 0.9 {
             warnings.push(format!(
                 "the load generator was busy for {:.0} % of the time, so the \
                  server may be faster than this",
@@ -218,12 +241,12 @@ impl Report {
             self.write_generator(to)?;
         }
         if let Some(idle) = &self.idle {
-            idle.write(self.size, to)?;
+            idle.write(to)?;
         }
         for (text, times) in &self.error_texts {
             writeln!(to, "error      {times} × {text}")?;
         }
-        for warning in self.warnings() {
+        for warning in &self.warnings {
             writeln!(to, "warning    {warning}")?;
         }
         Ok(())
@@ -237,8 +260,12 @@ impl Report {
             (_, Work::Mixed) => "ECHO and ADD frames in turn",
         };
         let (addr, n) = (self.addr, self.connections);
-        let size = self.idle.as_ref().map_or(self.size, |_| idle::SIZE);
-        writeln!(to, "server     {addr}, {speak}, {size} bytes")?;
+        let size = match self.work {
+            Work::Echo => format!("{} bytes", self.size),
+            Work::Add => "24 bytes".to_owned(),
+            Work::Mixed => format!("{} and 24 bytes", self.size),
+        };
+        writeln!(to, "server     {addr}, {speak}, {size}")?;
         let each = match (self.rate, self.reconnect) {
             (Some(rate), _) => {
                 format!("{rate} requests per second (open loop)")
@@ -307,6 +334,10 @@ impl Report {
                 "generator  sent {p50} late (p50), {p99} (p99), {max} (max)"
             );
         }
+        if *cpu_seconds <= 0.0 {
+            let text = "generator  unknown CPU (less than 10 ms, or no Linux)";
+            return writeln!(to, "{text}");
+        }
         let busy = 100.0 * busy;
         let each = time(1e6 * cpu_seconds / self.requests as f64);
         let most = self.requests as f64 / cpu_seconds;
@@ -319,12 +350,13 @@ impl Report {
 }
 
 impl Idle {
-    fn write(&self, size: usize, to: &mut String) -> std::fmt::Result {
+    fn write(&self, to: &mut String) -> std::fmt::Result {
         let kb = |kb: Option<f64>| match kb {
             Some(kb) => format!("{kb:.1} KB"),
             None => "unknown".to_owned(),
         };
-        let (n, rate) = (self.connections, self.connect_per_second);
+        let (n, size) = (self.connections, self.size);
+        let rate = self.connect_per_second;
         writeln!(to, "idle       {n} connections, opened at {rate:.0}/s")?;
         writeln!(
             to,

@@ -180,6 +180,14 @@ impl Wire {
         }
     }
 
+    /// Goes on with the next request on a new connection, as the same client,
+    /// unless a request got no reply.
+    pub fn resume(&mut self) -> bool {
+        self.next();
+        self.notice.clear();
+        self.asked > 0 && self.asked == self.answered
+    }
+
     /// Appends the next request.
     pub fn ask(&mut self, shape: &Shape, output: &mut Vec<u8>) {
         shape.encode(self.id, self.asked, output);
