@@ -402,3 +402,89 @@ fn flatten(name: &str, value: &Value, columns: &mut Vec<(String, String)>) {
         value => columns.push((name.to_owned(), value.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_known_times() {
+        let mut times = crate::connection::histogram();
+        for us in 1..=1000 {
+            times.record(1000 * us).unwrap();
+        }
+        let latency = Latency::of(&times);
+        let close = |value: f64, due: f64| (value / due - 1.0).abs() < 0.002;
+        assert!(close(latency.p50, 500.0), "{latency:?}");
+        assert!(close(latency.p90, 900.0), "{latency:?}");
+        assert!(close(latency.p99, 990.0), "{latency:?}");
+        assert!(close(latency.p99_9, 999.0), "{latency:?}");
+        assert!(close(latency.max, 1000.0), "{latency:?}");
+        assert!(close(latency.mean, 500.5), "{latency:?}");
+    }
+
+    fn report(connections: usize, in_flight: usize) -> Report {
+        let times = crate::connection::histogram();
+        let (count, per_second, p50_us, p99_us, max_us) = Default::default();
+        let connect = Connect { count, per_second, p50_us, p99_us, max_us };
+        let (cpu_seconds, busy, late_us) = (0.0, 0.95, None);
+        Report {
+            addr: ([127, 0, 0, 1], 8888).into(),
+            speak: Speak::Frames,
+            work: Work::Add,
+            connections,
+            size: 64,
+            in_flight,
+            rate: None,
+            reconnect: false,
+            planned_seconds: 1.0,
+            warm_up: 0.2,
+            seconds: 1.0,
+            requests: 1,
+            requests_per_second: 1.0,
+            bytes_per_second: 29.0,
+            latency_us: Latency::of(&times),
+            latency_curve: Vec::new(),
+            connect,
+            errors: Errors::default(),
+            error_texts: Vec::new(),
+            generator: Generator { cpu_seconds, busy, late_us },
+            server: None,
+            idle: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_busy_generator_may_be_the_limit_if_requests_overlap() {
+        for (connections, in_flight, due) in [(1, 1, 0), (2, 1, 1), (1, 2, 1)] {
+            let warnings = report(connections, in_flight).warnings();
+            assert_eq!(warnings.len(), due, "{connections} {in_flight}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_a_number() {
+        let text = report(1, 1).text();
+        assert!(text.contains("ADD frames, 24 bytes"), "{text}");
+        assert!(text.contains("generator  unknown CPU"), "{text}");
+        assert!(!text.contains("inf"), "{text}");
+    }
+
+    #[test]
+    fn all_reports_have_the_same_columns() {
+        let names = |report: &Report| {
+            let csv = report.csv().unwrap();
+            let (names, values) = csv.split_once('\n').unwrap();
+            let count = |line: &str| line.split(',').count();
+            assert_eq!(count(names), count(values), "{csv}");
+            names.to_owned()
+        };
+        let (some, mut all) = (report(1, 1), report(1, 1));
+        all.server = Some(Server::default());
+        all.idle = Some(Idle::default());
+        all.generator.late_us = Some(Late::default());
+        assert_eq!(names(&some), names(&all));
+        assert!(names(&some).contains("server.cpu_us_per_request"));
+    }
+}
