@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,13 @@ fn main() {
         trial("load::a_connection_for_each_request", None, reconnect),
         trial("load::the_open_loop_sends_by_the_clock", None, rate),
         trial("load::only_the_open_loop_sees_a_pause", None, pause),
+        trial("load::a_pause_that_outlasts_the_time_is_seen", None, stall),
+        trial("load::the_open_loop_waits_for_the_last_replies", None, last),
+        trial("load::time_counts_from_when_it_was_due", None, queue),
+        trial("load::requests_are_in_flight_together", None, four),
+        trial("load::the_open_loop_gives_up_on_silence", None, black_hole),
+        trial("load::a_reply_byte_by_byte_is_given_up", None, trickle),
+        trial("load::an_error_costs_one_request_of_many", None, one_error),
         trial("load::cpu_and_memory_of_the_server", not_here, server),
         trial("load::idle_connections_answer_pings", None, idle),
         trial("load::a_full_step8_is_named", None, full),
@@ -142,6 +150,10 @@ fn reconnect() {
     assert!(connects.abs_diff(requests) <= 8, "{report}");
     let (_server, addr) = step("step4");
     short(addr, &["--reconnect", "--rate", "100"]).right();
+    let (_server, addr) = step("step8");
+    for work in ["add", "mixed"] {
+        short(addr, &["--reconnect", "--work", work]).right();
+    }
 }
 
 fn rate() {
@@ -212,6 +224,118 @@ fn pause() {
     let (closed, open) = (p99(&[]), p99(&["--rate", "200"]));
     assert!(open >= 400_000.0, "{open} µs");
     assert!(closed < open / 2.0, "closed {closed} µs, open {open} µs");
+}
+
+/// A server that stops shortly before the end of a run of 2.2 s.
+fn stalls(stream: &mut TcpStream) -> std::io::Result<()> {
+    let start = Instant::now();
+    let mut has_paused = false;
+    answer(stream, |_, _| {
+        if !has_paused && start.elapsed() > Duration::from_millis(1500) {
+            has_paused = true;
+            thread::sleep(Duration::from_millis(1500));
+        }
+    })
+}
+
+/// Runs `load` against a server of raw echoes.
+fn against(
+    serve: fn(&mut TcpStream) -> std::io::Result<()>,
+    options: &str,
+) -> Run {
+    let addr = scripted(serve).to_string();
+    let mut args = vec!["--speak", "raw", "--format", "json", &addr];
+    args.extend(options.split_whitespace());
+    load(&args)
+}
+
+fn stall() {
+    let options = "--connections 3 --seconds 2 --warm-up 0.2";
+    let report = against(stalls, options).right();
+    let max = report["latency_us"]["max"].as_f64().unwrap();
+    assert!(max >= 1_000_000.0, "{report}");
+}
+
+fn last() {
+    let serve = |stream: &mut TcpStream| {
+        answer(stream, |_, _| thread::sleep(Duration::from_millis(600)))
+    };
+    let options = "--rate 100 --seconds 0.3 --warm-up 0.1";
+    let report = against(serve, options).right();
+    let requests = report["requests"].as_u64().unwrap();
+    assert!((29..=31).contains(&requests), "{report}");
+}
+
+/// A server of 50 requests per second gets 100. Each is sent when the one
+/// before it has ended.
+fn queue() {
+    let serve = |stream: &mut TcpStream| {
+        answer(stream, |_, _| thread::sleep(Duration::from_millis(20)))
+    };
+    let options = "--reconnect --connections 1 --rate 100 --seconds 0.6 \
+                   --warm-up 0";
+    let report = against(serve, options).right();
+    let max = report["latency_us"]["max"].as_f64().unwrap();
+    assert!(max >= 300_000.0, "{report}");
+}
+
+/// The server answers four requests when all of them have come.
+fn four() {
+    let serve = |stream: &mut TcpStream| {
+        let mut bytes = [0; 4 * 64];
+        loop {
+            stream.read_exact(&mut bytes)?;
+            stream.write_all(&bytes)?;
+        }
+    };
+    let options = "--in-flight 4 --seconds 0.3 --warm-up 0.1";
+    let report = against(serve, options).right();
+    assert_eq!(report["in_flight"], 4);
+}
+
+/// What we send must not count as progress. (After 25 s, another limit ends
+/// this.)
+fn black_hole() {
+    let options = "--connections 1 --rate 100 --timeout 2.5 --seconds 60";
+    let run = against(silent, options);
+    assert_eq!(run.code, Some(1));
+    let report = run.json();
+    assert_eq!(report["errors"]["timeout"], 1, "{report}");
+    assert!(report["seconds"].as_f64().unwrap() < 20.0, "{report}");
+}
+
+fn trickle() {
+    let serve = |stream: &mut TcpStream| {
+        stream.set_nodelay(true)?;
+        let mut byte = [0];
+        loop {
+            stream.read_exact(&mut byte)?;
+            thread::sleep(Duration::from_millis(100));
+            stream.write_all(&byte)?;
+        }
+    };
+    let options = "--connections 1 --timeout 0.4 --seconds 60";
+    let run = against(serve, options);
+    assert_eq!(run.code, Some(1));
+    assert_eq!(run.json()["errors"]["timeout"], 1, "{}", run.stdout);
+}
+
+/// The server leaves every third client without a reply.
+fn one_error() {
+    static CLIENTS: AtomicUsize = AtomicUsize::new(0);
+    let serve = |stream: &mut TcpStream| {
+        if CLIENTS.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
+            return ends(stream);
+        }
+        answer(stream, |_, _| {})
+    };
+    let options = "--reconnect --connections 1 --seconds 1 --warm-up 0";
+    let run = against(serve, options);
+    assert_eq!(run.code, Some(1));
+    let report = run.json();
+    let ended = report["errors"]["ended"].as_u64().unwrap();
+    assert!(ended >= 2, "{report}");
+    assert!(report["requests"].as_u64().unwrap() > ended, "{report}");
 }
 
 /// A name, what the server does, the key in `errors`, and a part of the text.
@@ -397,7 +521,7 @@ fn text() {
 }
 
 /// What the report promises to the programs that read it.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 20] = [
     "addr",
     "speak",
     "work",
@@ -406,6 +530,8 @@ const KEYS: [&str; 17] = [
     "in_flight",
     "rate",
     "reconnect",
+    "planned_seconds",
+    "warm_up",
     "seconds",
     "requests",
     "requests_per_second",
@@ -415,6 +541,7 @@ const KEYS: [&str; 17] = [
     "connect",
     "errors",
     "generator",
+    "warnings",
 ];
 
 fn formats() {
@@ -423,6 +550,10 @@ fn formats() {
     for key in KEYS.iter().chain(&["server"]) {
         assert!(report.get(key).is_some(), "{key}: {report}");
     }
+    let number = |key: &str| report[key].as_f64().unwrap();
+    let rate = number("requests") / number("seconds");
+    let ratio = number("requests_per_second") / rate;
+    assert!((0.99..1.01).contains(&ratio), "{report}");
     let latency = &report["latency_us"];
     let points = ["p50", "p90", "p99", "p99_9", "max"];
     let values = points.map(|key| latency[key].as_f64().unwrap());
@@ -460,19 +591,52 @@ fn comparison() {
     for (line, name) in lines.iter().zip(names) {
         assert!(line.starts_with(name), "{}", run.stdout);
     }
-    let run = load(&["--compare", &a, &other]);
-    assert_eq!(run.code, Some(1));
-    let part = "--size is 64 in the first and 65 in the second";
-    assert!(run.stderr.contains(part), "{}", run.stderr);
+    not_compared(&a, &other);
+    ratio(&a, &b);
+}
+
+fn not_compared(a: &str, other: &str) {
+    let broken = changed(a, "/errors/reset", 1.0);
+    let longer = changed(a, "/planned_seconds", 0.5);
+    for (file, part) in [
+        (other, "--size is 64 in the first and 65 in the second"),
+        (broken.as_str(), "its run had errors"),
+        (&longer, "--seconds is 0.3 in the first and 0.5 in the second"),
+    ] {
+        let run = load(&["--compare", a, file]);
+        assert_eq!(run.code, Some(1));
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+}
+
+fn ratio(a: &str, b: &str) {
+    let one = changed(a, "/requests_per_second", 100.0);
+    let two = changed(b, "/requests_per_second", 250.0);
+    let run = load(&["--compare", &one, &two]);
+    let line = run.stdout.lines().nth(1).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words, ["requests/s", "100", "250", "2.50"]);
+}
+
+/// Writes a report with one other value beside it.
+fn changed(path: &str, pointer: &str, value: f64) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut report: Value = serde_json::from_str(&text).unwrap();
+    let place = report.pointer_mut(pointer).unwrap();
+    *place = if place.is_u64() { (value as u64).into() } else { value.into() };
+    let path = format!("{path}{}", pointer.replace('/', "."));
+    std::fs::write(&path, report.to_string()).unwrap();
+    path
 }
 
 fn usage() {
-    let refused: [(&[&str], &str); 7] = [
+    let refused: [(&[&str], &str); 8] = [
         (&["--size", "65536"], "cannot use --size 65536"),
         (&["--speak", "raw", "--size", "0"], "cannot use --size 0"),
         (&["--speak", "raw", "--work", "add"], "cannot use --work"),
         (&["--connections", "0"], "cannot measure with 0 connections"),
         (&["--rate", "0"], "cannot use --rate 0"),
+        (&["--in-flight", "1025"], "cannot use --in-flight 1025: 1 to 1024"),
         (&["--seconds", "0"], "cannot measure for 0 seconds"),
         (&["--connections", "99999999999"], "cannot open 99999999999"),
     ];

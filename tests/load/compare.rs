@@ -11,6 +11,14 @@ use crate::report::{Report, time};
 /// Returns a table of two reports that `--format json` wrote.
 pub fn compare(a: &Path, b: &Path) -> Result<String> {
     let (first, second) = (read(a)?, read(b)?);
+    for (path, report) in [(a, &first), (b, &second)] {
+        ensure!(
+            report.requests > 0 && report.errors.count() == 0,
+            "cannot compare {}: its run had errors or no replies; measure it \
+             again",
+            path.display()
+        );
+    }
     let (left, right) = (settings(&first), settings(&second));
     for ((name, left), (_, right)) in left.into_iter().zip(right) {
         ensure!(
@@ -35,8 +43,9 @@ fn read(path: &Path) -> Result<Report> {
 }
 
 /// What must be the same in two runs, by the names of the options.
-fn settings(report: &Report) -> [(&'static str, String); 8] {
+fn settings(report: &Report) -> [(&'static str, String); 11] {
     let idle = report.idle.as_ref().map_or(0, |idle| idle.connections);
+    let idle_size = report.idle.as_ref().map_or(0, |idle| idle.size);
     let rate = report.rate.map_or("none".to_owned(), |rate| rate.to_string());
     [
         ("--speak", format!("{:?}", report.speak).to_lowercase()),
@@ -47,38 +56,46 @@ fn settings(report: &Report) -> [(&'static str, String); 8] {
         ("--rate", rate),
         ("--reconnect", report.reconnect.to_string()),
         ("--idle", idle.to_string()),
+        ("--size with --idle", idle_size.to_string()),
+        ("--seconds", report.planned_seconds.to_string()),
+        ("--warm-up", report.warm_up.to_string()),
     ]
 }
+
+fn kb(kb: f64) -> String {
+    format!("{kb:.1} KB")
+}
+
+/// A name, the two values, and how to write one.
+type Row = (&'static str, Option<f64>, Option<f64>, fn(f64) -> String);
 
 fn table(a: &Report, b: &Report) -> String {
     let cpu = |report: &Report| {
         report.server.as_ref().map(|server| server.cpu_us_per_request)
     };
-    let rate = |report: &Report| Some(report.requests_per_second);
-    let p50 = |report: &Report| Some(report.latency_us.p50);
-    let p99 = |report: &Report| Some(report.latency_us.p99);
-    let plain = |rate: f64| format!("{rate:.0}");
+    let (rate, other) = (a.requests_per_second, b.requests_per_second);
+    let (left, right) = (&a.latency_us, &b.latency_us);
+    let mut rows: Vec<Row> = vec![
+        ("requests/s", Some(rate), Some(other), |rate| format!("{rate:.0}")),
+        ("p50", Some(left.p50), Some(right.p50), time),
+        ("p99", Some(left.p99), Some(right.p99), time),
+        ("CPU per request", cpu(a), cpu(b), time),
+    ];
+    if let (Some(a), Some(b)) = (&a.idle, &b.idle) {
+        rows.push(("memory before", a.kb_before, b.kb_before, kb));
+        rows.push(("memory after", a.kb_after, b.kb_after, kb));
+    }
     let mut text =
-        format!("{:16}{:>12}{:>12}{:>12}\n", "", "first", "second", "ratio");
-    let mut row =
-        |name, a: Option<f64>, b: Option<f64>, show: fn(f64) -> String| {
-            let cell = |value: Option<f64>| value.map_or("-".to_owned(), show);
-            let ratio = match (a, b) {
-                (Some(a), Some(b)) if a > 0.0 => format!("{:.2}", b / a),
-                _ => "-".to_owned(),
-            };
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{name:16}{:>12}{:>12}{ratio:>12}",
-                cell(a),
-                cell(b)
-            );
+        format!("{:16}{:>12}{:>12}{:>12}", "", "first", "second", "ratio");
+    for (name, a, b, show) in rows {
+        let cell = |value: Option<f64>| value.map_or("-".to_owned(), show);
+        let ratio = match (a, b) {
+            (Some(a), Some(b)) if a > 0.0 => format!("{:.2}", b / a),
+            _ => "-".to_owned(),
         };
-    row("requests/s", rate(a), rate(b), plain);
-    row("p50", p50(a), p50(b), time);
-    row("p99", p99(a), p99(b), time);
-    row("CPU per request", cpu(a), cpu(b), time);
-    text.truncate(text.trim_end().len());
+        let (a, b) = (cell(a), cell(b));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{name:16}{a:>12}{b:>12}{ratio:>12}");
+    }
     text
 }

@@ -16,6 +16,13 @@ use crate::wire::{Shape, Wire};
 /// Requests leave in pieces of at least this many bytes if as many wait.
 const PIECE: usize = 64 * 1024;
 
+/// A run goes on after fewer failures than this.
+pub const FAILURES: u64 = 100;
+
+/// A request may take this many times as long as a connection may make no
+/// progress: a server that sends a byte now and then must not go on for hours.
+const LONGEST: u128 = 10;
+
 /// What all connections of a run share. Times are in nanoseconds since its
 /// start.
 pub struct Shared {
@@ -31,6 +38,10 @@ pub struct Shared {
     /// The time in which requests count.
     pub window: Range<u64>,
     pub last_reply: u64,
+    /// The requests that count.
+    pub replies: u64,
+    /// Also of requests that were on their way when the window ended: a pause
+    /// that outlasts it must be seen.
     pub latency: Histogram<u64>,
     pub connects: Histogram<u64>,
     pub tally: Tally,
@@ -56,6 +67,7 @@ impl Shared {
             by_due: false,
             window: 0..0,
             last_reply: 0,
+            replies: 0,
             latency: histogram(),
             connects: histogram(),
             tally: Tally::default(),
@@ -87,6 +99,9 @@ impl Shared {
         let when = if self.by_due { due } else { now };
         if self.window.contains(&when) {
             self.last_reply = now;
+            self.replies += 1;
+        }
+        if when >= self.window.start {
             self.latency.saturating_record(now.saturating_sub(due));
         }
     }
@@ -150,7 +165,9 @@ impl Connection {
     pub fn connect(&mut self, shared: &mut Shared) -> Result<(), Failure> {
         self.started = shared.now();
         self.progress = self.started;
-        self.wire = Wire::new(shared.id());
+        if !self.wire.resume() {
+            self.wire = Wire::new(shared.id());
+        }
         let what = |error| failure("connect to", shared.addr, &error);
         let mut stream = TcpStream::connect(shared.addr).map_err(what)?;
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -273,7 +290,10 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.broken("write to", &error)),
             }
-            self.progress = shared.latest;
+            if self.asked.len() <= 1 {
+                // Otherwise the server owes us a reply, whatever we send.
+                self.progress = shared.latest;
+            }
             if self.taken == self.output.len() {
                 self.empty(shared);
             }
@@ -323,6 +343,36 @@ impl Connection {
         self.is_dead = true;
     }
 
+    /// Ends the connection, and counts why. If each request has a connection
+    /// of its own, the next request has another chance.
+    pub fn fail(&mut self, failure: Failure, shared: &mut Shared) {
+        let mut next = Some(failure);
+        while let Some(failure) = next {
+            if shared.reconnect && shared.tally.count() < FAILURES {
+                self.lose(failure, shared);
+            } else {
+                self.die(failure, shared);
+            }
+            next = self.write(shared).err();
+        }
+    }
+
+    /// Ends the connection, and loses the request that it was for.
+    fn lose(&mut self, failure: Failure, shared: &mut Shared) {
+        let mut others = std::mem::take(&mut self.due);
+        if self.asked.is_empty() {
+            self.due.extend(others.pop_front());
+        }
+        let is_asked = self.is_waiting();
+        self.die(failure, shared);
+        self.is_dead = false;
+        self.due = others;
+        if shared.again && is_asked {
+            shared.missing += 1;
+            self.due.push_back(shared.now());
+        }
+    }
+
     /// Ends the connection for good, and counts why.
     pub fn die(&mut self, failure: Failure, shared: &mut Shared) {
         if self.stream.is_some() && !self.is_open {
@@ -339,11 +389,21 @@ impl Connection {
     /// Returns a failure if the server owes us something and nothing has moved
     /// for `limit`.
     pub fn overdue(&self, now: u64, limit: Duration) -> Option<Failure> {
-        let since = now.saturating_sub(self.progress);
-        if !self.is_waiting() || u128::from(since) < limit.as_nanos() {
+        if !self.is_waiting() {
             return None;
         }
-        Some(self.late(limit))
+        let limit_ns = limit.as_nanos();
+        let oldest = self.asked.front().unwrap_or(&now);
+        if u128::from(now.saturating_sub(*oldest)) >= LONGEST * limit_ns {
+            let place = self.wire.place();
+            let text = format!(
+                "the server sent too little {place}, for {LONGEST} times \
+                 {limit:?}"
+            );
+            return Some(Failure::new(Kind::Timeout, text));
+        }
+        let since = u128::from(now.saturating_sub(self.progress));
+        (since >= limit_ns).then(|| self.late(limit))
     }
 
     /// The failure of a connection that got no reply in `limit`.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use mio::{Events, Poll};
 
-use crate::connection::{Connection, Shared, histogram};
+use crate::connection::{Connection, FAILURES, Shared, histogram};
 use crate::errors::{Failure, Kind};
 use crate::wire::Shape;
 
@@ -54,7 +54,6 @@ pub struct Engine {
     events: Events,
     limit: Duration,
     looked: u64,
-    is_alone: bool, // on one processor, which the server may need
     /// The loop calls this about once a second while it measures.
     pub progress: Option<fn(&Shared)>,
 }
@@ -76,8 +75,6 @@ impl Engine {
             events: Events::with_capacity(1024),
             limit,
             looked: 0,
-            is_alone: thread::available_parallelism()
-                .is_ok_and(|n| n.get() == 1),
             progress: None,
         })
     }
@@ -130,7 +127,7 @@ impl Engine {
     /// Have enough connections failed to stop trying? A silent server would
     /// otherwise cost us the limit for each.
     fn fails(&self) -> bool {
-        self.shared.tally.count() >= BURST as u64
+        self.shared.tally.count() >= FAILURES
     }
 
     /// Answers the server's PINGs for a while, and asks for nothing.
@@ -154,6 +151,9 @@ impl Engine {
         self.until(self.shared.window.start, &mut clock)?;
         let before = look();
         let start = self.shared.now();
+        if plan.rate.is_none() {
+            self.forget(); // the last turn of the warm-up took longer
+        }
         let end = start + plan.measured.as_nanos() as u64;
         if plan.rate.is_none() {
             // The last turn of the loop may take longer, and counts in full.
@@ -174,12 +174,21 @@ impl Engine {
         Ok(Measured { before, after, seconds, late: clock.late })
     }
 
+    /// Forgets what counted so far.
+    fn forget(&mut self) {
+        self.shared.replies = 0;
+        self.shared.latency.reset();
+        if self.shared.reconnect {
+            self.shared.connects.reset();
+        }
+    }
+
     /// Starts the clock, and the closed loop.
     fn start(&mut self, range: Range<usize>, plan: Plan) -> Clock {
         let start = self.shared.now();
         let from = start + plan.warm_up.as_nanos() as u64;
         self.shared.window = from..from + plan.measured.as_nanos() as u64;
-        self.shared.latency.reset();
+        self.forget();
         self.shared.by_due = plan.rate.is_some();
         self.shared.again = plan.rate.is_none();
         if plan.rate.is_none() {
@@ -274,8 +283,9 @@ impl Engine {
             if self.shared.now() >= end {
                 for index in clock.range.clone() {
                     if is_waiting(self, &index) {
-                        let late = self.connections[index].late(self.limit);
-                        self.with(index, |_, _| Err(late));
+                        let connection = &mut self.connections[index];
+                        let late = connection.late(self.limit);
+                        connection.die(late, &mut self.shared);
                     }
                 }
                 break;
@@ -306,7 +316,7 @@ impl Engine {
         if !connection.is_dead()
             && let Err(failure) = act(connection, &mut self.shared)
         {
-            connection.die(failure, &mut self.shared);
+            connection.fail(failure, &mut self.shared);
         }
     }
 
@@ -317,8 +327,8 @@ impl Engine {
     fn turn(&mut self, end: u64, is_exact: bool) -> Result<()> {
         let left = end.saturating_sub(self.shared.now()).min(TICK);
         let ms = if is_exact { left / MS } else { left.div_ceil(MS) };
-        if ms == 0 && self.is_alone {
-            thread::yield_now();
+        if ms == 0 {
+            thread::yield_now(); // the server may need this processor
         }
         let wait = Duration::from_millis(ms);
         match self.poll.poll(&mut self.events, Some(wait)) {
@@ -334,7 +344,7 @@ impl Engine {
                 continue;
             }
             if let Err(failure) = connection.ready(&mut self.shared, ended) {
-                connection.die(failure, &mut self.shared);
+                connection.fail(failure, &mut self.shared);
             }
         }
         self.look_at_deadlines();
@@ -349,7 +359,7 @@ impl Engine {
         self.looked = now;
         for connection in &mut self.connections {
             if let Some(failure) = connection.overdue(now, self.limit) {
-                connection.die(failure, &mut self.shared);
+                connection.fail(failure, &mut self.shared);
             }
         }
     }

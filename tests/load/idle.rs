@@ -28,6 +28,7 @@ pub fn run<T>(
     mut look: impl FnMut() -> T,
 ) -> Result<(Idle, Measured<T>)> {
     let shape = &mut engine.shared.shape;
+    let size = shape.size;
     let small = Shape::new(shape.speak, shape.work, SIZE);
     // No reply is missing whenever the shape changes.
     let large = replace(shape, small);
@@ -51,6 +52,7 @@ pub fn run<T>(
     let among_us = Pair::of(&engine.shared.latency);
     let idle = Idle {
         connections: n,
+        size,
         kb_before,
         kb_after,
         alone_us,

@@ -86,7 +86,8 @@ struct Args {
     /// A short run, to try something
     #[arg(long)]
     quick: bool,
-    /// Give up on a connection that makes no progress for this long
+    /// Give up on a connection that makes no progress for this long, and on a
+    /// request that takes ten times as long
     #[arg(long, value_name = "S", default_value = "10")]
     timeout: f64,
     /// The server's process [default: the one that listens there]
@@ -100,6 +101,9 @@ struct Args {
     #[arg(exclusive = true)]
     compare: Option<Vec<PathBuf>>,
 }
+
+/// All of them are sent before the first reply is read.
+const MAX_IN_FLIGHT: usize = 1024;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
@@ -183,7 +187,9 @@ impl Args {
             let is_fine = (0.001..=10_000_000.0).contains(&rate);
             ensure!(is_fine, "cannot use --rate {rate}: 0.001 to 10000000");
         }
-        ensure!(self.in_flight > 0, "cannot use --in-flight 0: at least 1");
+        let n = self.in_flight;
+        let is_fine = (1..=MAX_IN_FLIGHT).contains(&n);
+        ensure!(is_fine, "cannot use --in-flight {n}: 1 to {MAX_IN_FLIGHT}");
         Ok(Plan {
             warm_up: seconds("--warm-up", self.warm_up.unwrap_or(warm_up))?,
             measured: seconds("--seconds", measured)?,
@@ -227,8 +233,9 @@ struct Look {
 /// What a run has left, besides what the engine counted.
 struct Outcome {
     idle: Option<Idle>,
-    /// How long it took to connect, in seconds.
-    connected: f64,
+    /// How long it took to connect, in seconds; none if each request connects.
+    connected: Option<f64>,
+    plan: Plan,
     measured: Measured<Look>,
 }
 
@@ -251,7 +258,7 @@ fn measure(args: &Args, addr: SocketAddr) -> Result<Report> {
         let _ = write!(stderr(), "\r\x1b[K");
     }
     let looks = (outcome.measured.before, outcome.measured.after);
-    let requests = engine.shared.latency.len();
+    let requests = engine.shared.replies;
     let server = server(pid, looks, (before, memory()), requests);
     Ok(report(args, &engine.shared, outcome, server))
 }
@@ -262,21 +269,21 @@ fn load(args: &Args, engine: &mut Engine, pid: Option<u32>) -> Result<Outcome> {
         || Look { own: process::own_cpu(), server: pid.and_then(process::cpu) };
     if let Some(n) = args.idle {
         let (idle, measured) = idle::run(engine, n, plan, pid, look)?;
-        let connected = n as f64 / idle.connect_per_second;
-        return Ok(Outcome { idle: Some(idle), connected, measured });
+        let connected = Some(n as f64 / idle.connect_per_second);
+        return Ok(Outcome { idle: Some(idle), connected, plan, measured });
     }
     let range = engine.add(args.connections);
-    let mut connected = plan.measured.as_secs_f64();
+    let mut connected = None;
     if !args.reconnect {
-        connected = engine.connect(range.clone())?;
+        connected = Some(engine.connect(range.clone())?);
     }
     let measured = engine.run(range, plan, look)?;
-    Ok(Outcome { idle: None, connected, measured })
+    Ok(Outcome { idle: None, connected, plan, measured })
 }
 
 /// The progress on a terminal.
 fn show(shared: &Shared) {
-    let (replies, errors) = (shared.latency.len(), shared.tally.count());
+    let (replies, errors) = (shared.replies, shared.tally.count());
     let text = format!("\r\x1b[K{replies} replies, {errors} errors");
     let _ = stderr().write_all(text.as_bytes());
 }
@@ -304,37 +311,43 @@ fn report(
     outcome: Outcome,
     server: Option<Server>,
 ) -> Report {
-    let Outcome { idle, connected, measured } = outcome;
-    let requests = shared.latency.len();
-    let seconds = match args.rate {
-        // Requests count by when they were due.
-        Some(_) => lasted(&shared.window, shared.window.end),
-        None => measured.seconds,
-    };
-    let rate = requests as f64
-        / lasted(&shared.window, shared.last_reply).max(seconds);
-    Report {
+    let Outcome { idle, connected, plan, measured } = outcome;
+    let (seconds, rate) = rate(shared, measured.seconds, args.rate.is_some());
+    let report = Report {
         addr: shared.addr,
         speak: args.speak,
         work: args.work,
         connections: if idle.is_some() { 1 } else { args.connections },
-        size: args.size(),
+        size: idle.as_ref().map_or(args.size(), |_| idle::SIZE),
         in_flight: args.in_flight,
         rate: args.rate,
         reconnect: args.reconnect,
+        planned_seconds: plan.measured.as_secs_f64(),
+        warm_up: plan.warm_up.as_secs_f64(),
         seconds,
-        requests,
+        requests: shared.replies,
         requests_per_second: rate,
         bytes_per_second: rate * shared.shape.bytes(),
         latency_us: Latency::of(&shared.latency),
         latency_curve: report::curve(&shared.latency),
-        connect: connect(&shared.connects, connected),
+        connect: connect(&shared.connects, connected.unwrap_or(seconds)),
         errors: shared.tally.errors.clone(),
         error_texts: shared.tally.texts.clone().into_iter().collect(),
         generator: generator(&measured),
         server,
         idle,
-    }
+        warnings: Vec::new(),
+    };
+    Report { warnings: report.warnings(), ..report }
+}
+
+/// How long was measured, and how many requests were answered per second.
+fn rate(shared: &Shared, seconds: f64, is_open: bool) -> (f64, f64) {
+    let window = &shared.window;
+    // In an open loop, requests count by when they were due.
+    let seconds = if is_open { lasted(window, window.end) } else { seconds };
+    let longest = lasted(window, shared.last_reply).max(seconds);
+    (seconds, shared.replies as f64 / longest)
 }
 
 /// From the start of `window` to `end`, in seconds.

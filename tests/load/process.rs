@@ -28,9 +28,12 @@ pub fn own_cpu() -> f64 {
     times("self").unwrap_or(0.0)
 }
 
-/// Fields 14 and 15; the name before them may contain spaces.
 fn times(pid: &str) -> Option<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    used(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Fields 14 and 15; the name before them may contain spaces.
+fn used(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
@@ -38,8 +41,8 @@ fn times(pid: &str) -> Option<f64> {
     Some((user + system) / TICKS)
 }
 
-/// Returns the process that listens on `addr`, if that is on this machine and may be
-/// seen.
+/// Returns the process that listens on `addr`, if that is on this machine and
+/// may be seen.
 pub fn listener(addr: SocketAddr) -> Option<u32> {
     if !addr.ip().is_loopback() {
         return None;
@@ -114,6 +117,13 @@ mod tests {
         let inode = inode(&line, addr.parse().unwrap());
         assert!(inode.is_none() || inode.as_deref() == Some("4711"));
         inode.is_some()
+    }
+
+    #[test]
+    fn user_and_system_time_count() {
+        let stat = "7 (a )b) S 1 7 7 0 -1 4194560 1 2 3 4 150 25 9 9 20 0 1";
+        assert_eq!(used(stat), Some(1.75));
+        assert_eq!(used("7 (a) S 1"), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a run has shown: as text, JSON or CSV.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -9,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::errors::Errors;
-use crate::idle;
 use crate::wire::{Speak, Work};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Report {
     /// Requests per second; none in a closed loop.
     pub rate: Option<f64>,
     pub reconnect: bool,
+    /// How long to measure, and how long to send before that, in seconds.
+    pub planned_seconds: f64,
+    pub warm_up: f64,
     /// How long was measured, in seconds.
     pub seconds: f64,
     pub requests: u64,
@@ -40,6 +43,8 @@ pub struct Report {
     pub server: Option<Server>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Idle>,
+    /// What makes the figures say less than they seem to.
+    pub warnings: Vec<String>,
 }
 
 /// In microseconds.
@@ -72,14 +77,14 @@ pub struct Generator {
 }
 
 /// In microseconds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Late {
     pub p50: f64,
     pub p99: f64,
     pub max: f64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Server {
     pub pid: u32,
     pub cpu_seconds: f64,
@@ -89,9 +94,11 @@ pub struct Server {
     pub memory_kb_after: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Idle {
     pub connections: usize,
+    /// The payload of the one request of each, in bytes.
+    pub size: usize,
     /// The server's memory in KiB for each idle connection, before it has
     /// sent anything and 3 s after it got one reply.
     pub kb_before: Option<f64>,
@@ -104,7 +111,7 @@ pub struct Idle {
 }
 
 /// In microseconds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pair {
     pub p50: f64,
     pub p99: f64,
@@ -160,23 +167,39 @@ impl Report {
     }
 
     /// A line of names and a line of values, without the curve and the texts.
+    /// The names are the same for all reports; what is unknown stays empty.
     pub fn csv(&self) -> Result<String> {
+        let known: BTreeMap<_, _> = self.columns()?.into_iter().collect();
+        let mut full = self.clone();
+        full.generator.late_us = Some(Late::default());
+        full.server = Some(Server::default());
+        full.idle = Some(Idle::default());
+        let names = full.columns()?.into_iter().map(|(name, _)| name);
+        let names: Vec<String> = names.collect();
+        let value = |name| known.get(name).map_or("", String::as_str);
+        let values: Vec<&str> = names.iter().map(value).collect();
+        Ok(format!("{}\n{}", names.join(","), values.join(",")))
+    }
+
+    fn columns(&self) -> Result<Vec<(String, String)>> {
         let mut value = serde_json::to_value(self)?;
         if let Some(object) = value.as_object_mut() {
-            object.remove("latency_curve");
-            object.remove("error_texts");
+            for name in ["latency_curve", "error_texts", "warnings"] {
+                object.remove(name);
+            }
         }
         let mut columns = Vec::new();
         flatten("", &value, &mut columns);
-        let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        Ok(format!("{}\n{}", names.join(","), values.join(",")))
+        Ok(columns)
     }
 
     /// What makes the figures say less than they seem to.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let busy = self.generator.busy;
-        if self.rate.is_none() && self.connections > 1 && busy > 0.9 {
+        // One request at a time: the loop and the server take turns.
+        let is_many = self.connections * self.in_flight > 1;
+        if self.rate.is_none() && is_many && busy > 0.9 {
             warnings.push(format!(
                 "the load generator was busy for {:.0} % of the time, so the \
                  server may be faster than this",
@@ -218,12 +241,12 @@ impl Report {
             self.write_generator(to)?;
         }
         if let Some(idle) = &self.idle {
-            idle.write(self.size, to)?;
+            idle.write(to)?;
         }
         for (text, times) in &self.error_texts {
             writeln!(to, "error      {times} × {text}")?;
         }
-        for warning in self.warnings() {
+        for warning in &self.warnings {
             writeln!(to, "warning    {warning}")?;
         }
         Ok(())
@@ -237,8 +260,12 @@ impl Report {
             (_, Work::Mixed) => "ECHO and ADD frames in turn",
         };
         let (addr, n) = (self.addr, self.connections);
-        let size = self.idle.as_ref().map_or(self.size, |_| idle::SIZE);
-        writeln!(to, "server     {addr}, {speak}, {size} bytes")?;
+        let size = match self.work {
+            Work::Echo => format!("{} bytes", self.size),
+            Work::Add => "24 bytes".to_owned(),
+            Work::Mixed => format!("{} and 24 bytes", self.size),
+        };
+        writeln!(to, "server     {addr}, {speak}, {size}")?;
         let each = match (self.rate, self.reconnect) {
             (Some(rate), _) => {
                 format!("{rate} requests per second (open loop)")
@@ -307,6 +334,10 @@ impl Report {
                 "generator  sent {p50} late (p50), {p99} (p99), {max} (max)"
             );
         }
+        if *cpu_seconds <= 0.0 {
+            let text = "generator  unknown CPU (less than 10 ms, or no Linux)";
+            return writeln!(to, "{text}");
+        }
         let busy = 100.0 * busy;
         let each = time(1e6 * cpu_seconds / self.requests as f64);
         let most = self.requests as f64 / cpu_seconds;
@@ -319,12 +350,13 @@ impl Report {
 }
 
 impl Idle {
-    fn write(&self, size: usize, to: &mut String) -> std::fmt::Result {
+    fn write(&self, to: &mut String) -> std::fmt::Result {
         let kb = |kb: Option<f64>| match kb {
             Some(kb) => format!("{kb:.1} KB"),
             None => "unknown".to_owned(),
         };
-        let (n, rate) = (self.connections, self.connect_per_second);
+        let (n, size) = (self.connections, self.size);
+        let rate = self.connect_per_second;
         writeln!(to, "idle       {n} connections, opened at {rate:.0}/s")?;
         writeln!(
             to,
@@ -368,5 +400,91 @@ fn flatten(name: &str, value: &Value, columns: &mut Vec<(String, String)>) {
         Value::Null => columns.push((name.to_owned(), String::new())),
         Value::String(text) => columns.push((name.to_owned(), text.clone())),
         value => columns.push((name.to_owned(), value.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_known_times() {
+        let mut times = crate::connection::histogram();
+        for us in 1..=1000 {
+            times.record(1000 * us).unwrap();
+        }
+        let latency = Latency::of(&times);
+        let close = |value: f64, due: f64| (value / due - 1.0).abs() < 0.002;
+        assert!(close(latency.p50, 500.0), "{latency:?}");
+        assert!(close(latency.p90, 900.0), "{latency:?}");
+        assert!(close(latency.p99, 990.0), "{latency:?}");
+        assert!(close(latency.p99_9, 999.0), "{latency:?}");
+        assert!(close(latency.max, 1000.0), "{latency:?}");
+        assert!(close(latency.mean, 500.5), "{latency:?}");
+    }
+
+    fn report(connections: usize, in_flight: usize) -> Report {
+        let times = crate::connection::histogram();
+        let (count, per_second, p50_us, p99_us, max_us) = Default::default();
+        let connect = Connect { count, per_second, p50_us, p99_us, max_us };
+        let (cpu_seconds, busy, late_us) = (0.0, 0.95, None);
+        Report {
+            addr: ([127, 0, 0, 1], 8888).into(),
+            speak: Speak::Frames,
+            work: Work::Add,
+            connections,
+            size: 64,
+            in_flight,
+            rate: None,
+            reconnect: false,
+            planned_seconds: 1.0,
+            warm_up: 0.2,
+            seconds: 1.0,
+            requests: 1,
+            requests_per_second: 1.0,
+            bytes_per_second: 29.0,
+            latency_us: Latency::of(&times),
+            latency_curve: Vec::new(),
+            connect,
+            errors: Errors::default(),
+            error_texts: Vec::new(),
+            generator: Generator { cpu_seconds, busy, late_us },
+            server: None,
+            idle: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_busy_generator_may_be_the_limit_if_requests_overlap() {
+        for (connections, in_flight, due) in [(1, 1, 0), (2, 1, 1), (1, 2, 1)] {
+            let warnings = report(connections, in_flight).warnings();
+            assert_eq!(warnings.len(), due, "{connections} {in_flight}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_a_number() {
+        let text = report(1, 1).text();
+        assert!(text.contains("ADD frames, 24 bytes"), "{text}");
+        assert!(text.contains("generator  unknown CPU"), "{text}");
+        assert!(!text.contains("inf"), "{text}");
+    }
+
+    #[test]
+    fn all_reports_have_the_same_columns() {
+        let names = |report: &Report| {
+            let csv = report.csv().unwrap();
+            let (names, values) = csv.split_once('\n').unwrap();
+            let count = |line: &str| line.split(',').count();
+            assert_eq!(count(names), count(values), "{csv}");
+            names.to_owned()
+        };
+        let (some, mut all) = (report(1, 1), report(1, 1));
+        all.server = Some(Server::default());
+        all.idle = Some(Idle::default());
+        all.generator.late_us = Some(Late::default());
+        assert_eq!(names(&some), names(&all));
+        assert!(names(&some).contains("server.cpu_us_per_request"));
     }
 }

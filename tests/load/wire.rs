@@ -180,6 +180,14 @@ impl Wire {
         }
     }
 
+    /// Goes on with the next request on a new connection, as the same client,
+    /// unless a request got no reply.
+    pub fn resume(&mut self) -> bool {
+        self.next();
+        self.notice.clear();
+        self.asked > 0 && self.asked == self.answered
+    }
+
     /// Appends the next request.
     pub fn ask(&mut self, shape: &Shape, output: &mut Vec<u8>) {
         shape.encode(self.id, self.asked, output);
@@ -428,5 +436,26 @@ mod tests {
         let failure = wire.take(&shape, &full, &mut output).unwrap_err();
         let text = "the server sent ERROR 6 (OVERLOADED): full";
         assert_eq!(failure, Failure::new(Kind::Other, text.to_owned()));
+    }
+
+    #[test]
+    fn a_client_that_reconnects_goes_on_where_it_was() {
+        let shape = Shape::new(Speak::Frames, Work::Mixed, 64);
+        let (mut wire, mut output) = (Wire::new(5), Vec::new());
+        assert!(!wire.resume());
+        for n in 0..4 {
+            output.clear();
+            wire.ask(&shape, &mut output);
+            let mut request = Vec::new();
+            shape.encode(5, n, &mut request);
+            assert_eq!(output, request);
+            assert_eq!(output[4], if n % 2 == 1 { ADD } else { ECHO });
+            let reply = turned(&shape, 5, n);
+            assert_eq!(wire.take(&shape, &reply, &mut output), Ok(1));
+            assert!(wire.resume());
+        }
+        // Nobody knows whether the server has done this one.
+        wire.ask(&shape, &mut output);
+        assert!(!wire.resume());
     }
 }
