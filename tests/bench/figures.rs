@@ -274,23 +274,15 @@ fn ask(addr: SocketAddr, writes: usize, nodelay: bool) -> Duration {
 fn threads() -> String {
     let programs = [("a thread each", "threads"), ("a task each", "step3")];
     let idle = programs.map(|(_, name)| idle(name));
-    let mut rates = [0.0_f64; 2];
-    for _ in 0..5 {
-        for (best, (_, name)) in rates.iter_mut().zip(programs) {
-            *best = best.max(rate(name)); // the best of five, in turns
-        }
-    }
     let mut table = "| 1000 clients | threads | memory of an idle client | \
-                     without its 64 KiB buffer | answers, 50 busy clients |\n\
-                     | --- | ---: | ---: | ---: | ---: |\n"
+                     without its 64 KiB buffer |\n\
+                     | --- | ---: | ---: | ---: |\n"
         .to_owned();
     for (i, (what, _)) in programs.into_iter().enumerate() {
         let (threads, memory) = idle[i];
         let rest = memory - 64.0; // what the thread or the task itself costs
-        let ratio = rates[i] / rates[0];
         table += &format!(
-            "| {what} | {threads} | {memory:.1} KiB | {rest:.1} KiB | \
-             {ratio:.2} |\n"
+            "| {what} | {threads} | {memory:.1} KiB | {rest:.1} KiB |\n"
         );
     }
     table
@@ -324,28 +316,6 @@ fn status(program: &Program, key: &str) -> f64 {
     let status = fs::read_to_string(path).unwrap();
     let line = status.lines().find(|line| line.starts_with(key)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// Answers a second to 50 clients that each wait for their answer.
-fn rate(name: &str) -> f64 {
-    let (_server, addr) = Program::server(name);
-    let start = Instant::now();
-    let clients: Vec<_> = (0..50)
-        .map(|_| {
-            thread::spawn(move || {
-                let mut client = TcpStream::connect(addr).unwrap();
-                client.set_nodelay(true).unwrap();
-                for _ in 0..1000 {
-                    client.write_all(&[b'x'; 64]).unwrap();
-                    client.read_exact(&mut [0; 64]).unwrap();
-                }
-            })
-        })
-        .collect();
-    for client in clients {
-        client.join().unwrap();
-    }
-    50_000.0 / start.elapsed().as_secs_f64()
 }
 
 // ---- One write for each reply, or one for all that are ready?
