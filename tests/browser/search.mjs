@@ -15,7 +15,7 @@ const queries = [
   ["Half-Close", 1, "client.html#talk"],
   ["40 ms", 1, "client.html#nagle"],
   ["40 ms", 2, "errors.html#forty-ms"],
-  ["nagle", 1, "client.html#nagle"],
+  ["nagle", 2, "client.html#nagle"],
   ["sticky packet", 1, "frames.html#sticky"],
   ["TIME_WAIT", 1, "server.html#in-use"],
   ["address already in use", 1, "server.html#in-use"],
