@@ -157,7 +157,7 @@ fn connections_figure(growth: &Growth) -> String {
     let x = Axis::decades("connections", xs.into_iter(), number);
     let y = Axis::from_zero(THOUSANDS, rates.into_iter());
     let caption = "What more connections cost: 64 bytes each, and each \
-                   connection has one request under way.";
+                   connection has one request in flight.";
     growth_figure(growth, "connections", [x, y], caption)
 }
 
@@ -173,7 +173,7 @@ fn size_figure(growth: &Growth) -> String {
     let rates = values(growth, kilo_rate);
     let y = Axis::half_decades(THOUSANDS, rates.into_iter(), number);
     let caption = "What larger requests cost: 50 connections, and each has \
-                   one request under way.";
+                   one request in flight.";
     growth_figure(growth, "size", [x, y], caption)
 }
 
