@@ -572,20 +572,11 @@ fn connect() -> String {
 
 fn costs() -> String {
     let steps = ["step4", "step5"];
-    let mut times = [vec![], vec![]];
-    for _ in 0..9 {
-        for (times, step) in times.iter_mut().zip(steps) {
-            times.push(time_of_a_message(step)); // in turns
-        }
-    }
-    let [four, five] = times.map(median);
-    let ratio = five.as_secs_f64() / four.as_secs_f64();
     let [room4, room5] = steps.map(room_of_an_idle_client);
     let [kept4, kept5] = steps.map(kept_for_a_client_that_never_reads);
     let slowest = slowest_reader();
     format!(
         "| | step 4 | step 5 |\n| --- | ---: | ---: |\n\
-         | processor time for a message of 64 bytes | 1 | {ratio:.2} |\n\
          | memory of an idle client, two seconds after its 64 KiB frame \
          | {room4:.0} KB | {room5:.0} KB |\n\
          | kept by the server's kernel for a client that never reads \
@@ -593,36 +584,6 @@ fn costs() -> String {
          | slowest steady reader that is not cut, with `TCP_WRITE_MS` = 10000 \
          | any | {slowest} KB/s |\n"
     )
-}
-
-/// The server's processor time for one of 100 000 small messages.
-fn time_of_a_message(step: &str) -> Duration {
-    let (server, addr) = Program::server(step);
-    let message = [&[0, 0, 0, 65, 1][..], &[b'x'; 64]].concat();
-    let mut reply = message.clone();
-    let mut clients: Vec<_> =
-        (0..50).map(|_| TcpStream::connect(addr).unwrap()).collect();
-    let start = processor_time(&server);
-    for _ in 0..2000 {
-        for client in &mut clients {
-            client.write_all(&message).unwrap();
-        }
-        for client in &mut clients {
-            client.read_exact(&mut reply).unwrap();
-        }
-    }
-    (processor_time(&server) - start) / 100_000
-}
-
-/// From `/proc/PID/task/*/schedstat`: nanoseconds, for each thread (proc(5)).
-fn processor_time(program: &Program) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
-    let nanoseconds = tasks.map(|task| {
-        let path = task.unwrap().path().join("schedstat");
-        let text = fs::read_to_string(path).unwrap();
-        text.split(' ').next().unwrap().parse::<u64>().unwrap()
-    });
-    Duration::from_nanos(nanoseconds.sum())
 }
 
 /// Kilobytes of resident memory.
