@@ -90,6 +90,8 @@ fn hand_written(pages: &Pages) -> Vec<String> {
 /// picture, or a heading that no rule knows.
 const TAGS: &str = r#"(?x)
     </?details> | <details\ class="case"> | </?summary> |
+    <details\ class="choice(?:\ right)?"\ name="[a-z-]+\d"> |
+    <!--\ (?:minutes:[^<>]*|ANCHOR(?:_END)?:\ [a-z-]+)\ --> |
     <span\ (?:lang="zh-Hans"|class="(?:client|server)")> | </span> |
     <div> | <div\ class="(?:index|cover)"> | </div>"#;
 
@@ -289,11 +291,12 @@ fn quoted(file: &str, part: &str) -> Result<Range<usize>, String> {
 
 fn anchored(lines: &[&str], name: &str) -> Result<Range<usize>, String> {
     let at = |mark: &str| {
-        let mark = format!("{mark}: {name}");
-        let mut found = lines.iter().enumerate();
-        found.find(|(_, line)| line.trim_end().ends_with(&mark)).map(|f| f.0)
+        let [code, page] =
+            [format!("// {mark}: {name}"), format!("<!-- {mark}: {name} -->")];
+        let mut found = lines.iter().map(|line| line.trim_end());
+        found.position(|line| line.ends_with(&code) || line == page)
     };
-    match (at("// ANCHOR"), at("// ANCHOR_END")) {
+    match (at("ANCHOR"), at("ANCHOR_END")) {
         (Some(start), Some(end)) if start < end => Ok(start + 1..end),
         _ => Err(format!("there is no whole part {name:?}")),
     }
@@ -433,6 +436,7 @@ fn made_by_tests() -> Vec<Regex> {
     let hole = Regex::new(r"\\\{[^}]*\\\}").unwrap();
     let folders = [
         "tests",
+        "tests/exercises",
         "tests/tools",
         "tests/next",
         "tests/lab/tests",
@@ -538,12 +542,14 @@ fn a_heading_without_id_is_found() {
 
 fn missing_parts(name: &str, text: &str) -> Vec<String> {
     let parts = [
-        "After this chapter you can\n",
+        "After this chapter you can\n\n<!-- ANCHOR: outcomes -->\n",
         " {#predict}\n",
+        " {#check-yourself}\n",
         "> [!WARNING]\n> **The trap: ",
         " {#exercises}\n",
         "**Break it.**",
         "**Build it.**",
+        "**Measure it.**",
         "<summary>Hint</summary>",
         " {#next}\n",
     ];
@@ -665,6 +671,11 @@ fn misnumbered(pages: &Pages) -> Vec<String> {
     for found in entry.captures_iter(&pages["book/src/SUMMARY.md"]) {
         let (title, name) = (&found[2], &found[3]);
         let page = &pages[&format!("book/src/{name}")];
+        let is_comment = |(first, _): &(&str, &str)| first.starts_with("<!--");
+        let page = page
+            .split_once("\n\n")
+            .filter(is_comment)
+            .map_or(page.as_str(), |(_minutes, page)| page);
         if !page.starts_with(&format!("# {title} {{#")) {
             problems.push(format!("{name} is not called {title}"));
         }
@@ -717,14 +728,14 @@ fn chapters_are_numbered_in_order_and_called_by_name() {
 // ---- An answer is folded, and stands below its question
 
 fn open_questions(pages: &Pages) -> Vec<String> {
-    let fold = "\n<details>\n<summary>Answer</summary>\n";
+    let folds = ["<details>\n<summary>Answer</", "<details class=\"choice"];
     let mut problems = Vec::new();
     for (name, text) in pages {
         let parts = text.split("{#predict}\n").skip(1);
         let inline = text.split("**Predict").skip(1);
         for part in parts.chain(inline) {
             let end = part.find("\n#").unwrap_or(part.len());
-            if !part[..end].contains(fold) {
+            if !folds.iter().any(|fold| part[..end].contains(fold)) {
                 problems.push(format!("{name}: a question without answer"));
             }
         }

@@ -98,9 +98,9 @@
   }
 
   // A question, or an exercise, with all that belongs to it, in a box: it ends
-  // with its folded answer, or where something else starts.
+  // with what is folded, such as its choices, or where something else starts.
   const isTask = (p) => p.matches("p") &&
-    /^(Predict\.|(Break|Build|Measure) it\.)$/.test(p.querySelector("strong:first-child")?.textContent);
+    /^(Predict\.|Question \d\.|(Break|Build|Measure) it\.)$/.test(p.querySelector("strong:first-child")?.textContent);
   const wrap = (start, className) => {
     const box = make("div", className);
     start.before(box);
@@ -108,12 +108,12 @@
     do {
       box.append(next);
       next = box.nextElementSibling;
-    } while (box.lastElementChild.tagName !== "DETAILS" && next && !/^H\d$/.test(next.tagName) &&
-      !next.style.breakBefore && !isTask(next));
+    } while (next && (next.tagName === "DETAILS" || box.lastElementChild.tagName !== "DETAILS") &&
+      !/^H\d$/.test(next.tagName) && !next.style.breakBefore && !isTask(next));
   };
   all("main > [id^=predict]").forEach((heading) => wrap(heading, "predict"));
   for (const p of [...all("main > p")].filter(isTask)) {
-    wrap(p, p.textContent.startsWith("Predict") ? "predict" : "exercise");
+    wrap(p, /^(Predict|Question)/.test(p.textContent) ? "predict" : "exercise");
   }
 
   // A source in brackets moves to the margin where there is one.

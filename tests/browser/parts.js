@@ -117,7 +117,8 @@
     const headings = all("h1, h2, h3, h4, h5, h6", box).filter((heading) => heading !== box.firstElementChild);
     if (headings.length) problems.push(`the box ${what} holds the heading ${quote(headings[0].textContent)}`);
     const folded = all(":scope > details", box);
-    if (folded.length > 1 || folded.some((details) => details !== box.lastElementChild)) problems.push(`the box ${what} goes on after its answer`);
+    const last = [...box.children].slice(box.children.length - folded.length);
+    if (folded.some((details) => !last.includes(details))) problems.push(`the box ${what} goes on after its answer`);
     if (all("[style*=break]", box).length) problems.push(`the box ${what} holds the end of a page`);
     const { borderLeftWidth } = getComputedStyle(box);
     if (parseFloat(borderLeftWidth) < 1) problems.push(`the box ${what} has no edge`);
@@ -129,7 +130,8 @@
     const problems = all(".predict, .exercise").flatMap(insideOfBox);
     const starts = all("[id^=predict]:is(h2, h3, h4)").map((heading) => [heading, "predict"]);
     for (const strong of all("p > strong:first-child")) {
-      const kind = { "Predict.": "predict", "Break it.": "exercise", "Build it.": "exercise", "Measure it.": "exercise" }[strong.textContent];
+      const kind = { "Predict.": "predict", "Break it.": "exercise", "Build it.": "exercise", "Measure it.": "exercise" }[strong.textContent] ??
+        (/^Question \d\.$/.test(strong.textContent) ? "predict" : undefined);
       if (kind && !strong.previousSibling?.textContent.trim()) starts.push([strong.parentElement, kind]);
     }
     for (const [start, kind] of starts) {

@@ -1,0 +1,262 @@
+//! A copy of the project, in which a solution is applied and run.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use tempfile::TempDir;
+
+use super::support::{ROOT, snapshot, trial};
+
+/// How long one command may take, with all that it has to compile.
+const DEADLINE: Duration = Duration::from_secs(900);
+
+/// There is one copy, so that Cargo compiles only what a patch changes. One
+/// solution at a time has it.
+static COPY: Mutex<()> = Mutex::new(());
+
+/// The copy, with a solution in it.
+pub struct Solved {
+    _guard: MutexGuard<'static, ()>,
+}
+
+/// What a command has printed, on stdout and stderr together.
+pub struct Outcome {
+    command: String,
+    pub code: Option<i32>,
+    pub text: String,
+}
+
+/// What of the project is copied, but for these folders.
+const PARTS: [&str; 7] = [
+    ".cargo",
+    ".clippy.toml",
+    "Cargo.lock",
+    "Cargo.toml",
+    "README.md",
+    "steps",
+    "tests",
+];
+const NOT: [&str; 4] = ["node_modules", "target", "fuzz", "__pycache__"];
+
+impl Solved {
+    /// Applies `tests/exercises/NAME.diff`; `""` changes nothing.
+    pub fn with(name: &str) -> Solved {
+        let guard = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = BTreeSet::new();
+        for part in PARTS {
+            list(Path::new(part), &mut files);
+        }
+        let patched = apply(name);
+        for file in &files {
+            if !patched.contains(file) {
+                let bytes = fs::read(Path::new(ROOT).join(file)).unwrap();
+                write(file, &bytes);
+            }
+        }
+        files.extend(patched);
+        remove_others(&files);
+        Solved { _guard: guard }
+    }
+
+    /// Runs one line, as a reader types it in the folder of the project. Its
+    /// programs are `target/debug/…` there.
+    pub fn run(&self, line: &str) -> Outcome {
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("exec 2>&1; {line}")]);
+        let (code, text) = finish(self.place(&mut command));
+        Outcome { command: line.to_owned(), code, text }
+    }
+
+    /// Lets a command run in the copy, with the crates that are compiled
+    /// already. (Cargo before 1.91 compiles them again.)
+    pub fn place<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        for (name, _) in std::env::vars() {
+            let is_of_outer = name.starts_with("CARGO") && name != "CARGO_HOME";
+            if is_of_outer || name == "PROJECT" || name.starts_with("INSTA") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .current_dir(folder())
+            .env("CARGO_BUILD_BUILD_DIR", format!("{ROOT}/target"))
+            .env("CARGO_TERM_COLOR", "never")
+            .env("INSTA_UPDATE", "no")
+    }
+
+    /// Builds a program of the steps, and returns where it is: in a folder of
+    /// its own, because the next solution builds another one.
+    pub fn program(self, name: &str) -> (TempDir, String) {
+        self.run(&format!("cargo build --bin {name}")).succeeds();
+        let own = TempDir::new().unwrap();
+        let path = own.path().join(name);
+        fs::copy(folder().join("target/debug").join(name), &path).unwrap();
+        let path = path.into_os_string().into_string().unwrap();
+        (own, path)
+    }
+}
+
+impl Outcome {
+    pub fn succeeds(self) -> Outcome {
+        assert_eq!(self.code, Some(0), "{}: {}", self.command, self.text);
+        self
+    }
+
+    pub fn fails(self) -> Outcome {
+        let code = self.code;
+        assert!(
+            code.is_some() && code != Some(0),
+            "{} ended with {code:?}: {}",
+            self.command,
+            self.text
+        );
+        self
+    }
+
+    /// The command, and those lines that contain one of these parts, in
+    /// order; "…" stands for lines left out. Each part must be there.
+    pub fn shown(&self, parts: &[&str]) -> String {
+        for part in parts {
+            let Outcome { command, text, .. } = self;
+            assert!(text.contains(part), "no {part:?} from {command}: {text}");
+        }
+        let mut shown = format!("$ {}\n", self.command);
+        let mut is_gap = false;
+        for line in self.text.lines() {
+            let is_kept = parts.iter().any(|part| line.contains(part));
+            if is_kept && is_gap && shown.lines().count() > 1 {
+                shown += "…\n";
+            }
+            if is_kept {
+                shown += line.split("; finished in").next().unwrap().trim_end();
+                shown.push('\n');
+            }
+            is_gap = !is_kept;
+        }
+        shown
+    }
+}
+
+/// Asserts the snapshot that the page of solutions prints.
+pub fn print(name: &str, text: &str) {
+    snapshot(&format!("exercise-{name}"), text.trim_end());
+}
+
+fn folder() -> PathBuf {
+    Path::new(ROOT).join("target/exercises")
+}
+
+fn list(part: &Path, files: &mut BTreeSet<PathBuf>) {
+    let path = Path::new(ROOT).join(part);
+    if path.is_file() {
+        files.insert(part.to_owned());
+        return;
+    }
+    for entry in fs::read_dir(path).unwrap() {
+        let name = entry.unwrap().file_name();
+        if !NOT.iter().any(|not| name == *not) {
+            list(&part.join(name), files);
+        }
+    }
+}
+
+/// A file that is the same stays as it is, so that Cargo does not compile it.
+fn write(file: &Path, bytes: &[u8]) {
+    let path = folder().join(file);
+    if fs::read(&path).is_ok_and(|old| old == bytes) {
+        return;
+    }
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let mode = fs::metadata(Path::new(ROOT).join(file));
+    if let Ok(mode) = mode {
+        fs::set_permissions(&path, mode.permissions()).unwrap();
+    }
+}
+
+/// Writes the files that the patch changes, and returns them.
+fn apply(name: &str) -> BTreeSet<PathBuf> {
+    if name.is_empty() {
+        return BTreeSet::new();
+    }
+    let path = format!("{ROOT}/tests/exercises/{name}.diff");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut files = BTreeSet::new();
+    for part in format!("\n{text}").split("\n--- ").skip(1) {
+        let part = format!("--- {part}\n");
+        let patch = diffy::Patch::from_str(&part);
+        let patch = patch.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let file = patch.modified().expect("a line with +++");
+        let file = PathBuf::from(file.trim_start_matches("b/"));
+        let old = fs::read_to_string(Path::new(ROOT).join(&file));
+        let new = diffy::apply(&old.unwrap_or_default(), &patch);
+        let new = new.unwrap_or_else(|error| panic!("{path}: {error}"));
+        write(&file, new.as_bytes());
+        files.insert(file);
+    }
+    assert!(!files.is_empty(), "{path} changes nothing");
+    files
+}
+
+/// Removes what an earlier solution has left.
+fn remove_others(files: &BTreeSet<PathBuf>) {
+    for part in ["steps", "tests"] {
+        let mut open = vec![folder().join(part)];
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                let entries = fs::read_dir(&path).unwrap();
+                open.extend(entries.map(|entry| entry.unwrap().path()));
+            } else if !files.contains(path.strip_prefix(folder()).unwrap()) {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
+/// Runs a command to its end, and ends it, with all that it has started, if
+/// it takes too long.
+fn finish(command: &mut Command) -> (Option<i32>, String) {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().unwrap();
+    let (sender, receiver) = channel();
+    let mut output = child.stdout.take().unwrap();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = output.read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    let bytes = receiver.recv_timeout(DEADLINE);
+    if bytes.is_err() {
+        let group = format!("-{}", child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+    }
+    let code = child.wait().unwrap().code();
+    let bytes = bytes.expect("the command ends in time");
+    (code, String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A patch that no test applies proves nothing.
+pub fn every_patch_is_used() -> Trial {
+    trial("every_patch_is_applied_by_a_test", None, || {
+        let folder = format!("{ROOT}/tests/exercises");
+        let names = fs::read_dir(&folder).unwrap();
+        let paths: Vec<PathBuf> = names.map(|n| n.unwrap().path()).collect();
+        let has =
+            |path: &PathBuf, end| path.extension().is_some_and(|e| e == end);
+        let sources = paths.iter().filter(|path| has(path, "rs"));
+        let sources: String =
+            sources.map(|path| fs::read_to_string(path).unwrap()).collect();
+        for patch in paths.iter().filter(|path| has(path, "diff")) {
+            let name = patch.file_stem().unwrap().to_string_lossy();
+            assert!(sources.contains(&format!("{name:?}")), "{name}.diff");
+        }
+    })
+}

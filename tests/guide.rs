@@ -1,0 +1,637 @@
+//! The teacher's guide cannot drift from the book: its plans are sums of the
+//! minutes that the pages give, what it shows live is what a transcript shows,
+//! and each question, exercise and solution has all its parts.
+//!
+//! Each rule is tried on the book, and on a page that breaks it.
+
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+
+use regex::Regex;
+use support::{ROOT, snapshot};
+
+/// Name without `.md` → text.
+type Pages = BTreeMap<String, String>;
+
+fn pages() -> Pages {
+    let mut pages = Pages::new();
+    for entry in fs::read_dir(format!("{ROOT}/book/src")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        pages.insert(name, fs::read_to_string(path).unwrap());
+    }
+    pages
+}
+
+/// Title without its number, page, and whether it is a chapter (and not a page
+/// below one), in the order of the contents.
+fn contents(pages: &Pages) -> Vec<(String, String, bool)> {
+    let entry = Regex::new(r"(?m)^( *)- \[(?:\d+ )?(.+)\]\((.+)\.md\)$");
+    let entries = entry.unwrap();
+    let entries = entries.captures_iter(&pages["SUMMARY"]);
+    let found = |c: regex::Captures| {
+        (c[2].to_owned(), c[3].to_owned(), c[1].is_empty())
+    };
+    entries.map(found).collect()
+}
+
+fn chapters(pages: &Pages) -> Vec<String> {
+    let chapters = contents(pages).into_iter().filter(|entry| entry.2);
+    chapters.map(|entry| entry.1).collect()
+}
+
+/// The part of a page from the heading with this id to the next one of the
+/// same level.
+fn section<'a>(text: &'a str, id: &str) -> &'a str {
+    let Some(at) = text.find(&format!("{{#{id}}}")) else { return "" };
+    let rest = &text[at..];
+    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+}
+
+#[track_caller]
+fn assert_fine(problems: Vec<String>) {
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[track_caller]
+fn assert_found(problems: Vec<String>, what: &str) {
+    let is_found = problems.iter().any(|problem| problem.contains(what));
+    assert!(is_found, "nobody noticed: {what}; only {problems:?}");
+}
+
+// ---- Minutes and plans
+
+/// What a class does with a page.
+const WAYS: [&str; 4] = ["read", "show", "do", "discuss"];
+
+/// The minutes of a page, from its first line:
+/// `<!-- minutes: read 25, show 15, do 35, discuss 10 -->`.
+fn minutes(name: &str, text: &str) -> Result<[u32; 4], String> {
+    let first = text.lines().next().unwrap_or_default();
+    let given = first
+        .strip_prefix("<!-- minutes: ")
+        .and_then(|rest| rest.strip_suffix(" -->"))
+        .ok_or(format!("{name} does not start with its minutes"))?;
+    let parts: Vec<&str> = given.split(", ").collect();
+    let mut minutes = [0; 4];
+    for (i, way) in WAYS.iter().enumerate() {
+        let part = parts.get(i).and_then(|part| part.split_once(' '));
+        let number = part.filter(|part| part.0 == *way).map(|part| part.1);
+        minutes[i] = number
+            .and_then(|number| number.parse().ok())
+            .ok_or(format!("{name}: how long to {way}? ({given})"))?;
+    }
+    match parts.len() == WAYS.len() && minutes[0] > 0 {
+        true => Ok(minutes),
+        false => Err(format!("{name}: {given}")),
+    }
+}
+
+#[test]
+fn every_page_of_the_course_says_how_long_it_takes() {
+    let pages = pages();
+    for (_, name, is_chapter) in contents(&pages) {
+        let minutes = minutes(&name, &pages[&name]).unwrap();
+        assert!(!is_chapter || minutes.iter().all(|&m| m > 0), "{name}");
+    }
+    for wrong in [
+        "# A {#a}\n",
+        "<!-- minutes: read 5, show 5, do 5 -->\n",
+        "<!-- minutes: read 5, do 5, show 5, discuss 5 -->\n",
+        "<!-- minutes: read 5, show 5, do 5, discuss some -->\n",
+        "<!-- minutes: read 0, show 5, do 5, discuss 5 -->\n",
+        "<!-- minutes: read 5, show 5, do 5, discuss 5, sing 5 -->\n",
+    ] {
+        assert!(minutes("page", wrong).is_err(), "{wrong}");
+    }
+}
+
+/// A part of a plan: its title, how many minutes it has, and what fills them:
+/// a page and what the class does with it, or anything else with its minutes.
+struct Block(&'static str, u32, &'static [(&'static str, &'static str)]);
+
+/// How many minutes of a block may stay free for questions.
+const SLACK: u32 = 15;
+
+const TALK: &[Block] = &[Block(
+    "The talk",
+    90,
+    &[
+        ("introduction", "show"),
+        ("server", "show"),
+        ("client", "show"),
+        ("many-clients", "show"),
+        ("frames", "show"),
+        ("retry", "show"),
+        ("drain", "show"),
+    ],
+)];
+
+const THREE: &[Block] = &[
+    Block(
+        "First session: a connection",
+        90,
+        &[
+            ("introduction", "show discuss"),
+            ("server", "show discuss do"),
+            ("client", "show"),
+        ],
+    ),
+    Block(
+        "Second session: messages",
+        90,
+        &[("many-clients", "show discuss"), ("frames", "show discuss do")],
+    ),
+    Block(
+        "Third session: failure",
+        90,
+        &[
+            ("time-limits", "show discuss"),
+            ("retry", "show discuss"),
+            ("heartbeat", "show"),
+            ("ledger", "show"),
+            ("drain", "show discuss"),
+        ],
+    ),
+];
+
+const DAY: &[Block] = &[
+    Block(
+        "9:00",
+        90,
+        &[
+            ("introduction", "show discuss"),
+            ("server", "show discuss do"),
+            ("client", "show"),
+        ],
+    ),
+    Block(
+        "11:00",
+        90,
+        &[("client", "do discuss"), ("many-clients", "show do")],
+    ),
+    Block(
+        "13:30",
+        90,
+        &[("frames", "show discuss do"), ("time-limits", "show discuss")],
+    ),
+    Block(
+        "15:30",
+        90,
+        &[
+            ("retry", "show discuss"),
+            ("heartbeat", "show discuss"),
+            ("ledger", "show discuss"),
+            ("drain", "show discuss"),
+        ],
+    ),
+];
+
+const WEEKS: &[Block] = &[
+    Block(
+        "Week 1, lecture",
+        90,
+        &[
+            ("introduction", "show discuss"),
+            ("preparation", "show discuss"),
+            ("server", "show discuss"),
+            ("client", "show discuss"),
+        ],
+    ),
+    Block("Week 1, lab", 90, &[("server", "do"), ("client", "do")]),
+    Block(
+        "Week 2, lecture",
+        90,
+        &[
+            ("many-clients", "show discuss"),
+            ("frames", "show discuss"),
+            ("testing", "show discuss"),
+            ("wan", "show discuss"),
+        ],
+    ),
+    Block("Week 2, lab", 90, &[("many-clients", "do"), ("frames", "do")]),
+    Block(
+        "Week 3, lecture",
+        90,
+        &[
+            ("flow", "show discuss"),
+            ("proxy", "show discuss"),
+            ("time-limits", "show discuss"),
+            ("retry", "show discuss"),
+            ("heartbeat", "show discuss"),
+        ],
+    ),
+    Block("Week 3, lab", 90, &[("time-limits", "do"), ("retry", "do")]),
+    Block(
+        "Week 4, lecture",
+        90,
+        &[
+            ("sim", "show discuss"),
+            ("ledger", "show discuss"),
+            ("drain", "show discuss"),
+            ("performance", "show discuss"),
+        ],
+    ),
+    Block("Week 4, lab", 90, &[("ledger", "do"), ("drain", "do")]),
+    Block(
+        "Week 5, lecture",
+        90,
+        &[
+            ("udp", "show discuss"),
+            ("tls", "show discuss"),
+            ("web", "show discuss"),
+            ("chat", "show discuss"),
+            ("cluster", "show discuss"),
+        ],
+    ),
+    Block(
+        "Week 5, lab",
+        90,
+        &[("[The interop day](grading.md#interop)", "90")],
+    ),
+];
+
+/// The rows of a block, with the time at which each starts, and their sum.
+fn rows(block: &Block, pages: &Pages) -> Result<(String, u32), String> {
+    let contents = contents(pages);
+    let (mut rows, mut sum) = (String::new(), 0);
+    let mut row = |sum: &mut u32, minutes: u32, what: &str| {
+        let (hours, past) = (*sum / 60, *sum % 60);
+        let _ = writeln!(rows, "| {hours}:{past:02} | {minutes} | {what} |");
+        *sum += minutes;
+    };
+    for (name, ways) in block.2 {
+        if let Ok(minutes) = ways.parse() {
+            row(&mut sum, minutes, name);
+            continue;
+        }
+        let page = contents.iter().find(|entry| entry.1 == *name);
+        let (title, ..) = page.ok_or(format!("no page {name}"))?;
+        let all = minutes(name, &pages[*name])?;
+        for way in ways.split(' ') {
+            let i = WAYS.iter().position(|w| *w == way);
+            let what = format!("{way} [{title}]({name}.md)");
+            row(&mut sum, all[i.ok_or(format!("{name}: {way}?"))?], &what);
+        }
+    }
+    Ok((rows, sum))
+}
+
+/// A plan as tables, if each block fits its time and fills it.
+fn plan(blocks: &[Block], pages: &Pages) -> Result<String, String> {
+    let mut text = String::new();
+    for block in blocks {
+        let Block(title, room, _) = block;
+        let (rows, sum) = rows(block, pages)?;
+        if sum > *room || sum + SLACK < *room {
+            return Err(format!("{title}: {sum} of {room} minutes"));
+        }
+        let head = format!("| {title} | min | |");
+        text += &format!("{head}\n| ---: | ---: | --- |\n{rows}");
+        let free = match room - sum {
+            0 => String::new(),
+            free => format!(", and {free} for questions"),
+        };
+        text += &format!("| | {sum} | of {room}{free} |\n\n");
+    }
+    Ok(text.trim_end().to_owned())
+}
+
+#[test]
+fn each_plan_is_the_sum_of_its_pages() {
+    let pages = pages();
+    for (name, blocks) in
+        [("talk", TALK), ("three", THREE), ("day", DAY), ("weeks", WEEKS)]
+    {
+        snapshot(&format!("plan-{name}"), &plan(blocks, &pages).unwrap());
+    }
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_found() {
+    let mut pages = pages();
+    let text = pages.get_mut("server").unwrap();
+    *text = text.replacen("show 15", "show 35", 1);
+    let found = plan(TALK, &pages).unwrap_err();
+    assert!(found.contains("of 90 minutes"), "{found}");
+    *pages.get_mut("server").unwrap() = "# 3 The server\n".to_owned();
+    let found = plan(TALK, &pages).unwrap_err();
+    assert!(found.contains("does not start with its minutes"), "{found}");
+    let short = [Block("short", 90, &[("client", "show")])];
+    assert!(plan(&short, &pages).unwrap_err().contains("of 90 minutes"));
+}
+
+#[test]
+fn the_table_of_minutes_is_the_sum_of_all_pages() {
+    let pages = pages();
+    let mut text = "| page | read | show | do | discuss |\n".to_owned();
+    text += "| --- | ---: | ---: | ---: | ---: |\n";
+    let mut sums = [0; 4];
+    for (title, name, is_chapter) in contents(&pages) {
+        let minutes = minutes(&name, &pages[&name]).unwrap();
+        let gap = if is_chapter { "" } else { "… " };
+        text += &format!("| {gap}[{title}]({name}.md) |");
+        for (sum, minutes) in sums.iter_mut().zip(minutes) {
+            *sum += minutes;
+            text += &format!(" {minutes} |");
+        }
+        text.push('\n');
+    }
+    let hours = sums.map(|sum: u32| (sum + 30) / 60);
+    let [read, show, act, discuss] = hours;
+    text += &format!("| hours | {read} | {show} | {act} | {discuss} |");
+    snapshot("plan-minutes", &text);
+}
+
+// ---- Questions
+
+/// The choices of each question of a page, in order: is it the right one?
+type Questions = Vec<(String, Vec<bool>)>;
+
+/// Reads the questions of a page, and says what is wrong with each choice: the
+/// right one says why and shows what proves it, each of the others why not.
+fn questions(text: &str) -> (Questions, Vec<String>) {
+    let choice = Regex::new(
+        r#"(?sx)<details\ class="choice(\ right)?"\ name="(\S+)">\n
+        <summary>(.+?)</summary>\n\n(.*?)\n</details>\n"#,
+    );
+    let mut questions = Questions::new();
+    let mut problems = Vec::new();
+    for found in choice.unwrap().captures_iter(text) {
+        let (is_right, question) = (found.get(1).is_some(), &found[2]);
+        if questions.last().is_none_or(|last| last.0 != question) {
+            questions.push((question.to_owned(), Vec::new()));
+        }
+        questions.last_mut().unwrap().1.push(is_right);
+        let body = &found[4];
+        let starts = if is_right { "**Yes.** " } else { "**No.** " };
+        if !body.starts_with(starts) || body.len() < 60 {
+            problems.push(format!("{question}: why? {:?}", &found[3]));
+        }
+        if is_right && !body.contains("{{#include ") {
+            problems.push(format!("{question}: nothing proves it"));
+        }
+    }
+    (questions, problems)
+}
+
+/// A chapter has four to six questions, each with three or four choices, one of
+/// which is right, and not always in the same place.
+fn wrong_questions(name: &str, text: &str) -> Vec<String> {
+    let (questions, mut problems) = questions(text);
+    let opened = text.matches("<details class=\"choice").count();
+    if opened != questions.iter().map(|q| q.1.len()).sum::<usize>() {
+        problems.push(format!("{name}: a choice that is no choice"));
+    }
+    let mut places = BTreeSet::new();
+    for (i, (question, choices)) in questions.iter().enumerate() {
+        let rights = choices.iter().filter(|right| **right).count();
+        places.insert(choices.iter().position(|right| *right));
+        if *question != format!("{name}-{}", i + 1) {
+            problems.push(format!("{question} is number {}", i + 1));
+        }
+        if rights != 1 || !(3..=4).contains(&choices.len()) {
+            problems.push(format!("{question}: {rights} of {choices:?}"));
+        }
+    }
+    if !(4..=6).contains(&questions.len()) || places.len() < 2 {
+        let n = questions.len();
+        problems.push(format!("{name}: {n} questions, right at {places:?}"));
+    }
+    problems
+}
+
+#[test]
+fn every_chapter_has_questions_with_reasons() {
+    let pages = pages();
+    for name in chapters(&pages) {
+        assert_fine(wrong_questions(&name, &pages[&name]));
+        let check = section(&pages[&name], "check-yourself");
+        assert!(check.contains("**Question 1.** "), "{name}");
+    }
+    let text = &pages["server"];
+    for (old, new, problem) in [
+        ("choice right\" name=\"server-2", "choice\" name=\"server-2", "0 of"),
+        ("choice\" name=\"server-3", "choice right\" name=\"server-3", "2 of"),
+        ("name=\"server-5", "name=\"server-6", "server-6 is number 5"),
+        ("**No.** ", "Hm. ", "why?"),
+        ("drawn-backlog", "drawn", ""),
+        ("class=\"choice\"", "class='choice'", "3 questions"),
+    ] {
+        let wrong = text.replace(old, new);
+        assert_ne!(wrong, *text, "{old}");
+        if !problem.is_empty() {
+            assert_found(wrong_questions("server", &wrong), problem);
+        }
+    }
+    let wrong = Regex::new(r"\{\{#include [^}]*\}\}").unwrap();
+    let wrong = wrong.replace_all(text, "");
+    assert_found(wrong_questions("server", &wrong), "nothing proves it");
+}
+
+// ---- Exercises and their solutions
+
+const KINDS: [&str; 3] =
+    ["**Break it.** ", "**Build it.** ", "**Measure it.** "];
+
+/// The exercises, or the solutions, of a text, in order: which kind, and all
+/// that belongs to it.
+fn exercises(text: &str) -> Vec<(&'static str, &str)> {
+    let mark = Regex::new(r"(?m)^\*\*(?:Break|Build|Measure) it\.\*\* ");
+    let mark = mark.unwrap();
+    let mut starts: Vec<usize> =
+        mark.find_iter(text).map(|m| m.start()).collect();
+    starts.push(text.len());
+    let parts = starts.windows(2).map(|ends| &text[ends[0]..ends[1]]);
+    let kind =
+        |part: &str| *KINDS.iter().find(|k| part.starts_with(**k)).unwrap();
+    parts.map(|part| (kind(part), part)).collect()
+}
+
+fn wrong_exercises(name: &str, text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (kind, part) in exercises(section(text, "exercises")) {
+        for hint in ["Hint", "Second hint"] {
+            let fold = format!("\n<details>\n<summary>{hint}</summary>\n");
+            if part.matches(&fold).count() != 1 {
+                problems.push(format!("{name}: {kind}has no {hint}"));
+            }
+        }
+    }
+    problems
+}
+
+/// The solutions of a chapter are as many as its exercises, of the same kinds
+/// and in the same order. Each shows a file or an output that a test has made,
+/// or says that it is on paper, and its points add up.
+fn wrong_solutions(name: &str, chapter: &str, solutions: &str) -> Vec<String> {
+    let asked = exercises(section(chapter, "exercises"));
+    let solved = exercises(section(solutions, &format!("solutions-{name}")));
+    let kinds = |all: &[(&'static str, &str)]| -> Vec<&str> {
+        all.iter().map(|exercise| exercise.0).collect()
+    };
+    let mut problems = Vec::new();
+    if kinds(&asked) != kinds(&solved) {
+        let kinds = (kinds(&asked), kinds(&solved));
+        problems.push(format!("{name}: asked, solved: {kinds:?}"));
+    }
+    for (kind, part) in solved {
+        let is_proved = part.contains("{{#include ../../tests/");
+        if !is_proved && !part.contains("(On paper.)") {
+            problems.push(format!("{name}: {kind}is not proved"));
+        }
+        problems.extend(wrong_points(part).map(|p| format!("{name}: {p}")));
+    }
+    problems
+}
+
+/// `**Points.** 4: 1 for this, 3 for that.`
+fn wrong_points(solution: &str) -> Option<String> {
+    let start: String = solution.chars().take(60).collect();
+    let Some(points) = solution.split("\n**Points.** ").nth(1) else {
+        return Some(format!("no points for {start:?}"));
+    };
+    let line = points.lines().next().unwrap();
+    let (sum, parts) = line.split_once(": ")?;
+    let part = Regex::new(r"\b(\d+) for ").unwrap();
+    let parts = part.captures_iter(parts).map(|p| p[1].parse::<u32>().unwrap());
+    let parts: u32 = parts.sum();
+    let is_right = sum.parse() == Ok(parts) && parts > 0;
+    (!is_right).then(|| format!("{parts} points in {line:?}"))
+}
+
+#[test]
+fn every_exercise_has_two_hints_and_a_solution() {
+    let pages = pages();
+    for (name, text) in &pages {
+        if !text.contains("{#exercises}") || name == "checker" {
+            continue;
+        }
+        assert_fine(wrong_exercises(name, text));
+        assert_fine(wrong_solutions(name, text, &pages["solutions"]));
+    }
+    for name in chapters(&pages) {
+        let found = exercises(section(&pages[&name], "exercises"));
+        for kind in KINDS {
+            assert!(found.iter().any(|e| e.0 == kind), "{name}: no {kind}");
+        }
+    }
+    let (text, all) = (&pages["server"], &pages["solutions"]);
+    let wrong = text.replacen("Second hint", "Hint", 1);
+    assert_found(wrong_exercises("server", &wrong), "has no Second hint");
+    let wrong = text.replacen("**Break it.** ", "**Build it.** ", 1);
+    assert_found(wrong_solutions("server", &wrong, all), "asked, solved");
+    let wrong = all.replace("../../tests/", "../../steps/");
+    assert_found(wrong_solutions("server", text, &wrong), "is not proved");
+    let wrong = all.replacen("**Points.** ", "**Points.** 1", 1);
+    let found = pages
+        .iter()
+        .flat_map(|(name, text)| wrong_solutions(name, text, &wrong));
+    assert_found(found.collect(), "points in");
+}
+
+// ---- The guide, chapter by chapter
+
+/// What the guide says of each chapter.
+const PARTS: [&str; 5] = [
+    "**Outcomes.**",
+    "**Show.**",
+    "**Where they get stuck.**",
+    "**What they believe.**",
+    "**Skip.**",
+];
+
+fn wrong_guide(name: &str, pages: &Pages) -> Vec<String> {
+    let part = section(&pages["teaching-chapters"], &format!("guide-{name}"));
+    let between = |from: &str, to: &str| {
+        let from = part.split(from).nth(1).unwrap_or_default();
+        from.split(to).next().unwrap().to_owned()
+    };
+    let mut problems = Vec::new();
+    for mark in PARTS {
+        if part.matches(&format!("\n{mark}")).count() != 1 {
+            problems.push(format!("no {mark}"));
+        }
+    }
+    if !part.contains(&format!("{{{{#include {name}.md:outcomes}}}}")) {
+        problems.push("other outcomes than the chapter's".to_owned());
+    }
+    let beliefs = between("**What they believe.**", "**Skip.**");
+    let rows = beliefs.lines().filter(|line| line.starts_with("| ")).skip(2);
+    let rows: Vec<&str> = rows.collect();
+    let exposes = Regex::new(
+        r"\([a-z-]+\.md#(?:[sc]\d-\d\d|check-yourself|predict|exercises)\)",
+    );
+    let exposes = exposes.unwrap();
+    if rows.len() < 2 || !rows.iter().all(|row| exposes.is_match(row)) {
+        problems.push(format!("what exposes each of {rows:?}?"));
+    }
+    let shown = between("**Show.**", "**Where they get stuck.**");
+    problems.extend(wrong_shows(&shown, &transcripts(name, pages)));
+    problems.iter().map(|problem| format!("{name}: {problem}")).collect()
+}
+
+/// What a teacher shows starts with a command that a transcript shows, too.
+fn wrong_shows(shown: &str, seen: &str) -> Vec<String> {
+    let command = Regex::new(r"(?m)^\d+\. `([^`]+)`").unwrap();
+    let commands: Vec<_> = command.captures_iter(shown).collect();
+    let items = Regex::new(r"(?m)^\d+\. ").unwrap().find_iter(shown).count();
+    let mut problems = Vec::new();
+    if commands.is_empty() || items != commands.len() {
+        problems.push(format!("{items} things to show, and how?"));
+    }
+    let is_seen = |command: &str| seen.lines().any(|l| l.trim() == command);
+    let unseen = commands.iter().filter(|found| !is_seen(&found[1]));
+    problems.extend(unseen.map(|c| format!("no transcript of {}", &c[1])));
+    problems
+}
+
+/// What is typed in the transcripts of a chapter and of the pages below it.
+fn transcripts(name: &str, pages: &Pages) -> String {
+    let contents = contents(pages);
+    let at = contents.iter().position(|entry| entry.1 == name).unwrap();
+    let below = contents[at + 1..].iter().take_while(|entry| !entry.2);
+    let names = contents[at..=at].iter().chain(below);
+    let include =
+        Regex::new(r"tests/(?:check/tests/)?snapshots/([a-z0-9-]+)\.snap");
+    let include = include.unwrap();
+    let mut typed = String::new();
+    for (_, page, _) in names {
+        for found in include.captures_iter(&pages[page]) {
+            let path = format!("{ROOT}/{}", &found[0]);
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let lines =
+                text.lines().filter_map(|l| l.trim().strip_prefix("$ "));
+            lines.for_each(|line| typed += &format!("{line}\n"));
+        }
+        let fences = pages[page].split("```sh\n").skip(1);
+        fences.for_each(|fence| typed += fence.split("```").next().unwrap());
+    }
+    typed
+}
+
+#[test]
+fn the_guide_has_every_chapter_and_shows_what_the_tests_have_seen() {
+    let mut pages = pages();
+    for name in chapters(&pages) {
+        assert_fine(wrong_guide(&name, &pages));
+    }
+    let guide = pages["teaching-chapters"].clone();
+    for (old, new, problem) in [
+        ("--bin step1", "--bin step01", "no transcript of"),
+        ("server.md:outcomes", "client.md:outcomes", "other outcomes"),
+        ("**Skip.**", "Skip", "no **Skip.**"),
+        ("cases.md#s", "cases.md#t", "what exposes"),
+        ("\n1. `", "\n1. Show `", "and how?"),
+    ] {
+        let wrong = guide.replace(old, new);
+        assert_ne!(wrong, guide, "{old}");
+        pages.insert("teaching-chapters".to_owned(), wrong);
+        assert_found(wrong_guide("server", &pages), problem);
+    }
+}
