@@ -203,7 +203,24 @@ const WEEKS: &[Block] = &[
             ("client", "show discuss"),
         ],
     ),
-    Block("Week 1, lab", 90, &[("server", "do"), ("client", "do")]),
+    Block(
+        "Week 1, lab",
+        90,
+        &[("preparation", "do"), ("server", "do"), ("client", "do")],
+    ),
+    Block(
+        "Week 1, at home",
+        150,
+        &[
+            ("introduction", "read do"),
+            ("preparation", "read"),
+            ("async", "read do"),
+            ("server", "read"),
+            ("client", "read"),
+            ("rust", "read"),
+            ("hello", "read"),
+        ],
+    ),
     Block(
         "Week 2, lecture",
         90,
@@ -215,6 +232,17 @@ const WEEKS: &[Block] = &[
         ],
     ),
     Block("Week 2, lab", 90, &[("many-clients", "do"), ("frames", "do")]),
+    Block(
+        "Week 2, at home",
+        150,
+        &[
+            ("many-clients", "read"),
+            ("frames", "read"),
+            ("testing", "read do"),
+            ("wan", "read do"),
+            ("uses", "read"),
+        ],
+    ),
     Block(
         "Week 3, lecture",
         90,
@@ -228,6 +256,17 @@ const WEEKS: &[Block] = &[
     ),
     Block("Week 3, lab", 90, &[("time-limits", "do"), ("retry", "do")]),
     Block(
+        "Week 3, at home",
+        150,
+        &[
+            ("flow", "read"),
+            ("proxy", "read"),
+            ("time-limits", "read"),
+            ("retry", "read"),
+            ("heartbeat", "read do"),
+        ],
+    ),
+    Block(
         "Week 4, lecture",
         90,
         &[
@@ -238,6 +277,16 @@ const WEEKS: &[Block] = &[
         ],
     ),
     Block("Week 4, lab", 90, &[("ledger", "do"), ("drain", "do")]),
+    Block(
+        "Week 4, at home",
+        150,
+        &[
+            ("sim", "read do"),
+            ("ledger", "read"),
+            ("drain", "read"),
+            ("performance", "read do"),
+        ],
+    ),
     Block(
         "Week 5, lecture",
         90,
@@ -291,12 +340,12 @@ fn plan(blocks: &[Block], pages: &Pages) -> Result<String, String> {
         if sum > *room || sum + SLACK < *room {
             return Err(format!("{title}: {sum} of {room} minutes"));
         }
-        let head = format!("| {title} | min | |");
-        text += &format!("{head}\n| ---: | ---: | --- |\n{rows}");
+        let head = "| from | min | what |\n| ---: | ---: | --- |";
         let free = match room - sum {
             0 => String::new(),
             free => format!(", and {free} for questions"),
         };
+        text += &format!("**{title}**\n\n{head}\n{rows}");
         text += &format!("| | {sum} | of {room}{free} |\n\n");
     }
     Ok(text.trim_end().to_owned())
