@@ -9,6 +9,8 @@
 
 mod support;
 
+#[path = "exercises/cluster.rs"]
+mod cluster;
 #[path = "exercises/copy.rs"]
 mod copy;
 #[path = "exercises/failure.rs"]
@@ -34,6 +36,7 @@ fn main() {
     trials.extend(options::trials());
     trials.extend(next::trials());
     trials.extend(rooms::trials());
+    trials.extend(cluster::trials());
     trials.push(copy::every_patch_is_used());
     libtest_mimic::run(&args, trials).exit();
 }

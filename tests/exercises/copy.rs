@@ -51,6 +51,7 @@ impl Solved {
     /// Applies `tests/exercises/NAME.diff`; `""` changes nothing.
     pub fn with(name: &str) -> Solved {
         let guard = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+        share();
         let mut files = BTreeSet::new();
         for part in PARTS {
             list(Path::new(part), &mut files);
@@ -59,7 +60,7 @@ impl Solved {
         for file in &files {
             if !patched.contains(file) {
                 let bytes = fs::read(Path::new(ROOT).join(file)).unwrap();
-                write(file, &bytes);
+                write(file, &of_copy(file, bytes));
             }
         }
         files.extend(patched);
@@ -89,8 +90,7 @@ impl Solved {
         outcome.succeeds()
     }
 
-    /// Lets a command run in the copy, with the crates that are compiled
-    /// already. (Cargo before 1.91 compiles them again.)
+    /// Lets a command run in the copy.
     pub fn place<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for (name, _) in std::env::vars() {
             let is_of_outer = name.starts_with("CARGO") && name != "CARGO_HOME";
@@ -100,7 +100,6 @@ impl Solved {
         }
         command
             .current_dir(folder())
-            .env("CARGO_BUILD_BUILD_DIR", format!("{ROOT}/target"))
             .env("CARGO_TERM_COLOR", "never")
             .env("INSTA_UPDATE", "no")
     }
@@ -108,7 +107,7 @@ impl Solved {
     /// Builds a program of the steps, and returns where it is: in a folder of
     /// its own, because the next solution builds another one.
     pub fn program(self, name: &str) -> (TempDir, String) {
-        self.run(&format!("cargo build --bin {name}")).succeeds();
+        self.run(&format!("cargo build --workspace --bin {name}")).succeeds();
         let own = TempDir::new().unwrap();
         let path = own.path().join(name);
         fs::copy(folder().join("target/debug").join(name), &path).unwrap();
@@ -179,6 +178,50 @@ fn list(part: &Path, files: &mut BTreeSet<PathBuf>) {
             list(&part.join(name), files);
         }
     }
+}
+
+/// Links what Cargo has compiled for the project into the copy, once, so that it
+/// does not compile all crates again.
+fn share() {
+    let (from, to) = (Path::new(ROOT).join("target/debug"), folder());
+    let to = to.join("target/debug");
+    if !to.exists() {
+        for part in ["build", "deps", ".fingerprint"] {
+            link(&from.join(part), &to.join(part));
+        }
+    }
+}
+
+/// Cargo writes into a fingerprint, so that is copied; all else is replaced.
+fn link(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if from.is_dir() {
+            link(&from, &to);
+        } else if !to.components().any(|c| c.as_os_str() == ".fingerprint") {
+            fs::hard_link(from, to).unwrap();
+        } else if let Ok(bytes) = fs::read(&from) {
+            let time = fs::metadata(&from).unwrap().modified().unwrap();
+            fs::write(&to, bytes).unwrap();
+            fs::File::open(&to).unwrap().set_modified(time).unwrap();
+        }
+    }
+}
+
+/// Gives the packages of the copy another version, so that Cargo does not take
+/// what the project has compiled for what it compiles.
+fn of_copy(file: &Path, bytes: Vec<u8>) -> Vec<u8> {
+    if !file.ends_with("Cargo.toml") {
+        return bytes;
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    let old = "\nversion = \"0.1.0\"\n";
+    assert_eq!(text.matches(old).count(), 1, "the version in {file:?}");
+    text.replace(old, "\nversion = \"0.1.0-solved\"\n").into_bytes()
 }
 
 /// A file that is the same stays as it is, so that Cargo does not compile it.
