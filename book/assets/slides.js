@@ -101,6 +101,7 @@
     if (before?.command && !prose.length) return void before.blocks.push(thing);
     if (before && prose.length === 1 && parts.length > 1) prose = [make("p", "", ...parts.slice(0, -1)), parts.at(-1)];
     if (before) before.notes.push(...prose.splice(0, prose.length - 1));
+    if (parts.length === 1 || before && lead.textContent === prose[0]?.textContent) prose.pop(); // it is on the slide
     const command = thing.matches("pre") && !/\n./.test(thing.textContent);
     if (/you can$/.test(lead.textContent)) add("goals", [thing], prose, { title: lead.textContent });
     else if (thing.matches("blockquote")) add("trap", [thing], prose);
@@ -122,6 +123,7 @@
     const all = prose.flatMap(sentences);
     const bold = all.filter((sentence) => sentence.querySelector("strong")).slice(0, 5);
     if (ofSection()) ofSection().notes.push(...prose);
+    else if (section?.tagName === "H1") add("title", [make("p", "")], prose);
     else if (all.length) add("words", all.length < 4 ? all : bold.length ? bold : all.slice(0, 1), prose);
     prose = [];
   };
@@ -439,6 +441,26 @@
     document.body.append(frame);
   };
 
+  // Notes get what room they need: first smaller letters, then a smaller slide.
+  const papers = [[0.8, 14], [0.7, 13], [0.62, 12], [0.62, 11], [0.5, 11], [0.5, 10], [0.4, 10], [0.4, 9], [0.32, 9], [0.32, 8]];
+  const toPaper = () => {
+    document.documentElement.classList.add("paper");
+    for (const details of main.querySelectorAll("details")) details.open = false; // book.js opened them
+    for (const one of faces) {
+      fit(one.firstElementChild);
+      const { lastElementChild: notes } = one;
+      papers.some(([scale, letters]) => {
+        one.style.setProperty("--scale", scale);
+        notes.style.setProperty("--letters", `${letters}px`);
+        return notes.scrollWidth <= notes.clientWidth && notes.scrollHeight <= notes.clientHeight;
+      });
+    }
+  };
+  const fromPaper = () => {
+    document.documentElement.classList.remove("paper");
+    for (const one of faces) one.style.removeProperty("--scale");
+  };
+
   const start = () => {
     build();
     const buttons = [["‹", "Previous slide", commands.ArrowLeft], ["›", "Next slide", commands.ArrowRight],
@@ -458,6 +480,9 @@
     window.addEventListener("hashchange", find);
     window.addEventListener("keydown", press, true);
     document.addEventListener("toggle", () => fit(faces[now].firstElementChild), true);
+    window.addEventListener("beforeprint", toPaper);
+    window.addEventListener("afterprint", fromPaper);
+    document.head.append(make("style", "", "@page { size: A4 landscape; margin: 10mm }"));
     window.setInterval(tick, 1000);
   };
   document.documentElement.classList.add("slides");
