@@ -33,8 +33,7 @@
 
   // The way in: only for a chapter, or a page that asks its reader something.
   if (!query.has("slides")) {
-    const current = document.querySelector("#mdbook-sidebar a.active");
-    const isChapter = current && !current.closest("li").classList.contains("affix");
+    const isChapter = document.querySelector("#mdbook-sidebar a.active")?.matches(".spacer ~ * *") === false;
     if (!isChapter && !main.querySelector("[id^=predict]")) return;
     if (main.querySelectorAll("h1").length > 1) return; // the whole book
     const link = make("a", "icon-button slides-link");
@@ -101,7 +100,8 @@
     if (before?.command && !prose.length) return void before.blocks.push(thing);
     if (before && prose.length === 1 && parts.length > 1) prose = [make("p", "", ...parts.slice(0, -1)), parts.at(-1)];
     if (before) before.notes.push(...prose.splice(0, prose.length - 1));
-    if (parts.length === 1 || before && lead.textContent === prose[0]?.textContent) prose.pop(); // it is on the slide
+    const isLead = !thing.matches("blockquote") && lead.textContent === prose.at(-1)?.textContent;
+    if (isLead) prose.pop(); // it is on the slide
     const command = thing.matches("pre") && !/\n./.test(thing.textContent);
     if (/you can$/.test(lead.textContent)) add("goals", [thing], prose, { title: lead.textContent });
     else if (thing.matches("blockquote")) add("trap", [thing], prose);
@@ -466,7 +466,7 @@
     const buttons = [["‹", "Previous slide", commands.ArrowLeft], ["›", "Next slide", commands.ArrowRight],
       ["Notes", "Notes (n)", showNotes], ["Presenter", "A window for the speaker (p)", present], ["Page", "Back to the page (Esc)", leave]];
     for (const [text, title, run] of buttons) {
-      const button = Object.assign(make("button", "", text), { type: "button", title });
+      const button = Object.assign(make("button", "", text), { type: "button", title, ariaLabel: title.replace(/ \(.*/, "") });
       button.addEventListener("click", run);
       bar.append(button);
     }
@@ -475,10 +475,15 @@
     bar.setAttribute("aria-label", "Slides");
     resize();
     find();
-    askGuide();
+    window.addEventListener("load", askGuide);
     window.addEventListener("resize", resize);
     window.addEventListener("hashchange", find);
     window.addEventListener("keydown", press, true);
+    let swipe = 0;
+    main.addEventListener("pointerdown", ({ clientX }) => { swipe = clientX; });
+    main.addEventListener("pointerup", ({ clientX, pointerType }) => {
+      if (pointerType === "touch" && Math.abs(clientX - swipe) > 50) go(now + (clientX < swipe ? 1 : -1));
+    });
     document.addEventListener("toggle", () => fit(faces[now].firstElementChild), true);
     window.addEventListener("beforeprint", toPaper);
     window.addEventListener("afterprint", fromPaper);
