@@ -258,7 +258,9 @@ const slideFaces = (() => {
     const blocks = [...(slide.lead ? [slide.lead] : []), ...slide.blocks];
     const more = stage(slide, blocks).tall.flatMap((details) => {
       const title = `${slide.title}: ${details.querySelector("summary").innerHTML}`;
-      return row(details.children).filter(isThing).map((thing) => ({ thing, title }));
+      const things = row(details.children).filter(isThing);
+      if (things.length) details.append(make("p", "", "What belongs here is on the next slide."));
+      return things.map((thing) => ({ thing, title }));
     });
     for (const { thing } of more) thing.remove();
     const answers = more.flatMap(({ thing, title }) => paginate({ kind: "", title }, [thing]));

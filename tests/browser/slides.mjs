@@ -170,16 +170,16 @@ const keys = async (slides) => {
   await slides.getByRole("button", { name: "Next slide" }).click();
   problems.push(...at(2, await label(slides)).map((problem) => `a button: ${problem}`));
   await slides.evaluate(() => { location.hash = "#backlog"; });
-  await slides.waitForFunction(() => document.getElementById("backlog").hidden === false, null, { timeout: 60000 }).catch(() => problems.push("a link to a section does not show its slide"));
+  await slides.waitForFunction(() => document.getElementById("backlog").hidden === false, null, { timeout: 120000 }).catch(() => problems.push("a link to a section does not show its slide"));
   await slides.keyboard.press("ArrowRight");
   await slides.reload();
   if ((await slides.locator(".slide:not([hidden])").getAttribute("id")) !== "backlog.2") problems.push("reloading loses the place");
   await slides.keyboard.press("Escape");
-  await slides.waitForURL(`${address}#backlog`, { timeout: 60000 }).catch(() => problems.push(`Esc leads to ${slides.url()}`));
+  await slides.waitForURL(`${address}#backlog`, { timeout: 120000 }).catch(() => problems.push(`Esc leads to ${slides.url()}`));
   const top = await slides.locator("#backlog").evaluate((heading) => heading.getBoundingClientRect().top);
   if (top < 0 || top > 200) problems.push(`the page is ${top} px away from the section`);
   await slides.keyboard.press("v");
-  await slides.waitForURL(`${address}?slides#backlog`, { timeout: 60000 }).catch(() => problems.push(`v leads to ${slides.url()}`));
+  await slides.waitForURL(`${address}?slides#backlog`, { timeout: 120000 }).catch(() => problems.push(`v leads to ${slides.url()}`));
   return problems;
 };
 const folds = async (slides) => { // a question, by keyboard
@@ -195,7 +195,7 @@ const folds = async (slides) => { // a question, by keyboard
 const notes = async (slides) => {
   const problems = [];
   const of = (id) => slides.locator(`[id="${id}"] .notes`);
-  await slides.locator(".guide").first().waitFor({ state: "attached", timeout: 60000 }).catch(() => problems.push("the guide's notes do not come"));
+  await slides.locator(".guide").first().waitFor({ state: "attached", timeout: 120000 }).catch(() => problems.push("the guide's notes do not come"));
   const has = async (id, text, is = true) => {
     if ((await of(id).textContent()).includes(text) !== is) problems.push(`"${text}" is ${is ? "not " : ""}in the notes of ${id}`);
   };
@@ -220,7 +220,7 @@ const notes = async (slides) => {
 const presenter = async (slides) => {
   const problems = [];
   await slides.keyboard.press("Home");
-  const [popup] = await Promise.all([slides.waitForEvent("popup", { timeout: 60000 }), slides.keyboard.press("p")]);
+  const [popup] = await Promise.all([slides.waitForEvent("popup", { timeout: 120000 }), slides.keyboard.press("p")]);
   popup.on("pageerror", (error) => problems.push(`error: ${error.message}`));
   const follows = async (n) => {
     const [now, next, words] = await slides.evaluate(() => {
@@ -241,7 +241,7 @@ const presenter = async (slides) => {
   const clock = popup.locator(".clock");
   const before = await clock.textContent();
   if (!/\d.* · 0:\d\d /.test(before)) problems.push(`the clock says "${before}"`);
-  await popup.waitForFunction((before) => document.querySelector(".clock").textContent !== before, before, { timeout: 60000 }).catch(() => problems.push("the clock stands still"));
+  await popup.waitForFunction((before) => document.querySelector(".clock").textContent !== before, before, { timeout: 120000 }).catch(() => problems.push("the clock stands still"));
   await popup.close();
   await slides.keyboard.press("ArrowRight");
   problems.push(...at(5, await label(slides)));
@@ -279,7 +279,7 @@ const fixtures = { "server.html": withQuestion, "teaching-chapters.html": (html)
 
 async function show(browser, name, files = {}) {
   const context = await browser.newContext({ viewport: desk });
-  context.setDefaultTimeout(120000);
+  context.setDefaultTimeout(300000);
   await context.addInitScript(() => localStorage.setItem("mdbook-theme", "light"));
   for (const [file, change] of Object.entries(files)) {
     const isWanted = (url) => url.pathname.endsWith(`/${file}`);
@@ -358,7 +358,7 @@ async function asSlides(browser, check, name) {
 // A way in, where a page has something to show, and none without JavaScript.
 async function waysIn(browser, check, open) {
   const context = await browser.newContext({ viewport: desk });
-  context.setDefaultTimeout(120000);
+  context.setDefaultTimeout(300000);
   for (const [name, count] of Object.entries({ "server.html": 1, "wan.html": 1, "glossary.html": 0, "print.html": 0 })) {
     const { page, problems } = await open(context, name);
     if ((await page.locator(".slides-link").count()) !== count) problems.push(`not ${count} link to the slides`);
