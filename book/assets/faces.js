@@ -276,6 +276,11 @@ const slideFaces = (() => {
       pre.after(listing);
       listing.append(file, pre);
     }
+    for (const widget of main.querySelectorAll("figure > .widget")) { // a copy of it would do nothing
+      const figure = widget.parentElement.cloneNode(false);
+      widget.parentElement.before(figure);
+      figure.append(widget);
+    }
     row(main.children).forEach(read);
     endSection();
     main.replaceChildren();

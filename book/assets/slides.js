@@ -5,7 +5,7 @@
 (() => {
   const query = new URLSearchParams(location.search);
   const main = document.querySelector("main");
-  const page = location.pathname.split("/").pop().replace(/\.html$/, "");
+  const page = location.pathname.split("/").pop().replace(/\.html$/, "") || "index";
   const { readPage, fit, make, copyOf } = slideFaces;
 
   // The teacher's guide, in a hidden frame: it sends its notes on one page.
@@ -106,12 +106,12 @@
     presenter = window.open("", `presenter-${page}`, "popup,width=900,height=700");
     if (!presenter) return window.alert("Your browser has blocked the speaker's window: allow it for this page, and try again.");
     const { document: notes } = presenter;
+    const { color, backgroundColor } = getComputedStyle(main);
     notes.title = `Notes: ${document.title}`;
-    notes.documentElement.className = `${document.documentElement.className} presenter`;
     notes.documentElement.lang = document.documentElement.lang;
-    notes.head.append(...[...document.querySelectorAll("link[rel=stylesheet]")].map(({ href }) =>
-      Object.assign(notes.createElement("link"), { rel: "stylesheet", href })));
-    notes.body.innerHTML = '<div class="content"><main><p class="clock"></p><h1></h1><p class="next"></p><div class="notes"></div></main></div>';
+    notes.head.innerHTML = `<style>body { margin: 1.5em; font: 1.25em/1.5 sans-serif; color: ${color}; background: ${backgroundColor} }
+      a { color: inherit } li { list-style: none } .clock { font-size: 1.5em }</style>`;
+    notes.body.innerHTML = '<p class="clock"></p><h1></h1><p class="next"></p><div class="notes"></div>';
     presenter.onkeydown = press;
     since = Date.now();
     tell();

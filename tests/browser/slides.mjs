@@ -367,6 +367,7 @@ async function waysIn(browser, check, open) {
   }
   await context.close();
   const plain = await browser.newContext({ viewport: desk, javaScriptEnabled: false });
+  plain.setDefaultTimeout(300000);
   const { page, problems } = await open(plain, "server.html");
   await page.goto(where("server.html"));
   if (!(await page.locator("h2#socket").isVisible())) problems.push("there is no page");
