@@ -49,7 +49,10 @@ function said() {
 async function leaf(quick) {
   const problems = [];
   const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-  const frame = () => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); });
+  const turn = (details, open) => new Promise((done) => { // until the slide has heard of it
+    details.addEventListener("toggle", done, { once: true });
+    details.open = open;
+  });
   const visible = () => [...document.querySelectorAll(".slide")].filter((slide) => !slide.hidden);
   const look = (state) => {
     const [slide] = visible();
@@ -93,11 +96,9 @@ async function leaf(quick) {
     [last] = visible();
     look("");
     for (const details of quick ? [] : last.querySelectorAll(".face details")) {
-      details.open = true;
-      await frame();
+      await turn(details, true);
       look(`, "${details.querySelector("summary").textContent}" open`);
-      details.open = false;
-      await frame();
+      await turn(details, false);
     }
   }
   return [...new Set(problems)].slice(0, 6);
