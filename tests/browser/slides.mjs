@@ -309,7 +309,6 @@ const guarded = (by) => async (page) => {
   }
 };
 
-const swallow = (key) => `addEventListener("keydown", (event) => { if (event.key === "${key}") event.stopImmediatePropagation(); }, true)`;
 const script = readdirSync(join(book, "assets")).find((name) => name.startsWith("slides-") && name.endsWith(".js"));
 const plants = [
   { defect: "a listing that is gone", by: whole, edit: () => document.querySelector(".face pre").remove() },
@@ -324,7 +323,7 @@ const plants = [
   { defect: "a drawing with small words", by: fits, css: ".face svg { height: 200px !important; flex: none !important }" },
   { defect: "a slide larger than the window", by: fits, css: ".face { scale: 1.1 }" },
   { defect: "an open answer below the foot", by: fits, css: ".face details[open] { padding-top: 600px }" },
-  { defect: "a key that does nothing", by: keys, edit: swallow("End") },
+  { defect: "a key that does nothing", by: keys, script: (text) => text.replace("End: () =>", "Delete: () =>") },
   { defect: "a position that is not told", by: keys, edit: () => document.querySelector("main > [role=status]").remove() },
   { defect: "an answer that does not open", by: folds, edit: () => document.addEventListener("click", (event) => event.preventDefault()) },
   { defect: "an answer that is open", by: folds, edit: () => { document.querySelector(".face details").open = true; } },
