@@ -22,6 +22,7 @@ import { run as herd } from "./herd.mjs";
 import * as keys from "./keys.mjs";
 import { plants } from "./plants.mjs";
 import { run as search } from "./search.mjs";
+import { run as slides } from "./slides.mjs";
 
 const book = fileURLToPath(new URL("../../target/book", import.meta.url));
 const shots = fileURLToPath(new URL("../../target/browser", import.meta.url));
@@ -312,7 +313,7 @@ async function work() {
 await Promise.all([work(), work(), work(), work()]);
 
 // Parts of the book that do something of their own bring their checks along.
-for (const [part, run] of Object.entries({ search, frames, herd, cases })) {
+for (const [part, run] of Object.entries({ search, frames, herd, cases, slides })) {
   if (wanted.length === 0 || wanted.includes(part)) await run({ browser, open, check });
 }
 await browser.close();

@@ -1,0 +1,226 @@
+// A page as slides: what it shows, one thing after another, and its prose as
+// the speaker's notes. ?slides behind the address of a page asks for it.
+// Without JavaScript it is the page.
+"use strict";
+(() => {
+  const query = new URLSearchParams(location.search);
+  const main = document.querySelector("main");
+  const page = location.pathname.split("/").pop().replace(/\.html$/, "") || "index";
+  const { readPage, fit, make, copyOf } = slideFaces;
+
+  // The teacher's guide, in a hidden frame: it sends its notes on one page.
+  if (query.has("notes")) {
+    const items = [];
+    let next = document.getElementById(`guide-${query.get("notes")}`)?.nextElementSibling;
+    for (; next && !/^H[12]$/.test(next.tagName); next = next.nextElementSibling) {
+      items.push(...(next.matches("ul, ol") ? next.children : [next]));
+    }
+    window.parent.postMessage({ notes: items.map((item) => item.outerHTML) }, "*");
+    return;
+  }
+
+  const headings = [...main.querySelectorAll("h1, h2, h3, h4")].filter(({ id }) => id);
+
+  // The way in: only for a chapter, or a page that asks its reader something.
+  if (!query.has("slides")) {
+    const isChapter = document.querySelector("#mdbook-sidebar a.active")?.matches(".spacer ~ * *") === false;
+    if (!isChapter && !main.querySelector("[id^=predict]")) return;
+    if (main.querySelectorAll("h1").length > 1) return; // the whole book
+    const link = make("a", "icon-button slides-link");
+    link.innerHTML = '<span class="fa-svg"><svg viewBox="0 0 16 16"><path fill-rule="evenodd"' +
+      ' d="M0 1h16v11H9v2h3v1H4v-1h3v-2H0zM2 3v7h12V3z"/></svg></span>';
+    link.title = "Slides (v)";
+    link.setAttribute("aria-label", "Slides");
+    link.setAttribute("aria-keyshortcuts", "v");
+    const aim = () => {
+      const seen = headings.filter((heading) => heading.getBoundingClientRect().top < 120).at(-1);
+      link.href = `?slides#${seen?.id ?? ""}`;
+    };
+    aim();
+    link.addEventListener("click", aim);
+    document.querySelector(".right-buttons").prepend(link);
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "v" || event.ctrlKey || event.altKey || event.metaKey) return;
+      if (!event.target.closest("input, textarea, select")) link.click();
+    });
+    return;
+  }
+
+  const bar = make("nav", "slides-bar");
+  const status = make("p", "copied");
+  const faces = []; // the sections, one for each face
+  let now = 0;
+  const build = () => {
+    for (const slide of readPage()) {
+      const { id } = slide.section;
+      slide.faces.forEach((face, i) => {
+        const one = make("section", "slide", face, make("aside", "notes", ...(i ? [] : slide.notes)));
+        const before = faces.filter(({ of }) => of === id).length;
+        Object.assign(one, { of: id, id: before ? `${id}.${before + 1}` : id });
+        one.setAttribute("aria-roledescription", "slide");
+        one.lastElementChild.setAttribute("aria-label", "Notes");
+        one.lastElementChild.tabIndex = 0;
+        if (slide.faces.length > 1) face.append(make("p", "part", `${i + 1} of ${slide.faces.length}`));
+        faces.push(one);
+      });
+    }
+    faces.forEach((one, i) => {
+      const name = `${i + 1} of ${faces.length}`;
+      one.setAttribute("aria-label", `${name}: ${titleOf(one)}`);
+      one.firstElementChild.append(make("p", "foot", `${document.title.replace(/ - .*/, "")} · ${name}`));
+    });
+    main.append(...faces, bar, status);
+  };
+  const titleOf = (one) => one?.querySelector("h1, h2").textContent ?? "the end";
+
+  const resize = () => {
+    const height = window.innerHeight * (main.classList.contains("with-notes") ? 0.7 : 1);
+    const scale = Math.min(window.innerWidth / 1280, height / 720);
+    main.style.setProperty("--scale", scale);
+    main.style.setProperty("--top", `${(height - 720 * scale) / 2}px`);
+    main.style.setProperty("--left", `${(window.innerWidth - 1280 * scale) / 2}px`);
+  };
+  const go = (to) => {
+    now = Math.max(0, Math.min(faces.length - 1, to));
+    faces.forEach((one, i) => { one.hidden = i !== now; });
+    fit(faces[now].firstElementChild);
+    status.textContent = faces[now].getAttribute("aria-label");
+    history.replaceState(null, "", `#${faces[now].id}`);
+    tell();
+  };
+  const find = () => {
+    const id = decodeURIComponent(location.hash.slice(1));
+    const there = id && document.getElementById(id)?.closest(".slide");
+    go(there ? faces.indexOf(there) : now);
+  };
+  const leave = () => {
+    presenter?.close();
+    location.href = `${location.pathname}#${faces[now].of}`;
+  };
+
+  // The presenter's window has no script: this page writes into it.
+  let presenter = null;
+  let since = 0;
+  const present = () => {
+    if (presenter && !presenter.closed) return presenter.focus();
+    presenter = window.open("", `presenter-${page}`, "popup,width=900,height=700");
+    if (!presenter) return window.alert("Your browser has blocked the speaker's window: allow it for this page, and try again.");
+    const { document: notes } = presenter;
+    const { color, backgroundColor } = getComputedStyle(main);
+    notes.title = `Notes: ${document.title}`;
+    notes.documentElement.lang = document.documentElement.lang;
+    notes.head.innerHTML = `<style>body { margin: 1.5em; font: 1.25em/1.5 sans-serif; color: ${color}; background: ${backgroundColor} }
+      a { color: inherit } li { list-style: none } .clock { font-size: 1.5em }</style>`;
+    notes.body.innerHTML = '<p class="clock"></p><h1></h1><p class="next"></p><div class="notes"></div>';
+    presenter.onkeydown = press;
+    since = Date.now();
+    tell();
+  };
+  const tell = () => {
+    if (!presenter || presenter.closed) return;
+    const put = (selector, text) => { presenter.document.querySelector(selector).textContent = text; };
+    put("h1", status.textContent);
+    put(".next", `Next: ${titleOf(faces[now + 1])}`);
+    presenter.document.querySelector(".notes").innerHTML = faces[now].lastElementChild.innerHTML;
+    tick();
+  };
+  const tick = () => {
+    if (!presenter || presenter.closed) return;
+    const seconds = Math.floor((Date.now() - since) / 1000);
+    const elapsed = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+    const clock = presenter.document.querySelector(".clock");
+    if (clock) clock.textContent = `${new Date().toLocaleTimeString([], { timeStyle: "short" })} · ${elapsed} gone`;
+  };
+
+  const showNotes = () => {
+    main.classList.toggle("with-notes");
+    resize();
+  };
+  const commands = {
+    ArrowRight: () => go(now + 1), ArrowDown: () => go(now + 1), PageDown: () => go(now + 1), " ": () => go(now + 1),
+    ArrowLeft: () => go(now - 1), ArrowUp: () => go(now - 1), PageUp: () => go(now - 1),
+    Home: () => go(0), End: () => go(faces.length - 1), Escape: leave, n: showNotes, p: present,
+  };
+  // mdBook's own keys would turn to another chapter, or open what is not shown.
+  const press = (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key !== "Escape" && event.target.closest?.("input, textarea, select")) return;
+    if (event.key === " " && event.target.closest?.("summary, button, a")) return;
+    if (/^(Arrow|Page|Home|End)/.test(event.key) && event.target.closest?.(".notes")) return event.stopImmediatePropagation();
+    const command = event.key === " " && event.shiftKey ? commands.ArrowLeft : commands[event.key];
+    if (command) event.preventDefault();
+    if (command || /^[s/?]$/.test(event.key)) event.stopImmediatePropagation();
+    command?.();
+  };
+
+  // What the guide says of a section goes to its first slide, all else to the title's.
+  const askGuide = () => {
+    const frame = Object.assign(make("iframe", ""), { hidden: true, src: `teaching-chapters.html?notes=${page}` });
+    window.addEventListener("message", ({ source, data }) => {
+      if (source !== frame.contentWindow || !Array.isArray(data?.notes)) return;
+      for (const html of data.notes) {
+        const note = make("div", "guide");
+        note.innerHTML = html;
+        const aim = new RegExp(`^${page}\\.html#(.+)`);
+        const id = [...note.querySelectorAll("a[href]")].map((link) => link.getAttribute("href").match(aim)?.[1]).find(Boolean);
+        const to = (id && document.getElementById(id)?.closest(".slide")) || faces[0];
+        to.lastElementChild.append(copyOf(note));
+      }
+      frame.remove();
+      tell();
+    });
+    document.body.append(frame);
+  };
+
+  // Notes get what room they need: first smaller letters, then a smaller slide.
+  const papers = [[0.8, 14], [0.7, 13], [0.62, 12], [0.62, 11], [0.5, 11], [0.5, 10], [0.4, 10], [0.4, 9], [0.32, 9], [0.32, 8]];
+  const toPaper = () => {
+    document.documentElement.classList.add("paper");
+    for (const details of main.querySelectorAll("details")) details.open = false; // book.js opened them
+    for (const one of faces) {
+      fit(one.firstElementChild);
+      const { lastElementChild: notes } = one;
+      papers.some(([scale, letters]) => {
+        one.style.setProperty("--scale", scale);
+        notes.style.setProperty("--letters", `${letters}px`);
+        return notes.scrollWidth <= notes.clientWidth && notes.scrollHeight <= notes.clientHeight;
+      });
+    }
+  };
+  const fromPaper = () => {
+    document.documentElement.classList.remove("paper");
+    for (const one of faces) one.style.removeProperty("--scale");
+  };
+
+  const start = () => {
+    build();
+    const buttons = [["‹", "Previous slide", commands.ArrowLeft], ["›", "Next slide", commands.ArrowRight],
+      ["Notes", "Notes (n)", showNotes], ["Presenter", "A window for the speaker (p)", present], ["Page", "Back to the page (Esc)", leave]];
+    for (const [text, title, run] of buttons) {
+      const button = Object.assign(make("button", "", text), { type: "button", title, ariaLabel: /\w/.test(text) ? text : title });
+      button.addEventListener("click", run);
+      bar.append(button);
+    }
+    status.setAttribute("role", "status");
+    bar.setAttribute("aria-label", "Slides");
+    resize();
+    find();
+    askGuide();
+    window.addEventListener("resize", resize);
+    window.addEventListener("hashchange", find);
+    window.addEventListener("keydown", press, true);
+    let swipe = 0;
+    main.addEventListener("pointerdown", ({ clientX }) => { swipe = clientX; });
+    main.addEventListener("pointerup", ({ clientX, pointerType }) => {
+      if (pointerType === "touch" && Math.abs(clientX - swipe) > 50) go(now + (clientX < swipe ? 1 : -1));
+    });
+    document.addEventListener("toggle", () => fit(faces[now].firstElementChild), true);
+    window.addEventListener("beforeprint", toPaper);
+    window.addEventListener("afterprint", fromPaper);
+    document.head.append(make("style", "", "@page { size: A4 landscape; margin: 10mm }"));
+    window.setInterval(tick, 1000);
+  };
+  document.documentElement.classList.add("slides");
+  const fonts = ["", "bold ", "italic "].map((style) => document.fonts.load(`${style}16px "Open Sans"`));
+  Promise.allSettled([...fonts, document.fonts.load('16px "Source Code Pro"')]).then(start);
+})();
