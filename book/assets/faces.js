@@ -37,7 +37,7 @@ const slideFaces = (() => {
   const row = (elements) => [...elements].flatMap((element) =>
     (element.matches("div") && !isThing(element) ? row(element.children) : [element]));
   const taskOf = (element) => element.matches("p") && element.firstElementChild?.matches("strong") &&
-    element.firstElementChild.textContent.match(/^(?:Predict|(Break|Build|Measure) it)\.$|^\d+\. .*\?$/s);
+    element.firstElementChild.textContent.match(/^(?:Predict|Question \d|(Break|Build|Measure) it)\.$/);
 
   // The slides: title, lead, blocks to show, notes, kind, and section.
   const slides = [];

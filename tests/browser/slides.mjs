@@ -22,7 +22,7 @@ function shown() {
   const all = (selector) => [...document.querySelectorAll(inSlides ? `.face ${selector}` : `main ${selector}`)];
   const text = (element) => element.textContent.replace(/\s+/g, " ").trim();
   const tasks = all("p > strong:first-child").filter((strong) =>
-    /^(Predict|(Break|Build|Measure) it)\.$|^\d+\. .*\?$/s.test(strong.textContent)).map(text);
+    /^(Predict|Question \d|(Break|Build|Measure) it)\.$/.test(strong.textContent)).map(text);
   return {
     "lines of code": all("pre > code").flatMap((code) => code.textContent.replace(/\n$/, "").split("\n")),
     "names of files": [...new Set(all(".file").map(text))],
@@ -268,12 +268,12 @@ const colors = async (slides) => {
 
 // A question with choices, and a section of the guide, as the book will have them.
 const reason = "This is why. ".repeat(12);
-const question = `<p><strong>1. What does the server receive?</strong></p>
-${["Nothing", "Seven bytes", "All of it"].map((choice, i) => `<details class="choice${i === 1 ? " right" : ""}" name="server-1"><summary>${choice}</summary>
+const question = `<p><strong>Question 8.</strong> What does the server receive?</p>
+${["Nothing", "Seven bytes", "All of it"].map((choice, i) => `<details class="choice${i === 1 ? " right" : ""}" name="fixture-1"><summary>${choice}</summary>
 <p>${reason}</p>${i === 1 ? `<pre><code class="language-console">${"$ cargo run\nserver: listens\n".repeat(9)}</code></pre>` : ""}</details>`).join("\n")}
-<p><strong>2. And then?</strong></p>
-<details class="choice" name="server-2"><summary>It ends</summary><p>No.</p></details>
-<details class="choice right" name="server-2"><summary>It goes on</summary><p>Yes.</p></details>`;
+<p><strong>Question 9.</strong> And then?</p>
+<details class="choice" name="fixture-2"><summary>It ends</summary><p>No.</p></details>
+<details class="choice right" name="fixture-2"><summary>It goes on</summary><p>Yes.</p></details>`;
 const withQuestion = (html) => {
   const parts = html.split(/(<h3 id="predict">[\s\S]*?<\/h3>)[\s\S]*?<\/details>/);
   return `${parts[0]}${parts[1]}\n<p>A client sends <code>Hello</code>.</p>\n${question}${parts[2]}`;
