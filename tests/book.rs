@@ -1264,3 +1264,72 @@ fn dead_links_are_found() {
         assert_found(problems.clone(), dead);
     }
 }
+
+// ---- The index of ideas: sorted, complete, and each name is in its file
+
+/// An entry is `- **words**: links; `name` in `file`, …`.
+fn wrong_ideas(index: &str, summary: &str) -> Vec<String> {
+    let entry = Regex::new(r"^- \*\*(.+?)\*\*: \[.+\]\(.+\)").unwrap();
+    let place = Regex::new(r"`([\w!]+)` in `([^`]+)`").unwrap();
+    let link = Regex::new(r"\]\(([\w-]+\.md)").unwrap();
+    let mut problems = Vec::new();
+    let mut last = String::new();
+    for line in index.lines() {
+        if line.starts_with('#') {
+            last.clear();
+        } else if line.starts_with("- ") {
+            let Some(words) = entry.captures(line) else {
+                problems.push(format!("no words and a link: {line}"));
+                continue;
+            };
+            let key = sort_key(&words[1]);
+            if key <= last {
+                problems.push(format!("{key:?} stands below {last:?}"));
+            }
+            last = key;
+        }
+        for found in place.captures_iter(line) {
+            problems.extend(lost_name(&found[1], &found[2]));
+        }
+    }
+    let linked: BTreeSet<&str> = link
+        .captures_iter(index)
+        .map(|found| found.extract::<1>().1[0])
+        .collect();
+    let pages = link.captures_iter(summary).map(|f| f.extract::<1>().1[0]);
+    let missing =
+        pages.filter(|page| *page != "ideas.md" && !linked.contains(page));
+    problems.extend(missing.map(|page| format!("no idea leads to {page}")));
+    problems
+}
+
+/// Words of letters and digits only, so that `` `.await` `` stands under A.
+fn sort_key(words: &str) -> String {
+    let words = words.to_lowercase();
+    let words = words.split(|c: char| !c.is_alphanumeric());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn lost_name(name: &str, file: &str) -> Option<String> {
+    let text = fs::read_to_string(Path::new(ROOT).join(file));
+    let word = Regex::new(&format!(r"\b{name}\b")).unwrap();
+    let is_there = text.is_ok_and(|text| word.is_match(&text));
+    (!is_there).then(|| format!("no {name} in {file}"))
+}
+
+#[test]
+fn the_index_of_ideas_finds_what_it_names() {
+    let pages = pages();
+    let (index, summary) =
+        (&pages["book/src/ideas.md"], &pages["book/src/SUMMARY.md"]);
+    assert_fine(wrong_ideas(index, summary));
+    for (old, new, problem) in [
+        ("`decode` in `steps", "`decoder` in `steps", "no decoder in steps"),
+        ("**`accept` fails**", "**zeros**", "stands below \"zeros\""),
+        ("(uses.md#table)", "(frames.md)", "no idea leads to uses.md"),
+        ("**idle limit**: ", "idle limit: ", "no words and a link"),
+    ] {
+        let index = index.replace(old, new);
+        assert_found(wrong_ideas(&index, summary), problem);
+    }
+}
