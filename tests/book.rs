@@ -828,7 +828,7 @@ fn wrong_commands(name: &str, text: &str) -> Vec<String> {
         }
     }
     for found in package.captures_iter(text) {
-        let is_there = ["steps", "tests"].iter().any(|dir| {
+        let is_there = [".", "steps", "tests"].iter().any(|dir| {
             let path = format!("{ROOT}/{dir}/{}/Cargo.toml", &found[1]);
             Path::new(&path).exists()
         });
@@ -1331,5 +1331,58 @@ fn the_index_of_ideas_finds_what_it_names() {
     ] {
         let index = index.replace(old, new);
         assert_found(wrong_ideas(&index, summary), problem);
+    }
+}
+
+// ---- The ways in: their minutes add up, and the map leaves nothing out
+
+fn wrong_ways(ways: &str, summary: &str, manifest: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let minutes = Regex::new(r"(?m)^\| (\d+) \|").unwrap();
+    for (id, due) in [("#hour", 60), ("#evening", 180)] {
+        let rows = minutes.captures_iter(section(ways, id));
+        let sum: u32 = rows.map(|row| row[1].parse::<u32>().unwrap()).sum();
+        if sum != due {
+            problems.push(format!("{id} takes {sum} minutes, not {due}"));
+        }
+    }
+    let page = Regex::new(r"\]\(([\w-]+\.md)\)").unwrap();
+    let pages: Vec<&str> =
+        page.captures_iter(summary).map(|f| f.extract::<1>().1[0]).collect();
+    let at = |name| pages.iter().position(|page| *page == name).unwrap();
+    let map = section(ways, "#map");
+    for page in &pages[at("introduction.md")..=at("glossary.md")] {
+        if !map.contains(&format!("]({page})")) {
+            problems.push(format!("the map leaves {page} out"));
+        }
+    }
+    let commands = section(ways, "#impatient");
+    let member = Regex::new(r#""(?:steps|tests)/(\w+)",\n"#).unwrap();
+    let packages = member.captures_iter(manifest).map(|found| {
+        let name = &found[1];
+        format!(" -p {name}")
+    });
+    let steps = (1..=8).map(|n| format!(" --bin step{n}`"));
+    let missing = packages.chain(steps).filter(|c| !commands.contains(&**c));
+    problems.extend(missing.map(|c| format!("no command for{c}")));
+    problems
+}
+
+#[test]
+fn the_ways_in_add_up() {
+    let pages = pages();
+    let (ways, summary) =
+        (&pages["book/src/ways-in.md"], &pages["book/src/SUMMARY.md"]);
+    let manifest = fs::read_to_string(format!("{ROOT}/Cargo.toml")).unwrap();
+    assert_fine(wrong_ways(ways, summary, &manifest));
+    for (old, new, problem) in [
+        ("| 5 |", "| 6 |", "#hour takes 64 minutes, not 60"),
+        ("| 30 |", "| 20 |", "#evening takes 170 minutes, not 180"),
+        ("[WAN](wan.md)", "WAN", "the map leaves wan.md out"),
+        ("cargo run -p udp", "udp", "no command for -p udp"),
+        ("--bin step6`", "--bin step5`", "no command for --bin step6"),
+    ] {
+        let ways = ways.replace(old, new);
+        assert_found(wrong_ways(&ways, summary, &manifest), problem);
     }
 }
