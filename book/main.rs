@@ -1,5 +1,5 @@
 //! Builds the book into `target/book`, as `mdbook build book` does, and says
-//! where it is.
+//! where to find it. So a reader needs Rust and nothing else.
 
 use std::path::Path;
 
@@ -7,11 +7,19 @@ use anyhow::{Context, Result};
 use mdbook_driver::MDBook;
 
 fn main() -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let book = MDBook::load(folder).context("cannot read the book")?;
-    book.build().context("cannot build the book")?;
-    let first = book.build_dir_for("html").join("index.html");
-    let first = first.canonicalize().context("cannot find the book")?;
-    println!("the book: open file://{} in a browser", first.display());
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("cannot find the folder of the project")?;
+    let folder = project.join("target/book");
+    let mut book =
+        MDBook::load(project.join("book")).context("cannot read the book")?;
+    book.config.build.build_dir = folder.clone();
+    book.build().with_context(|| {
+        format!("cannot build the book in {}", folder.display())
+    })?;
+    // A drive such as C: is no host.
+    let scheme = if cfg!(windows) { "file:///" } else { "file://" };
+    let first = folder.join("index.html");
+    println!("the book: open {scheme}{} in a browser", first.display());
     Ok(())
 }
