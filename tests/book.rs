@@ -1386,3 +1386,25 @@ fn the_ways_in_add_up() {
         assert_found(wrong_ways(&ways, summary, &manifest), problem);
     }
 }
+
+// ---- The README tells a new reader what first-contact.sh tries
+
+/// Commands that the script types and the README does not show.
+fn untold(script: &str, readme: &str) -> Vec<String> {
+    let command = Regex::new(r"(?m)(cargo run .+).$").unwrap(); // and a quote
+    let commands = command.captures_iter(script);
+    let commands: BTreeSet<&str> =
+        commands.map(|found| found.extract::<1>().1[0]).collect();
+    assert!(commands.len() >= 4, "the script types {commands:?}");
+    let is_untold = |command: &&str| !readme.contains(command);
+    commands.into_iter().filter(is_untold).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_shows_what_first_contact_tries() {
+    let read = |file| fs::read_to_string(format!("{ROOT}/{file}")).unwrap();
+    let (script, readme) = (read("tests/first-contact.sh"), read("README.md"));
+    assert_fine(untold(&script, &readme));
+    let other = readme.replace("-p book", "-p other");
+    assert_found(untold(&script, &other), "cargo run -p book");
+}
