@@ -129,7 +129,8 @@ fn fence(
     let include =
         Regex::new(r"^\{\{#include ([^:{}\s]+)(?::[^{}\s]+)?\}\}\n$").unwrap();
     let Some(quoted) = include.captures(&body) else {
-        return Some(format!("written by hand: {body:?}"));
+        let instead = "include a file that a test or the compiler reads";
+        return Some(format!("written by hand: {body:?}; {instead}"));
     };
     misnamed(&info, &below_root(&Path::new(page).with_file_name(&quoted[1])))
 }
@@ -666,7 +667,8 @@ fn misnumbered(pages: &Pages) -> Vec<String> {
         let (title, name) = (&found[2], &found[3]);
         let page = &pages[&format!("book/src/{name}")];
         if !page.starts_with(&format!("# {title} {{#")) {
-            problems.push(format!("{name} is not called {title}"));
+            let due = format!("its first line is no `# {title} {{#…}}`");
+            problems.push(format!("{name} is not called {title}: {due}"));
         }
         let is_chapter = found.get(1).is_some_and(|mark| mark.as_str() == "- ");
         if is_chapter {
@@ -927,7 +929,8 @@ fn unlinked_cases(pages: &Pages) -> Vec<String> {
                 let id = found.as_str().to_lowercase().replace('_', "-");
                 if here != CODE && here != format!("{home}#{id}") {
                     let name = format!("{name}: {}", found.as_str());
-                    problems.push(format!("{name} does not lead there"));
+                    let due = format!("link it to cases.md#{id}");
+                    problems.push(format!("{name} does not lead there: {due}"));
                 }
             }
         }
