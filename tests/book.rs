@@ -871,7 +871,11 @@ fn with_readme(mut pages: Pages) -> Pages {
 
 #[test]
 fn commands_and_paths_exist() {
-    assert_fine(wrong_names(&with_readme(pages())));
+    let mut pages = with_readme(pages());
+    let name = ".github/CONTRIBUTING.md";
+    let text = fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
+    pages.insert(name.to_owned(), text);
+    assert_fine(wrong_names(&pages));
 }
 
 #[test]
