@@ -25,7 +25,8 @@ try() { # what the reader has then, exit code, words it prints, command
   $limit bash -c "$4" </dev/null >"$work/log" 2>&1 || code=$?
   if [ "$code" != "$2" ] || ! grep -qF -e "$3" "$work/log"; then
     tail -n 30 "$work/log" >&2
-    echo "FAIL: $4: exit code $code, not $2, or no \"$3\" above" >&2
+    echo "FAIL: $4: ends with $code after the lines above;" >&2
+    echo "due are exit code $2 and a line with: $3" >&2
     exit 1
   fi
   row "$1" "$4" $((SECONDS - start))
