@@ -131,7 +131,8 @@ fn fence(
     let include =
         Regex::new(r"^\{\{#include ([^:{}\s]+)(?::[^{}\s]+)?\}\}\n$").unwrap();
     let Some(quoted) = include.captures(&body) else {
-        return Some(format!("written by hand: {body:?}"));
+        let instead = "include a file that a test or the compiler reads";
+        return Some(format!("written by hand: {body:?}; {instead}"));
     };
     misnamed(&info, &below_root(&Path::new(page).with_file_name(&quoted[1])))
 }
@@ -677,7 +678,8 @@ fn misnumbered(pages: &Pages) -> Vec<String> {
             .filter(is_comment)
             .map_or(page.as_str(), |(_minutes, page)| page);
         if !page.starts_with(&format!("# {title} {{#")) {
-            problems.push(format!("{name} is not called {title}"));
+            let due = format!("its first line is no `# {title} {{#…}}`");
+            problems.push(format!("{name} is not called {title}: {due}"));
         }
         let is_chapter = found.get(1).is_some_and(|mark| mark.as_str() == "- ");
         if is_chapter {
@@ -839,7 +841,7 @@ fn wrong_commands(name: &str, text: &str) -> Vec<String> {
         }
     }
     for found in package.captures_iter(text) {
-        let is_there = ["steps", "tests"].iter().any(|dir| {
+        let is_there = [".", "steps", "tests"].iter().any(|dir| {
             let path = format!("{ROOT}/{dir}/{}/Cargo.toml", &found[1]);
             Path::new(&path).exists()
         });
@@ -880,7 +882,11 @@ fn with_readme(mut pages: Pages) -> Pages {
 
 #[test]
 fn commands_and_paths_exist() {
-    assert_fine(wrong_names(&with_readme(pages())));
+    let mut pages = with_readme(pages());
+    let name = ".github/CONTRIBUTING.md";
+    let text = fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
+    pages.insert(name.to_owned(), text);
+    assert_fine(wrong_names(&pages));
 }
 
 #[test]
@@ -938,7 +944,8 @@ fn unlinked_cases(pages: &Pages) -> Vec<String> {
                 let id = found.as_str().to_lowercase().replace('_', "-");
                 if here != CODE && here != format!("{home}#{id}") {
                     let name = format!("{name}: {}", found.as_str());
-                    problems.push(format!("{name} does not lead there"));
+                    let due = format!("link it to cases.md#{id}");
+                    problems.push(format!("{name} does not lead there: {due}"));
                 }
             }
         }
@@ -1274,4 +1281,160 @@ fn dead_links_are_found() {
     for dead in ["#there", "none.html", "http://example.com", "none.png"] {
         assert_found(problems.clone(), dead);
     }
+}
+
+// ---- The index of ideas: sorted, complete, and each name is in its file
+
+/// An entry is `- **words**: links; `name` in `file`, …`.
+fn wrong_ideas(index: &str, summary: &str) -> Vec<String> {
+    let entry = Regex::new(r"^- \*\*(.+?)\*\*: \[.+\]\(.+\)").unwrap();
+    let place = Regex::new(r"`([\w!]+)` in `([^`]+)`").unwrap();
+    let mut problems = Vec::new();
+    let mut last = String::new();
+    for line in index.lines() {
+        if line.starts_with('#') {
+            last.clear();
+        } else if let Some(words) = entry.captures(line) {
+            let key = sort_key(&words[1]);
+            if key <= last {
+                problems.push(format!("{key:?} stands below {last:?}"));
+            }
+            last = key;
+        } else if line.starts_with("- ") {
+            problems.push(format!("no words and a link: {line}"));
+        }
+        let places = place.captures_iter(line);
+        problems.extend(places.filter_map(|f| lost_name(&f[1], &f[2])));
+    }
+    let linked: BTreeSet<&str> = linked_pages(index).collect();
+    let missing = linked_pages(summary)
+        .filter(|page| *page != "ideas.md" && !linked.contains(page));
+    problems.extend(missing.map(|page| format!("no idea leads to {page}")));
+    problems
+}
+
+/// The pages that a text links to, in order.
+fn linked_pages(text: &str) -> impl Iterator<Item = &str> {
+    let links = text.split("](").skip(1);
+    let targets = links.filter_map(|rest| rest.split(['#', ')']).next());
+    targets.filter(|target| target.ends_with(".md"))
+}
+
+/// Words of letters and digits only, so that `` `.await` `` stands under A.
+fn sort_key(words: &str) -> String {
+    let words = words.to_lowercase();
+    let words = words.split(|c: char| !c.is_alphanumeric());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn lost_name(name: &str, file: &str) -> Option<String> {
+    let text = fs::read_to_string(Path::new(ROOT).join(file));
+    let word = Regex::new(&format!(r"\b{name}\b")).unwrap();
+    let is_there = text.is_ok_and(|text| word.is_match(&text));
+    (!is_there).then(|| format!("no {name} in {file}"))
+}
+
+#[test]
+fn the_index_of_ideas_finds_what_it_names() {
+    let pages = pages();
+    let (index, summary) =
+        (&pages["book/src/ideas.md"], &pages["book/src/SUMMARY.md"]);
+    assert_fine(wrong_ideas(index, summary));
+    for (old, new, problem) in [
+        ("`decode` in `steps", "`decoder` in `steps", "no decoder in steps"),
+        ("**`accept` fails**", "**zeros**", "stands below \"zeros\""),
+        ("(uses.md#table)", "(frames.md)", "no idea leads to uses.md"),
+        ("**idle limit**: ", "idle limit: ", "no words and a link"),
+    ] {
+        let index = index.replace(old, new);
+        assert_found(wrong_ideas(&index, summary), problem);
+    }
+}
+
+// ---- The ways in: their minutes add up, and the map leaves nothing out
+
+/// The sum of the minutes in the table below a heading.
+fn minutes(ways: &str, id: &str) -> u32 {
+    let row = Regex::new(r"(?m)^\| (\d+) \|").unwrap();
+    let rows = row.captures_iter(section(ways, id));
+    rows.map(|row| row[1].parse::<u32>().unwrap()).sum()
+}
+
+fn wrong_ways(ways: &str, summary: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (id, due) in [("#hour", 60), ("#evening", 180)] {
+        let sum = minutes(ways, id);
+        if sum != due {
+            problems.push(format!("{id} takes {sum} minutes, not {due}"));
+        }
+    }
+    let pages = linked_pages(summary);
+    let pages = pages.skip_while(|page| *page != "introduction.md");
+    let pages = pages.take_while(|page| !page.starts_with("teaching"));
+    let map: BTreeSet<&str> = linked_pages(section(ways, "#map")).collect();
+    let missing = pages.filter(|page| !map.contains(page));
+    problems.extend(missing.map(|page| format!("the map leaves {page} out")));
+    let commands = section(ways, "#impatient");
+    let missing = programs()
+        .into_iter()
+        .filter(|program| !commands.contains(program.as_str()));
+    problems.extend(missing.map(|program| format!("no command{program}")));
+    problems
+}
+
+/// How Cargo is told to run each step, each program after them, and each tool.
+fn programs() -> Vec<String> {
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(format!("{ROOT}/steps")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with("step") {
+            programs.push(format!(" --bin {name}`"));
+        } else if path.join("Cargo.toml").exists() {
+            programs.push(format!(" -p {name}`"));
+        }
+    }
+    let tools = ["check --", "lab --", "load --", "sim`"];
+    programs.extend(tools.map(|tool| format!(" -p {tool}")));
+    programs
+}
+
+#[test]
+fn the_ways_in_add_up() {
+    let pages = pages();
+    let (ways, summary) =
+        (&pages["book/src/ways-in.md"], &pages["book/src/SUMMARY.md"]);
+    assert_fine(wrong_ways(ways, summary));
+    for (old, new, problem) in [
+        ("| 5 |", "| 6 |", "#hour takes 64 minutes, not 60"),
+        ("| 30 |", "| 20 |", "#evening takes 170 minutes, not 180"),
+        ("[WAN](wan.md)", "WAN", "the map leaves wan.md out"),
+        ("cargo run -p udp", "udp", "no command -p udp"),
+        ("--bin step6`", "--bin step5`", "no command --bin step6"),
+    ] {
+        let ways = ways.replace(old, new);
+        assert_found(wrong_ways(&ways, summary), problem);
+    }
+}
+
+// ---- The README tells a new reader what first-contact.sh tries
+
+/// Commands that the script types and the README does not show.
+fn untold(script: &str, readme: &str) -> Vec<String> {
+    let command = Regex::new(r"(?m)(cargo run .+).$").unwrap(); // and a quote
+    let commands = command.captures_iter(script);
+    let commands: BTreeSet<&str> =
+        commands.map(|found| found.extract::<1>().1[0]).collect();
+    assert!(commands.len() >= 4, "the script types {commands:?}");
+    let is_untold = |command: &&str| !readme.contains(command);
+    commands.into_iter().filter(is_untold).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_shows_what_first_contact_tries() {
+    let read = |file| fs::read_to_string(format!("{ROOT}/{file}")).unwrap();
+    let (script, readme) = (read("tests/first-contact.sh"), read("README.md"));
+    assert_fine(untold(&script, &readme));
+    let other = readme.replace("-p book", "-p other");
+    assert_found(untold(&script, &other), "cargo run -p book");
 }

@@ -415,8 +415,11 @@ fn no_server(language: Language) {
     let mut command = language.command("hello");
     command.arg(addr.port().to_string());
     let ended = Program::spawn(&mut command, false).finish();
-    assert_eq!((ended.code, ended.stdout), (Some(1), Vec::new()));
-    assert!(ended.stderr.to_lowercase().contains("refused"));
+    let said = "ends with code 1, with nothing on stdout and why on stderr";
+    assert_eq!(ended.code, Some(1), "{said}: {}", ended.stderr);
+    assert!(ended.stdout.is_empty(), "{said}: {:?}", ended.stdout);
+    let is_told = ended.stderr.to_lowercase().contains("refused");
+    assert!(is_told, "{said}: {}", ended.stderr);
 }
 
 /// The five of them, one after another, as the book shows them.

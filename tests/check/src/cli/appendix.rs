@@ -225,7 +225,12 @@ mod tests {
         assert!(text.contains("[`little-endian`]"), "{text}");
         assert_eq!(text.matches("`first-frame-only`").count(), 1, "{text}");
         for case in cases::all() {
-            assert!(caught(case.id).contains("](gallery"), "{}", case.id);
+            let id = case.id;
+            assert!(
+                caught(id).contains("](gallery"),
+                "no row of matrix.md says what {id} catches; `gallery matrix \
+                 {id} --old tests/check/matrix.md` prints it"
+            );
         }
     }
 }
