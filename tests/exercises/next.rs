@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::Trial;
+use regex::Regex;
 use tempfile::TempDir;
 
 use super::copy::{Solved, print};
@@ -231,6 +232,7 @@ fn tls_build() {
 }
 
 fn tls_tickets() {
+    let signed = Regex::new(r"5[89]\d bytes").unwrap();
     let mut shown = String::new();
     for patch in ["", "tls-tickets"] {
         let tls = Tls::with(patch);
@@ -240,7 +242,6 @@ fn tls_tickets() {
         scene.stays_silent(0);
         let text = scene.text();
         let at = text.find("$ python3").unwrap();
-        let signed = regex::Regex::new(r"5[89]\d bytes").unwrap();
         shown += &signed.replace(&text[at..], "5.. bytes");
         shown.push('\n');
     }
