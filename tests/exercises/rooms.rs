@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use libtest_mimic::Trial;
+use regex::Regex;
 use tempfile::TempDir;
 
 use super::copy::{Solved, print};
@@ -24,6 +25,11 @@ pub fn trials() -> Vec<Trial> {
         trial("web::a_reset_behind_an_answer", python, web_reset),
         trial("web::a_download_that_carries_on", curl, web_build),
         trial("web::how_often_it_reads", strace.or(curl), web_measure),
+        trial("chat::whom_it_lets_in", curl, chat_origin),
+        trial("chat::an_older_number_is_a_copy", python, chat_order),
+        trial("chat::a_queue_of_dots", None, chat_queue),
+        trial("chat::a_ping_buys_no_time", python, chat_clock),
+        trial("chat::who_is_writing", None, chat_build),
     ]
 }
 
@@ -178,4 +184,95 @@ fn web_measure() {
         shown += &format!("PIECE = {piece} * 1024: {n} reads\n");
     }
     print("web-measure", &shown);
+}
+
+// ---- Real time
+
+/// A server of a room, and a page that does something strange.
+struct Room {
+    _own: TempDir,
+    server: Program,
+    addr: SocketAddr,
+}
+
+impl Room {
+    fn start(patch: &str) -> Room {
+        let (own, chat) = built(&Solved::with(patch), "chat");
+        let mut command = Command::new(chat);
+        command.args(["server", "--addr", "127.0.0.1:0", "--frame-ms", "1000"]);
+        let server = Program::spawn(&mut command, false);
+        let addr = server.addr();
+        Room { _own: own, server, addr }
+    }
+
+    fn play(&self, scene: &str) -> String {
+        let mut python = Command::new("python3");
+        python.args(["tests/exercises/room.py", &self.addr.to_string(), scene]);
+        let output = python.current_dir(ROOT).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let shown = "python3 tests/exercises/room.py 127.0.0.1:8888";
+        format!("$ {shown} {scene}\n{text}")
+    }
+}
+
+fn chat_origin() {
+    let room = Room::start("");
+    let mut shown = String::new();
+    for page in ["http://127.0.0.1:8888", "http://evil.example"] {
+        let head = "Upgrade: websocket,Connection: Upgrade,\
+            Sec-WebSocket-Version: 13,\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let origin = format!("Origin: {page}");
+        let port = room.addr.port().to_string();
+        let mut curl = Command::new("curl");
+        for field in head.split(',').chain([&origin[..]]) {
+            curl.args(["-H", &field.replace("8888", &port)]);
+        }
+        curl.args(["-s", "-i", "--http1.1", "--max-time", "2"]);
+        let output = curl.arg(format!("http://{}/room", room.addr)).output();
+        let text = String::from_utf8_lossy(&output.unwrap().stdout).to_string();
+        let status = text.lines().next().unwrap();
+        shown += &format!("{origin:36} {status}\n");
+    }
+    assert!(shown.contains("101") && shown.contains("403"), "{shown}");
+    print("chat-origin", &shown);
+}
+
+fn chat_order() {
+    let text = Room::start("").play("order");
+    let id = Regex::new(r"\d{13}-\d+").unwrap();
+    print("chat-order", &id.replace_all(&text, "ID"));
+}
+
+fn chat_queue() {
+    let line = "cargo test -p chat --bin chat newest";
+    let tested = Solved::with("chat-queue").run(line).fails();
+    let mut shown = String::new();
+    for line in tested.shown(&["... FAILED", "left:", "right:"]).lines() {
+        let short: String = line.chars().take(78).collect();
+        let cut = if short == line { "" } else { "…" };
+        shown += &format!("{short}{cut}\n");
+    }
+    print("chat-queue", &shown);
+}
+
+fn chat_clock() {
+    let mut shown = String::new();
+    for patch in ["", "chat-clock"] {
+        let room = Room::start(patch);
+        shown += &format!("{}\n", room.play("fragments"));
+        let waits = shown.contains("has waited");
+        assert_eq!(waits, !patch.is_empty(), "{shown}");
+        let is_late = room.server.texts().0;
+        let is_late = String::from_utf8_lossy(&is_late).contains("in time");
+        assert_eq!(is_late, patch.is_empty());
+    }
+    print("chat-clock", &shown);
+}
+
+fn chat_build() {
+    let line = "cargo test -p chat --bin chat room::";
+    let tested = Solved::with("chat-build").run(line).succeeds();
+    print("chat-build", &tested.shown(&["waits", "test result"]));
 }
