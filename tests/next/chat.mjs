@@ -271,12 +271,14 @@ const scenes = {
       await page.evaluate("void setTimeout(() => alert('lunch'))");
       await until("the dialog", () => page.openDialog);
     };
+    // ANCHOR: frozen
     // The browser answers the server's pings for a page that does nothing.
     const other = await serve(0, ["--heartbeat-ms", "300"]);
     await hang(await tab(other, "dan"));
     await new Promise((done) => setTimeout(done, 1800)); // 6 intervals
     ensure(!other.said.includes("no sign of life"), "a frozen tab is taken for dead");
     console.log("frozen for 6 intervals: still connected");
+    // ANCHOR_END: frozen
 
     // On a slow machine, another limit might end it first.
     const server = await serve(0, ["--heartbeat-ms", "300000", "--write-ms", "300000"]);

@@ -317,6 +317,7 @@ fn stranger() {
     assert_eq!((ended.code, &ended.stdout[..]), (Some(0), &b"42\n"[..]));
 }
 
+// ANCHOR: late-reply
 /// The reply to the first attempt comes when the second one was sent.
 fn late_reply() {
     let fake = Fake::new(&ADD, &[("TCP_REQUEST_MS", "200")]);
@@ -328,6 +329,7 @@ fn late_reply() {
     assert_eq!((ended.code, &ended.stdout[..]), (Some(0), &b"42\n"[..]));
     assert!(ended.stderr.contains("no reply within 200ms"));
 }
+// ANCHOR_END: late-reply
 
 fn ports() {
     let fake = Fake::new(&["one", "one", "two"], &[]);

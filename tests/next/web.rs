@@ -277,6 +277,7 @@ fn endless_head() {
     assert!(grown < 4_000, "{grown} KiB more");
 }
 
+// ANCHOR: slow-head
 /// A line each tenth of a second is a sign of life, and no excuse.
 fn slow_head() {
     let site = Site::new(&["--request-ms", "1000", "--idle-ms", "60000"]);
@@ -301,6 +302,7 @@ fn slow_head() {
     send.join().unwrap().unwrap_err();
     site.server.wait_for("408 Request Timeout: the request was not whole");
 }
+// ANCHOR_END: slow-head
 
 /// It asks for a large file, once or very often, and takes none of it. The
 /// kernel must not keep the rest for it either.

@@ -119,6 +119,7 @@ fn silent() {
     works(folder.path(), addr);
 }
 
+// ANCHOR: places
 /// A client takes a place as soon as it connects, not when it has proved
 /// that it can shake hands.
 fn places() {
@@ -134,6 +135,7 @@ fn places() {
     server.wait_for("no handshake");
     works(folder.path(), addr);
 }
+// ANCHOR_END: places
 
 /// Whoever is one too many has a second for a handshake, even if others have
 /// longer; and only so many at once are told, the rest is dropped.
