@@ -417,6 +417,9 @@ fn questions(text: &str) -> (Questions, Vec<String>) {
             questions.push((question.to_owned(), Vec::new()));
         }
         questions.last_mut().unwrap().1.push(is_right);
+        if found[3].contains(['`', '*', '\n']) {
+            problems.push(format!("{question}: Markdown in a summary"));
+        }
         let body = &found[4];
         let starts = if is_right { "**Yes.** " } else { "**No.** " };
         if !body.starts_with(starts) || body.len() < 60 {
@@ -469,6 +472,7 @@ fn every_chapter_has_questions_with_reasons() {
         ("choice\" name=\"server-3", "choice right\" name=\"server-3", "2 of"),
         ("name=\"server-5", "name=\"server-6", "server-6 is number 5"),
         ("**No.** ", "Hm. ", "why?"),
+        ("<summary>At both", "<summary>At `both`", "Markdown in"),
         ("</summary>\n\n**No.**", "</summary>\n**No.**", "is no choice"),
     ] {
         let wrong = text.replacen(old, new, 1);
