@@ -45,7 +45,7 @@ export function chromiumPath() {
 }
 
 // Calls `use` with a function that opens a page of the book, without the files
-// whose names start with one of `without`.
+// whose names start with one of `without`, and with the context of its pages.
 export async function browse(use, without = []) {
   const { chromium } = await playwright();
   const browser = await chromium.launch({ executablePath: chromiumPath(), args: ["--no-sandbox", "--disable-gpu"] });
@@ -60,7 +60,7 @@ export async function browse(use, without = []) {
       const page = await context.newPage();
       await page.goto(pathToFileURL(join(book, name)).href, { waitUntil: "load" });
       return page;
-    });
+    }, context);
   } finally {
     await browser.close();
   }
