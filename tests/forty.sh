@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # A class on one machine: forty servers of step 3 at once, each on the port of a
-# seat, a client for each, and then forty checkers at the same time.
+# seat, and a client for each.
 #
 #     bash tests/forty.sh
 #
-# writes the table tests/bench/forty.md. It needs Linux, and takes a few minutes.
+# writes the table tests/bench/forty.md. It needs Linux, and takes seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build --locked --bin step3 --bin step4
-cargo build --locked -p check
+cargo build --locked --bin step3
 bin=$PWD/${CARGO_TARGET_DIR:-target}/debug
 work=$(mktemp -d)
 seats=$(seq 40)
@@ -22,7 +21,8 @@ for seat in $seats; do
 done
 for seat in $seats; do
   for _ in $(seq 600); do
-    grep -q listening "$work/$seat" && break
+    if grep -q listening "$work/$seat"; then break; fi
+    kill -0 "${servers[seat - 1]}" 2>/dev/null || break
     sleep 0.1
   done
   grep -q listening "$work/$seat" ||
@@ -39,30 +39,11 @@ memory=$(sum Pss: "${status[@]/%//smaps_rollup}")
 threads=$(sum Threads: "${status[@]/%//status}")
 files=$(find "${status[@]/%//fd}" -mindepth 1 | wc -l)
 
-checkers=()
-for seat in $seats; do
-  "$bin/check" server step4 --keep-going --seed "$seat" \
-    --cmd "$bin/step4 server --addr {addr}" >"$work/check$seat" 2>&1 &
-  checkers+=($!)
-done
-passed=0 unsure=0 failed=0
-for checker in "${checkers[@]}"; do
-  code=0
-  wait "$checker" || code=$?
-  case $code in
-    0) passed=$((passed + 1)) ;;
-    2) unsure=$((unsure + 1)) ;;
-    *) failed=$((failed + 1)) ;;
-  esac
-done
 tee tests/bench/forty.md <<END
-| forty seats on one machine with $(nproc) cores | |
+| forty servers, and a client for each | |
 | --- | ---: |
 | clients of step 3 that got their own text back | $clients |
 | memory of the forty servers together | $((memory / 1024)) MB |
 | their threads | $threads |
 | their open descriptors | $files |
-| checkers at the same time: everything passes | $passed |
-| a case could not be judged, because the machine was too busy | $unsure |
-| a case failed | $failed |
 END

@@ -51,6 +51,7 @@ export async function browse(use, without = []) {
   const browser = await chromium.launch({ executablePath: chromiumPath(), args: ["--no-sandbox", "--disable-gpu"] });
   try {
     const context = await browser.newContext({ viewport: { width: 1000, height: 1000 } });
+    context.setDefaultTimeout(300_000); // a busy machine opens print.html slowly
     await context.addInitScript(() => {
       window.print = () => {}; // print.html prints at once
       localStorage.setItem("mdbook-theme", "light");
@@ -66,7 +67,7 @@ export async function browse(use, without = []) {
   }
 }
 
-const plain = (html) => html.replace(/<[^>]*>/g, "").replaceAll("&#39;", "'").replaceAll("&amp;", "&").trim();
+const plain = (html) => html.replace(/<[^>]*>/g, "").replaceAll("&#39;", "’").replaceAll("&amp;", "&").trim();
 
 // The table of contents: title, file and level of each page, in order.
 export function contents() {

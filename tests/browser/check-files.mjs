@@ -1,7 +1,7 @@
 // Looks at what is made from the book besides its pages: the PDF, the EPUB, and
 // the folder for a host.
 //
-//     npm --prefix tests/browser ci && node tests/browser/check-files.mjs
+//     npm --prefix tests/browser ci && npm --prefix tests/browser run test-files
 //
 // It publishes the book in a folder that it removes, serves that folder below a
 // path of 127.0.0.1, and tries each file. Needs poppler-utils, unzip and, for what

@@ -40,7 +40,7 @@ function addContents(entries) {
 
 // The page of each place that a link leads to.
 function pagesOf(places) {
-  const lines = run("pdfinfo", ["-dests", pdf], "it says on which page a chapter is; Debian has it in poppler-utils");
+  const lines = run("pdfinfo", ["-dests", pdf], "it says on which page a chapter is; Debian has it in poppler-utils", { stdio: ["ignore", "pipe", "ignore"] });
   const found = new Map([...lines.matchAll(/^ *(\d+) .*"(.*)"$/gm)].map(([, page, id]) => [id, page]));
   return places.map((id) => found.get(id) ?? "");
 }
