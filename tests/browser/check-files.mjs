@@ -55,7 +55,7 @@ function wrongCover(first, second, title) {
   return problems;
 }
 
-const wrongPages = (texts) => texts.flatMap((text, i) => (letters(text).length < 20 ? [`page ${i + 1} is empty`] : []));
+const wrongPages = (texts) => texts.flatMap((text, i) => (letters(text).length < 3 ? [`page ${i + 1} is empty`] : []));
 const lostText = (text, paragraphs) => paragraphs.flatMap(({ file, words }) =>
   letters(words).length > 40 && !text.includes(letters(words)) ? [`${file} says, and the PDF does not: ${words.slice(0, 60)}`] : []);
 const strayLinks = (urls) => urls.filter((url) => !url.startsWith("https://")).map((url) => `a link leads to ${url}`);
