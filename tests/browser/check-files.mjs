@@ -176,7 +176,7 @@ async function checkEpub(entries, work) {
   check("EPUB: XML and links", await wrongXhtml(files));
   const text = files.get("server.xhtml");
   noticed("a tag that nothing closes", await wrongXhtml(new Map(files).set("server.xhtml", text.replace("</main>", ""))));
-  noticed("a link to no page", await wrongXhtml(new Map(files).set("server.xhtml", text.replace(/href="client\.xhtml/, 'href="clint.xhtml'))));
+  noticed("a link to no page", await wrongXhtml(new Map(files).set("server.xhtml", text.replace(/href="[a-z-]+\.xhtml/, 'href="nowhere.xhtml'))));
   const words = epubcheck(epub);
   if (words) check("EPUB: epubcheck", words);
   else if (process.env.CI) check("EPUB: epubcheck", ["epubcheck is not installed"]);
