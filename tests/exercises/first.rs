@@ -21,9 +21,7 @@ pub fn trials() -> Vec<Trial> {
     let python = !is_installed("python3", "--version");
     let python = python.then_some("needs python3");
     let ss = (!is_installed("ss", "-V")).then_some("needs ss");
-    let strace = !is_installed("strace", "-V");
-    let strace = strace.then_some("needs strace");
-    vec![
+    let mut trials = vec![
         trial("introduction::no_server", net::missing(), refused),
         trial("introduction::the_share_of_your_text", None, share),
         trial("preparation::the_wrong_byte_order", linux, order),
@@ -39,6 +37,18 @@ pub fn trials() -> Vec<Trial> {
         trial("client::the_server_has_left", linux, server_left),
         trial("client::an_echo_client_in_python", python, echo_client),
         trial("client::write_first_five_times", linux, write_first),
+    ];
+    trials.extend(from_many_clients_on(linux, python));
+    trials
+}
+
+fn from_many_clients_on(
+    linux: Option<&'static str>,
+    python: Option<&'static str>,
+) -> Vec<Trial> {
+    let strace = !is_installed("strace", "-V");
+    let strace = strace.then_some("needs strace");
+    vec![
         trial("many_clients::await_behind_spawn", linux, awaited),
         trial("many_clients::no_descriptor_left", linux, descriptors),
         trial("many_clients::a_task_that_sleeps", linux, sleeps),
@@ -314,13 +324,8 @@ fn server_backlog() {
 }
 
 fn server_build() {
-    let checked = Solved::with("")
-        .run(
-            "cargo run -q -p check -- server step1 --keep-going --cmd \
-             'python3 tests/exercises/greeter.py {addr}'",
-        )
-        .succeeds();
-    print("server-build", &checked.shown(&["✓", "passed"]));
+    let server = "python3 tests/exercises/greeter.py {addr}";
+    check("server-build", "server step1", server);
 }
 
 /// What `ss` shows of a server's queue, printed with port 8888.
@@ -393,12 +398,42 @@ fn server_left() {
     print("client-server-left", &stage.scene.text());
 }
 
-/// Runs the checker on a program, and prints the cases that it passed.
+/// Runs the checker on a program, and prints the cases, which it must pass.
+///
+/// On a busy machine a program may start too late for a case, because many run
+/// at once. So those that fail are tried again, up to four times.
 fn check(name: &str, role: &str, command: &str) {
+    let solved = Solved::with("");
     let line = "cargo run -q -p check --";
     let line = format!("{line} {role} --keep-going --cmd '{command}'");
-    let checked = Solved::with("").run(&line).succeeds();
-    print(name, &checked.shown(&["✓", "passed"]));
+    let mut tried = solved.run(&line);
+    let mut cases = verdicts(&tried.text);
+    for _ in 0..4 {
+        let failed = cases.iter().filter(|case| !case.1.starts_with('✓'));
+        let again = failed.map(|case| format!(" --case {}", case.0));
+        let again: String = again.collect();
+        if !again.is_empty() {
+            tried = solved.run(&(line.clone() + &again));
+            let judged = verdicts(&tried.text).into_iter();
+            for case in judged.filter(|case| case.1.starts_with('✓')) {
+                let old = cases.iter_mut().find(|old| old.0 == case.0);
+                *old.unwrap() = case;
+            }
+        }
+    }
+    let all = cases.iter().map(|case| case.1.as_str());
+    let all: Vec<&str> = all.collect();
+    let is_passed = all.iter().all(|verdict| verdict.starts_with('✓'));
+    assert!(is_passed && !all.is_empty(), "{}", tried.text);
+    let n = all.len();
+    print(name, &format!("$ {line}\n{}\n…\n{n} passed", all.join("\n")));
+}
+
+/// Of each case, its name and its line: `✓ S1-01  greets a client and closes`.
+fn verdicts(text: &str) -> Vec<(String, String)> {
+    let case = Regex::new(r"(?m)^[✓✗!?] ([SC]\d-\d\d)  .*$").unwrap();
+    let found = case.captures_iter(text);
+    found.map(|case| (case[1].to_owned(), case[0].to_owned())).collect()
 }
 
 fn echo_client() {
@@ -452,23 +487,7 @@ fn descriptors() {
     let line = "target/debug/step3 client";
     let first = stage.run("the first client", line, true);
     stage.scene.type_line(first, "one", "one\n");
-    let mut others = Vec::new(); // as many as there is room for
-    let is_full = |stage: &mut Stage| {
-        let text = stage.scene.program(0).texts().0;
-        String::from_utf8(text).unwrap().contains("cannot accept")
-    };
-    for n in 1.. {
-        if is_full(&mut stage) {
-            break;
-        }
-        others.push(TcpStream::connect(addr).unwrap());
-        wait_until("an answer of the server", || {
-            let text = stage.scene.program(0).texts().0;
-            let text = String::from_utf8(text).unwrap();
-            text.matches("connected").count() > n
-                || text.contains("cannot accept")
-        });
-    }
+    let _others = fill(addr, stage.scene.program(0));
     let last = stage.run("the last client", &format!("{line} hello"), false);
     wait_until("its text in the queue", || {
         ends(addr).iter().any(|end| end.is_server && end.unread > 5)
@@ -483,18 +502,33 @@ fn descriptors() {
     print("many-clients-descriptors", &shown);
 }
 
-/// Of the lines with this start, only the first, and that there are more.
-fn once(text: &str, start: &str) -> String {
-    let mut shown = String::new();
-    let mut has_seen = false;
-    for line in text.lines() {
-        if !line.starts_with(start) {
-            shown += &format!("{line}\n");
-        } else if !has_seen {
-            shown += &format!("{line}\n…\n");
-            has_seen = true;
+/// Connects clients one by one, until the server cannot accept any more.
+fn fill(addr: SocketAddr, server: &Program) -> Vec<TcpStream> {
+    let mut clients = Vec::new();
+    loop {
+        let text = String::from_utf8(server.texts().0).unwrap();
+        if text.contains("cannot accept") {
+            return clients;
         }
+        let n = text.matches("connected").count();
+        clients.push(TcpStream::connect(addr).unwrap());
+        wait_until("an answer of the server", || {
+            let text = String::from_utf8(server.texts().0).unwrap();
+            text.matches("connected").count() > n
+                || text.contains("cannot accept")
+        });
     }
+}
+
+/// Of the lines with this start, only the first, and that there are more. They
+/// come from another thread than the first `connected`, and so before or after
+/// it; here after it.
+fn once(text: &str, start: &str) -> String {
+    let (told, others): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with(start));
+    let mut shown = others.join("\n");
+    let first = shown.find(" connected\n").unwrap() + " connected\n".len();
+    shown.insert_str(first, &format!("{}\n…\n", told[0]));
     shown
 }
 
@@ -608,8 +642,10 @@ fn writes() {
         // With -D, strace is the child, and ends with the server.
         let strace = format!("strace -D -f -e trace=sendto -o {file}");
         stage.serve(&format!("{strace} target/debug/{name}{role}"));
-        let client = r"for i in $(seq 100); do printf '\0\0\0\3\1hi'; done \
-                       | target/debug/step3 client | wc -c";
+        let frames = stage.own.path().join("frames");
+        std::fs::write(&frames, b"\0\0\0\x03\x01hi".repeat(100)).unwrap();
+        let frames = frames.display();
+        let client = &format!("target/debug/step3 client < {frames} | wc -c");
         let client = stage.run("a client", client, false);
         stage.scene.wait_end(client);
         let count = || {
