@@ -35,6 +35,7 @@ pub fn trials() -> Vec<Trial> {
         trial("server::the_queue_as_ss_sees_it", ss, server_measure),
         trial("client::without_shutdown", linux, no_shutdown),
         trial("client::the_server_has_left", linux, server_left),
+        trial("client::hears_why_it_was_refused", linux, hears_why),
         trial("client::an_echo_client_in_python", python, echo_client),
         trial("client::write_first_five_times", linux, write_first),
     ];
@@ -396,6 +397,15 @@ fn server_left() {
     stage.scene.program(client).write(b"three\n");
     stage.scene.wait_end(client);
     print("client-server-left", &stage.scene.text());
+}
+
+fn hears_why() {
+    let mut stage = Stage::with("", &["step2", "step4"]);
+    stage.serve("cargo run --bin step4 -- server");
+    let line = "yes x | cargo run --bin step2 -- client | cat -v";
+    stage.ran("a client that does not stop", line);
+    stage.scene.wait_for(0, "at most", 1);
+    print("client-hears-why", &stage.scene.text());
 }
 
 /// Runs the checker on a program, and prints the cases, which it must pass.
