@@ -19,6 +19,8 @@ mod first;
 mod framing;
 #[path = "exercises/next.rs"]
 mod next;
+#[path = "exercises/options.rs"]
+mod options;
 #[path = "exercises/rooms.rs"]
 mod rooms;
 
@@ -29,6 +31,7 @@ fn main() {
     let mut trials = first::trials();
     trials.extend(framing::trials());
     trials.extend(failure::trials());
+    trials.extend(options::trials());
     trials.extend(next::trials());
     trials.extend(rooms::trials());
     trials.push(copy::every_patch_is_used());
