@@ -412,14 +412,14 @@ fn hears_why() {
 /// if need be with a warning.
 ///
 /// On a busy machine a program may start too late for a case, because many run
-/// at once. So those that fail are tried again, up to four times.
+/// at once. So those that fail are tried again, up to eight times.
 fn check(name: &str, role: &str, command: &str) {
     let solved = Solved::with("");
     let line = "cargo run -q -p check --";
     let line = format!("{line} {role} --keep-going --cmd '{command}'");
     let mut tried = solved.run(&line);
     let mut cases = verdicts(&tried.text);
-    for _ in 0..4 {
+    for _ in 0..8 {
         let before = cases.clone();
         let failed = cases.iter().filter(|case| !case.1.starts_with('✓'));
         let again = failed.map(|case| format!(" --case {}", case.0));
