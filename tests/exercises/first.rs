@@ -4,6 +4,7 @@
 use std::env::consts::OS;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use regex::{Captures, Regex};
@@ -560,6 +561,7 @@ fn sleeps() {
     let server = "TOKIO_WORKER_THREADS=2 cargo run --bin step3 -- server";
     let addr = stage.serve(server);
     let mut clients = Vec::new();
+    let start = Instant::now();
     for n in 1..=2 {
         clients.push(TcpStream::connect(addr).unwrap());
         stage.scene.wait_for(0, "connected", n);
@@ -568,6 +570,8 @@ fn sleeps() {
     let mut shown = stage.scene.text();
     shown += "\n# the third client is connected, and this line comes late\n";
     stage.scene.wait_for(0, "connected", 3);
+    let late = start.elapsed();
+    assert!(late >= Duration::from_secs(10), "after {late:?}");
     let text = stage.scene.text();
     shown += &format!("…\n{}", text.lines().last().unwrap());
     print("many-clients-sleep", &shown);
