@@ -1,27 +1,298 @@
-//! The exercises from *Introduction* to *Many clients*.
+//! The exercises from *Introduction* to *Frames*, and what some of the
+//! questions there are proved by.
 
 use std::env::consts::OS;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use regex::{Captures, Regex};
+use tempfile::TempDir;
 
 use super::copy::{Solved, print};
+use super::support::net::{self, Namespace};
 use super::support::scene::Scene;
-use super::support::{Program, ends, is_installed, trial, wait_until};
+use super::support::{
+    ESTABLISHED, FIN_WAIT2, Program, ends, is_installed, trial, wait_until,
+};
 
 pub fn trials() -> Vec<Trial> {
     let linux = (OS != "linux").then_some("needs Linux");
     let python = !is_installed("python3", "--version");
     let python = python.then_some("needs python3");
     let ss = (!is_installed("ss", "-V")).then_some("needs ss");
-    vec![
-        trial("server::one_at_a_time", None, server_turn),
+    let mut trials = vec![
+        trial("introduction::no_server", net::missing(), refused),
+        trial("introduction::the_share_of_your_text", None, share),
+        trial("preparation::the_wrong_byte_order", linux, order),
+        trial("preparation::another_loopback", linux, loopback),
+        trial("preparation::an_echo_of_nothing", linux, nothing),
+        trial("preparation::port_0_ten_times", linux, port_0),
+        trial("hello::without_shutdown", linux.or(python), hello),
+        trial("server::one_at_a_time", linux, server_turn),
         trial("server::a_queue_for_one", linux, server_backlog),
         trial("server::a_greeter_in_python", python, server_build),
         trial("server::the_queue_as_ss_sees_it", ss, server_measure),
+        trial("client::without_shutdown", linux, no_shutdown),
+        trial("client::the_server_has_left", linux, server_left),
+        trial("client::hears_why_it_was_refused", linux, hears_why),
+        trial("client::an_echo_client_in_python", python, echo_client),
+        trial("client::write_first_five_times", linux, write_first),
+    ];
+    trials.extend(from_many_clients_on(linux, python));
+    trials
+}
+
+fn from_many_clients_on(
+    linux: Option<&'static str>,
+    python: Option<&'static str>,
+) -> Vec<Trial> {
+    let strace = !is_installed("strace", "-V");
+    let strace = strace.then_some("needs strace");
+    vec![
+        trial("many_clients::await_behind_spawn", linux, awaited),
+        trial("many_clients::no_descriptor_left", linux, descriptors),
+        trial("many_clients::a_task_that_sleeps", linux, sleeps),
+        trial("many_clients::an_echo_server_in_python", python, echo_server),
+        trial("many_clients::threads_and_tasks", linux, threads),
+        trial("frames::an_unknown_kind", linux, unknown_kind),
+        trial("frames::three_bytes", linux, three_bytes),
+        trial("frames::a_length_with_a_sign", None, signed),
+        trial("frames::a_message_that_a_terminal_obeys", linux, escapes),
+        trial("frames::a_server_in_python", python, frames_server),
+        trial("frames::a_client_in_python", python, frames_client),
+        trial("frames::the_writes_of_100_replies", strace, writes),
     ]
 }
+
+/// Programs of the project, perhaps with a solution in them, in terminals.
+struct Stage {
+    own: TempDir,
+    scene: Scene,
+    addr: Option<SocketAddr>,
+}
+
+impl Stage {
+    fn with(patch: &str, names: &[&str]) -> Stage {
+        let own = TempDir::new().unwrap();
+        let build = names.iter().map(|name| format!(" --bin {name}"));
+        let build: String = build.collect();
+        let built = names.iter().map(|name| format!(" target/debug/{name}"));
+        let built: String = built.collect();
+        let folder = own.path().display();
+        let line = format!("cargo build{build} && cp{built} {folder}");
+        Solved::with(patch).run(&line).succeeds();
+        Stage { own, scene: Scene::new(), addr: None }
+    }
+
+    /// What runs when a reader types this: our programs, on our port.
+    fn real(&self, line: &str) -> String {
+        let program = Regex::new(
+            r"(?:cargo run --bin |target/debug/)([a-z0-9-]+)(?: --)?( \w+)?",
+        );
+        let own = self.own.path().display();
+        let addr = self.addr.map(|addr| addr.to_string()).unwrap_or_default();
+        let real = |found: &Captures| {
+            let (name, role) = (&found[1], found.get(2).map(|r| r.as_str()));
+            match (name, role) {
+                (_, Some(" server")) => {
+                    format!("{own}/{name} server --addr 127.0.0.1:0")
+                }
+                (_, Some(" client")) => {
+                    format!("{own}/{name} client --addr {addr}")
+                }
+                ("threads" | "write-each", _) => {
+                    format!("{own}/{name} 127.0.0.1:0")
+                }
+                _ => format!("{own}/{name} {addr}"),
+            }
+        };
+        program.unwrap().replace_all(line, real).into_owned()
+    }
+
+    fn spawn(&self, line: &str, input: bool) -> Program {
+        let line = self.real(line);
+        // The program itself, and not its shell, is what a test ends.
+        let line = match line.rsplit_once("; ") {
+            _ if line.contains('|') => line,
+            Some((before, last)) => format!("{before}; exec {last}"),
+            None => format!("exec env {line}"),
+        };
+        Program::spawn(Command::new("bash").args(["-c", &line]), input)
+    }
+
+    /// Starts a server, whose port is printed as 8888.
+    fn serve(&mut self, shown: &str) -> SocketAddr {
+        let line = shown.trim_matches(['(', ')']); // of a shell for ulimit
+        let server = self.spawn(line, false);
+        let addr = server.addr();
+        self.addr = Some(addr);
+        self.scene.rename(addr, 8888);
+        self.scene.terminal("the server", shown, server);
+        addr
+    }
+
+    /// Runs a line in a new terminal; with `input`, somebody types there.
+    fn run(&mut self, title: &'static str, line: &str, input: bool) -> usize {
+        let program = self.spawn(line, input);
+        self.scene.terminal(title, line, program);
+        self.scene.last()
+    }
+
+    /// Runs a line to its end.
+    fn ran(&mut self, title: &'static str, line: &str) {
+        let at = self.run(title, line, false);
+        self.scene.wait_end(at);
+    }
+}
+
+// ---- Introduction
+
+fn refused() {
+    let (_own, step1) = Solved::with("").program("step1");
+    let net = Namespace::new("refused");
+    let mut tcpdump = net.command("tcpdump");
+    tcpdump.args(["-i", "lo", "-nn", "-t", "-l", "-c", "2"]);
+    tcpdump.args(["--immediate-mode", "port", "8888"]);
+    let tcpdump = Program::spawn(&mut tcpdump, false);
+    tcpdump.wait_for_stderr("listening on");
+    let mut client = net.command(step1);
+    let client = Program::spawn(client.args(["client", "hello"]), false);
+    client.wait_end();
+    tcpdump.wait_end();
+    let packets = String::from_utf8(tcpdump.texts().0).unwrap();
+    let varies = Regex::new(r"\bseq [1-9]\d*|\back \d{3,}|\bwin .*, length");
+    let packets = varies.unwrap().replace_all(&packets, |found: &Captures| {
+        let end = if found[0].ends_with("length") { ", length" } else { "" };
+        format!("{} …{end}", found[0].split(' ').next().unwrap())
+    });
+    let client = client.texts().1;
+    print(
+        "introduction-refused",
+        &format!(
+            "# terminal 1: the packets\n$ tcpdump -i lo -nn -t port 8888\n\
+             {packets}\n# terminal 2: the client\n\
+             $ cargo run --bin step1 -- client hello\n{client}"
+        ),
+    );
+}
+
+fn share() {
+    let size = Solved::with("").run("wc -c tests/captures/step1.pcap");
+    let crossed = "echo $((888 - 24 - 10 * 16)) bytes crossed";
+    let crossed = Solved::with("").run(crossed);
+    let both = [size.shown(&["888"]), crossed.shown(&["704"])];
+    print("introduction-share", &both.concat());
+}
+
+// ---- Preparation
+
+fn order() {
+    let mut stage = Stage::with("", &["step3", "step4"]);
+    stage.serve("cargo run --bin step4 -- server");
+    let line = "printf '\\3\\0\\0\\0\\1hi' \
+                | cargo run --bin step3 -- client | cat -v";
+    stage.ran("a client with the wrong byte order", line);
+    stage.scene.wait_for(0, "at most", 1);
+    print("preparation-order", &stage.scene.text());
+}
+
+fn loopback() {
+    let mut stage = Stage::with("", &["step3"]);
+    let addr = stage.serve("cargo run --bin step3 -- server");
+    let shown = "cargo run --bin step3 -- client --addr [::1]:8888 hi";
+    let mut client = Command::new(stage.own.path().join("step3"));
+    client.args(["client", "--addr", &format!("[::1]:{}", addr.port()), "hi"]);
+    stage.scene.terminal(
+        "the client",
+        shown,
+        Program::spawn(&mut client, false),
+    );
+    stage.scene.wait_end(1);
+    stage.scene.stays_silent(0);
+    let text = stage.scene.text();
+    let port = format!("]:{}", addr.port());
+    print("preparation-loopback", &text.replace(&port, "]:8888"));
+}
+
+fn nothing() {
+    let mut stage = Stage::with("", &["step3", "step4"]);
+    stage.serve("cargo run --bin step4 -- server");
+    for (title, bytes, says) in [
+        ("an echo of nothing", r"\0\0\0\1\1", "after 1 frame"),
+        ("no kind", r"\0\0\0\0", "length 0"),
+    ] {
+        let client = "cargo run --bin step3 -- client | od -An -c";
+        stage.ran(title, &format!("printf '{bytes}' | {client}"));
+        stage.scene.wait_for(0, says, 1);
+    }
+    print("preparation-nothing", &stage.scene.text());
+}
+
+fn port_0() {
+    let range = "/proc/sys/net/ipv4/ip_local_port_range";
+    let text = std::fs::read_to_string(range).unwrap();
+    let mut ends = text.split_whitespace().map(|n| n.parse::<u16>().unwrap());
+    let range = ends.next().unwrap()..=ends.next().unwrap();
+    let (_own, step1) = Solved::with("").program("step1");
+    let servers = [(); 10].map(|()| {
+        let mut server = Command::new(&step1);
+        Program::spawn(server.args(["server", "--addr", "127.0.0.1:0"]), false)
+    });
+    let mut ports = servers.each_ref().map(|server| server.addr().port());
+    ports.sort_unstable();
+    let n = ports.iter().filter(|port| range.contains(port)).count();
+    let differ = ports.windows(2).all(|two| two[0] != two[1]);
+    assert!(differ, "two servers listen on one port: {ports:?}");
+    let shown = format!("10 servers, 10 different ports, {n} in the range");
+    print("preparation-port-0", &shown);
+}
+
+fn hello() {
+    let mut stage = Stage::with("", &["step1", "step2"]);
+    let solved = Solved::with("hello-no-shutdown");
+    let file = "tests/peers/python/hello.py";
+    let own = stage.own.path().display();
+    solved.run(&format!("cp {file} {own}")).succeeds();
+    drop(solved);
+    for step in ["step1", "step2"] {
+        let addr = stage.serve(&format!("cargo run --bin {step} -- server"));
+        let server = stage.scene.last();
+        let mut python = Command::new("python3");
+        python.env_remove("PYTHONUNBUFFERED");
+        python.arg(stage.own.path().join("hello.py"));
+        let port = addr.port().to_string();
+        let client = Program::spawn(python.arg(port), false);
+        stage.scene.terminal("the client", &format!("python3 {file}"), client);
+        if step == "step1" {
+            stage.scene.wait_end(1);
+            stage.scene.wait_for(server, "closes", 1);
+            stage.scene.program(server).kill();
+            stage.scene.note(server, "^C\n");
+        } else {
+            wait_for_both(addr);
+            assert!(stage.scene.program(3).is_running());
+            stage.scene.stays_silent(3);
+            stage.scene.wait_for(server, "connected", 1);
+        }
+    }
+    print("hello-no-shutdown", &stage.scene.text());
+}
+
+/// Waits until the echo of a client has been taken, and nothing is on its way
+/// between two ends that are both open.
+fn wait_for_both(addr: SocketAddr) {
+    wait_until("two ends that wait for each other", || {
+        let ends = ends(addr);
+        let is_quiet = ends.iter().all(|end| {
+            end.state == ESTABLISHED && end.unread == 0 && end.unsent == 0
+        });
+        ends.len() == 2 && is_quiet
+    });
+}
+
+// ---- The server
 
 fn server_turn() {
     let (_own, step1) = Solved::with("").program("step1");
@@ -34,10 +305,11 @@ fn server_turn() {
     scene.rename(addr, 8888);
     let run = "cargo run --bin step1 --";
     scene.terminal("the server", &format!("{run} server"), server);
-    let addr = addr.to_string();
-    let silent = start(&["client", "--addr", &addr], true);
+    let text = addr.to_string();
+    let silent = start(&["client", "--addr", &text], true);
     scene.terminal("a client", &format!("{run} client"), silent);
-    let second = start(&["client", "--addr", &addr, "hello"], false);
+    wait_until("the first client", || ends(addr).len() == 2);
+    let second = start(&["client", "--addr", &text, "hello"], false);
     scene.terminal("a second client", &format!("{run} client hello"), second);
     scene.note(1, "^D\n");
     scene.program(1).end_input();
@@ -54,11 +326,8 @@ fn server_backlog() {
 }
 
 fn server_build() {
-    let checked = Solved::with("").check(
-        "server step1 --keep-going --cmd \
-         'python3 tests/exercises/greeter.py {addr}'",
-    );
-    print("server-build", &checked.shown(&["✓", "passed"]));
+    let server = "python3 tests/exercises/greeter.py {addr}";
+    check("server-build", "server step1", server);
 }
 
 /// What `ss` shows of a server's queue, printed with port 8888.
@@ -93,4 +362,330 @@ fn server_measure() {
     wait_until("the next client's turn", || queue(addr) != shown);
     shown += &format!("\n# after Ctrl-D in the first client\n{}", queue(addr));
     print("server-measure", &shown);
+}
+
+// ---- The client
+
+fn no_shutdown() {
+    let mut stage = Stage::with("client-no-shutdown", &["step2"]);
+    let addr = stage.serve("cargo run --bin step2 -- server");
+    let line = "cargo run --bin step2 -- client hello";
+    let client = stage.run("the client", line, false);
+    stage.scene.wait_for(client, "hello", 1);
+    wait_for_both(addr);
+    assert!(stage.scene.program(client).is_running());
+    stage.scene.note(client, "\n^C\n");
+    stage.scene.program(client).kill();
+    stage.scene.wait_for(0, "ended after 5 bytes", 1);
+    print("client-no-shutdown", &stage.scene.text());
+}
+
+fn server_left() {
+    let mut stage = Stage::with("", &["step2"]);
+    let addr = stage.serve("cargo run --bin step2 -- server");
+    let line = "cargo run --bin step2 -- client";
+    let client = stage.run("the client", line, true);
+    stage.scene.type_line(client, "one", "one\n");
+    stage.scene.note(0, "^C\n");
+    stage.scene.program(0).kill();
+    stage.scene.stays_silent(0);
+    wait_until("the server's FIN", || {
+        ends(addr).iter().any(|end| end.state == FIN_WAIT2)
+    });
+    stage.scene.type_line(client, "two", "one\n"); // no answer
+    wait_until("the RST", || ends(addr).is_empty());
+    stage.scene.note(client, "three\n");
+    stage.scene.program(client).write(b"three\n");
+    stage.scene.wait_end(client);
+    print("client-server-left", &stage.scene.text());
+}
+
+fn hears_why() {
+    let mut stage = Stage::with("", &["step2", "step4"]);
+    stage.serve("cargo run --bin step4 -- server");
+    let line = "yes x | cargo run --bin step2 -- client | cat -v";
+    stage.ran("a client that does not stop", line);
+    stage.scene.wait_for(0, "at most", 1);
+    print("client-hears-why", &stage.scene.text());
+}
+
+/// Runs the checker on a program, and prints the cases, which it must pass,
+/// if need be with a warning.
+///
+/// On a busy machine a program may start too late for a case, because many run
+/// at once. So those that fail are tried again, up to eight times.
+fn check(name: &str, role: &str, command: &str) {
+    let solved = Solved::with("");
+    let line = "cargo run -q -p check --";
+    let line = format!("{line} {role} --keep-going --cmd '{command}'");
+    let mut tried = solved.run(&line);
+    let mut cases = verdicts(&tried.text);
+    for _ in 0..8 {
+        let before = cases.clone();
+        let failed = cases.iter().filter(|case| !case.1.starts_with('✓'));
+        let again = failed.map(|case| format!(" --case {}", case.0));
+        let again: String = again.collect();
+        if !again.is_empty() {
+            tried = solved.run(&(line.clone() + &again));
+        }
+        for case in verdicts(&tried.text) {
+            let old = cases.iter_mut().find(|old| old.0 == case.0);
+            *old.unwrap() = case;
+        }
+        if cases == before && has_passed(&cases) {
+            break;
+        }
+    }
+    assert!(has_passed(&cases), "{}", tried.text);
+    let lines: String = cases.iter().map(|case| case.1.clone()).collect();
+    let warned = cases.iter().filter(|case| case.1.starts_with('!')).count();
+    let passed = cases.len() - warned;
+    let warned = match warned {
+        0 => String::new(),
+        n => format!(", {n} with a warning"),
+    };
+    print(name, &format!("$ {line}\n{lines}…\n{passed} passed{warned}"));
+}
+
+fn has_passed(cases: &[(String, String)]) -> bool {
+    let passed =
+        cases.iter().filter(|case| case.1.starts_with(['✓', '!'])).count();
+    passed == cases.len() && passed > 0
+}
+
+/// Of each case, its name and its line: `✓ S1-01  greets a client and closes`.
+fn verdicts(text: &str) -> Vec<(String, String)> {
+    let case = Regex::new(r"(?m)^[✓✗!?] ([SC]\d-\d\d)  .*$").unwrap();
+    let found = case.captures_iter(text);
+    found.map(|case| (case[1].to_owned(), format!("{}\n", &case[0]))).collect()
+}
+
+fn echo_client() {
+    let client = "python3 tests/exercises/echo_client.py {addr} {text}";
+    check("client-build", "client step2", client);
+}
+
+fn write_first() {
+    let mut stage = Stage::with("", &["step2", "write-first"]);
+    let addr = stage.serve("cargo run --bin step2 -- server");
+    let number = Regex::new(r"after writing (\d+) bytes").unwrap();
+    let mut shown = "$ for i in $(seq 5); do target/debug/write-first; done\n\
+                     …\n"
+    .to_owned();
+    for _ in 0..5 {
+        let client = Command::new(stage.own.path().join("write-first"))
+            .arg(addr.to_string())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(client.stderr).unwrap();
+        let n: u32 = number.captures(&text).expect(&text)[1].parse().unwrap();
+        assert!((1000..16_000_000).contains(&n), "{text}");
+        shown += &number.replace(&text, "after writing N bytes");
+    }
+    print("client-measure", &shown);
+}
+
+// ---- Many clients
+
+fn awaited() {
+    let mut stage = Stage::with("many-clients-await", &["step3"]);
+    let addr = stage.serve("cargo run --bin step3 -- server");
+    let line = "cargo run --bin step3 -- client";
+    let first = stage.run("a client", line, true);
+    stage.scene.type_line(first, "one", "one\n");
+    stage.scene.wait_for(first, "one", 1);
+    let second = stage.run("a second client", &format!("{line} two"), false);
+    // Its text and its FIN have arrived, and the server has not taken them.
+    wait_until("two clients", || {
+        ends(addr).iter().any(|end| end.is_server && end.unread > 3)
+    });
+    assert!(stage.scene.program(second).is_running());
+    stage.scene.stays_silent(second);
+    stage.scene.wait_for(0, "connected", 1);
+    print("many-clients-await", &stage.scene.text());
+}
+
+fn descriptors() {
+    let mut stage = Stage::with("", &["step3"]);
+    let addr = stage.serve("(ulimit -Sn 12; target/debug/step3 server)");
+    let line = "target/debug/step3 client";
+    let first = stage.run("the first client", line, true);
+    stage.scene.type_line(first, "one", "one\n");
+    let _others = fill(addr, stage.scene.program(0));
+    let last = stage.run("the last client", &format!("{line} hello"), false);
+    wait_until("its text in the queue", || {
+        ends(addr).iter().any(|end| end.is_server && end.unread > 5)
+    });
+    assert!(stage.scene.program(last).is_running());
+    stage.scene.note(first, "^D\n");
+    stage.scene.program(first).end_input();
+    stage.scene.wait_end(first);
+    stage.scene.wait_end(last);
+    stage.scene.wait_for(0, "ended after 5 bytes", 1);
+    let shown = once(&stage.scene.text(), "server: cannot accept");
+    print("many-clients-descriptors", &shown);
+}
+
+/// Connects clients one by one, until the server cannot accept any more.
+fn fill(addr: SocketAddr, server: &Program) -> Vec<TcpStream> {
+    let mut clients = Vec::new();
+    loop {
+        let text = String::from_utf8(server.texts().0).unwrap();
+        if text.contains("cannot accept") {
+            return clients;
+        }
+        let n = text.matches("connected").count();
+        clients.push(TcpStream::connect(addr).unwrap());
+        wait_until("an answer of the server", || {
+            let text = String::from_utf8(server.texts().0).unwrap();
+            text.matches("connected").count() > n
+                || text.contains("cannot accept")
+        });
+    }
+}
+
+/// Of the lines with this start, only the first, and that there are more. They
+/// come from another thread than the first `connected`, and so before or after
+/// it; here after it.
+fn once(text: &str, start: &str) -> String {
+    let (told, others): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with(start));
+    let mut shown = others.join("\n");
+    let first = shown.find(" connected\n").unwrap() + " connected\n".len();
+    shown.insert_str(first, &format!("{}\n…\n", told[0]));
+    shown
+}
+
+fn sleeps() {
+    let mut stage = Stage::with("many-clients-sleep", &["step3"]);
+    let server = "TOKIO_WORKER_THREADS=2 cargo run --bin step3 -- server";
+    let addr = stage.serve(server);
+    let mut clients = Vec::new();
+    let start = Instant::now();
+    for n in 1..=2 {
+        clients.push(TcpStream::connect(addr).unwrap());
+        stage.scene.wait_for(0, "connected", n);
+    }
+    clients.push(TcpStream::connect(addr).unwrap());
+    let mut shown = stage.scene.text();
+    shown += "\n# the third client is connected, and this line comes late\n";
+    stage.scene.wait_for(0, "connected", 3);
+    let late = start.elapsed();
+    assert!(late >= Duration::from_secs(10), "after {late:?}");
+    let text = stage.scene.text();
+    shown += &format!("…\n{}", text.lines().last().unwrap());
+    print("many-clients-sleep", &shown);
+}
+
+fn echo_server() {
+    let server = "python3 tests/exercises/echo_server.py {addr}";
+    check("many-clients-build", "server step3", server);
+}
+
+/// How many threads a server has with 100 clients, as Linux counts them.
+fn threads() {
+    let mut stage = Stage::with("", &["step3", "threads"]);
+    let mut shown = String::new();
+    for (line, n) in [
+        ("target/debug/threads", 101),
+        ("TOKIO_WORKER_THREADS=2 target/debug/step3 server", 3),
+    ] {
+        let addr = stage.serve(line);
+        let server = stage.scene.last();
+        let _clients = [(); 100].map(|()| TcpStream::connect(addr).unwrap());
+        let pid = stage.scene.program(server).id();
+        let count = || {
+            let status = format!("/proc/{pid}/status");
+            let status = std::fs::read_to_string(status).unwrap();
+            let line = status.lines().find(|l| l.starts_with("Threads:"));
+            line.unwrap().replace('\t', " ")
+        };
+        wait_until("a place for each client", || {
+            ends(addr).len() == 200 && count().ends_with(&format!(" {n}"))
+        });
+        shown += &format!(
+            "$ {line} &\n$ # 100 clients connect\n\
+             $ grep Threads /proc/$!/status\n{}\n\n",
+            count()
+        );
+    }
+    print("many-clients-threads", &shown);
+}
+
+// ---- Frames
+
+fn unknown_kind() {
+    let mut stage = Stage::with("", &["step3", "step4"]);
+    stage.serve("cargo run --bin step4 -- server");
+    let line = r"printf '\0\0\0\2\7x\0\0\0\3\1hi' \
+                | cargo run --bin step3 -- client | cat -v";
+    let line = line.replace("                | ", "  | ");
+    stage.ran("a client", &line);
+    stage.scene.wait_for(0, "ended after", 1);
+    print("frames-unknown-kind", &stage.scene.text());
+}
+
+fn three_bytes() {
+    let mut stage = Stage::with("", &["step3", "step4"]);
+    stage.serve("cargo run --bin step4 -- server");
+    let line = r"printf '\0\0\0' | cargo run --bin step3 -- client";
+    stage.ran("a client", line);
+    stage.scene.wait_for(0, "middle of a frame", 1);
+    print("frames-three-bytes", &stage.scene.text());
+}
+
+fn signed() {
+    let solved = Solved::with("frames-signed");
+    let tried = solved.run("cargo test --test frames").fails();
+    print("frames-signed", &tried.shown(&["FAILED", "test result"]));
+}
+
+fn escapes() {
+    let mut stage = Stage::with("", &["step4"]);
+    stage.serve("cargo run --bin step4 -- server");
+    let line = r"cargo run --bin step4 -- client $'\e[7mhello' | cat -v";
+    stage.ran("the client", line);
+    stage.scene.wait_for(0, "ended after", 1);
+    print("frames-escapes", &stage.scene.text());
+}
+
+/// Only some cases: `tests/check/tests/peers.rs` tries all.
+fn frames_server() {
+    let cases = "server step4 --case S4-05 --case S4-08 --case S4-09";
+    let server = "python3 tests/peers/python/framed_server.py {port}";
+    check("frames-build-server", cases, server);
+}
+
+fn frames_client() {
+    let cases = "client step4 --case C4-02 --case C4-05 --case C4-07";
+    let client = "python3 tests/peers/python/framed_client.py {port} {text}";
+    check("frames-build-client", cases, client);
+}
+
+/// How often two servers write, when 100 frames come in one write.
+fn writes() {
+    let mut stage = Stage::with("", &["step3", "step4", "write-each"]);
+    let mut shown = String::new();
+    for (name, role, n) in [("write-each", "", 100), ("step4", " server", 1)] {
+        let file = stage.own.path().join("calls");
+        let file = file.display();
+        // With -D, strace is the child, and ends with the server.
+        let strace = format!("strace -D -f -e trace=sendto -o {file}");
+        stage.serve(&format!("{strace} target/debug/{name}{role}"));
+        let frames = stage.own.path().join("frames");
+        std::fs::write(&frames, b"\0\0\0\x03\x01hi".repeat(100)).unwrap();
+        let frames = frames.display();
+        let client = &format!("target/debug/step3 client < {frames} | wc -c");
+        let client = stage.run("a client", client, false);
+        stage.scene.wait_end(client);
+        let count = || {
+            let calls = std::fs::read_to_string(file.to_string()).unwrap();
+            calls.matches("sendto(").count()
+        };
+        wait_until("the trace", || count() >= n);
+        assert_eq!(count(), n, "{name}");
+        let line = format!("strace -f -e trace=sendto target/debug/{name}");
+        shown += &format!("$ {line}{role} 2>&1 | grep -c sendto\n{n}\n");
+    }
+    print("frames-writes", &shown);
 }
