@@ -352,7 +352,7 @@ fn closed_listener() {
     drop(listener);
     let reads = client.read(&mut [0; 9]).unwrap_err();
     let text = format!(
-        "| | |\n| --- | --- |\n\
+        "| what the client does | what it sees |\n| --- | --- |\n\
          | connect, before any `accept` | succeeds |\n\
          | write `hello` | succeeds |\n\
          | read, when the listener is closed | {reads} |"
@@ -362,12 +362,13 @@ fn closed_listener() {
 
 // ---- Performance
 
-/// Runs `load` for a second, and returns its median, in µs, and its rate.
+/// Runs `load` for a moment, and returns its median, in µs, and its rate.
 fn median(solved: &Solved, addr: SocketAddr, options: &str) -> (f64, f64) {
-    let load = "cargo run -q -p load -- --format json --seconds 1";
+    let load = "cargo run -q -p load -- --format json --seconds 0.3 \
+                --warm-up 0.1 --connections 5";
     let report = solved.run(&format!("{load} {options} {addr}")).succeeds();
     let number = |name: &str| {
-        let number = Regex::new(&format!("\"{name}\": ([0-9.]+)")).unwrap();
+        let number = Regex::new(&format!("\"{name}\": *([0-9.]+)")).unwrap();
         let found = number.captures(&report.text).unwrap()[1].to_owned();
         found.parse::<f64>().unwrap()
     };
