@@ -9,6 +9,8 @@
 
 mod support;
 
+#[path = "exercises/cluster.rs"]
+mod cluster;
 #[path = "exercises/copy.rs"]
 mod copy;
 #[path = "exercises/failure.rs"]
@@ -19,6 +21,8 @@ mod first;
 mod framing;
 #[path = "exercises/next.rs"]
 mod next;
+#[path = "exercises/options.rs"]
+mod options;
 #[path = "exercises/rooms.rs"]
 mod rooms;
 
@@ -29,8 +33,10 @@ fn main() {
     let mut trials = first::trials();
     trials.extend(framing::trials());
     trials.extend(failure::trials());
+    trials.extend(options::trials());
     trials.extend(next::trials());
     trials.extend(rooms::trials());
+    trials.extend(cluster::trials());
     trials.push(copy::every_patch_is_used());
     libtest_mimic::run(&args, trials).exit();
 }

@@ -203,7 +203,24 @@ const WEEKS: &[Block] = &[
             ("client", "show discuss"),
         ],
     ),
-    Block("Week 1, lab", 90, &[("server", "do"), ("client", "do")]),
+    Block(
+        "Week 1, lab",
+        90,
+        &[("preparation", "do"), ("server", "do"), ("client", "do")],
+    ),
+    Block(
+        "Week 1, at home",
+        150,
+        &[
+            ("introduction", "read do"),
+            ("preparation", "read"),
+            ("async", "read do"),
+            ("server", "read"),
+            ("client", "read"),
+            ("rust", "read"),
+            ("hello", "read"),
+        ],
+    ),
     Block(
         "Week 2, lecture",
         90,
@@ -215,6 +232,17 @@ const WEEKS: &[Block] = &[
         ],
     ),
     Block("Week 2, lab", 90, &[("many-clients", "do"), ("frames", "do")]),
+    Block(
+        "Week 2, at home",
+        150,
+        &[
+            ("many-clients", "read"),
+            ("frames", "read"),
+            ("testing", "read do"),
+            ("wan", "read do"),
+            ("uses", "read"),
+        ],
+    ),
     Block(
         "Week 3, lecture",
         90,
@@ -228,6 +256,17 @@ const WEEKS: &[Block] = &[
     ),
     Block("Week 3, lab", 90, &[("time-limits", "do"), ("retry", "do")]),
     Block(
+        "Week 3, at home",
+        150,
+        &[
+            ("flow", "read"),
+            ("proxy", "read"),
+            ("time-limits", "read"),
+            ("retry", "read"),
+            ("heartbeat", "read do"),
+        ],
+    ),
+    Block(
         "Week 4, lecture",
         90,
         &[
@@ -238,6 +277,16 @@ const WEEKS: &[Block] = &[
         ],
     ),
     Block("Week 4, lab", 90, &[("ledger", "do"), ("drain", "do")]),
+    Block(
+        "Week 4, at home",
+        150,
+        &[
+            ("sim", "read do"),
+            ("ledger", "read"),
+            ("drain", "read"),
+            ("performance", "read do"),
+        ],
+    ),
     Block(
         "Week 5, lecture",
         90,
@@ -291,12 +340,12 @@ fn plan(blocks: &[Block], pages: &Pages) -> Result<String, String> {
         if sum > *room || sum + SLACK < *room {
             return Err(format!("{title}: {sum} of {room} minutes"));
         }
-        let head = format!("| {title} | min | |");
-        text += &format!("{head}\n| ---: | ---: | --- |\n{rows}");
+        let head = "| from | min | what |\n| ---: | ---: | --- |";
         let free = match room - sum {
             0 => String::new(),
             free => format!(", and {free} for questions"),
         };
+        text += &format!("**{title}**\n\n{head}\n{rows}");
         text += &format!("| | {sum} | of {room}{free} |\n\n");
     }
     Ok(text.trim_end().to_owned())
@@ -420,14 +469,11 @@ fn every_chapter_has_questions_with_reasons() {
         ("choice\" name=\"server-3", "choice right\" name=\"server-3", "2 of"),
         ("name=\"server-5", "name=\"server-6", "server-6 is number 5"),
         ("**No.** ", "Hm. ", "why?"),
-        ("drawn-backlog", "drawn", ""),
-        ("class=\"choice\"", "class='choice'", "3 questions"),
+        ("</summary>\n\n**No.**", "</summary>\n**No.**", "is no choice"),
     ] {
-        let wrong = text.replace(old, new);
+        let wrong = text.replacen(old, new, 1);
         assert_ne!(wrong, *text, "{old}");
-        if !problem.is_empty() {
-            assert_found(wrong_questions("server", &wrong), problem);
-        }
+        assert_found(wrong_questions("server", &wrong), problem);
     }
     let wrong = Regex::new(r"\{\{#include [^}]*\}\}").unwrap();
     let wrong = wrong.replace_all(text, "");
@@ -623,7 +669,7 @@ fn the_guide_has_every_chapter_and_shows_what_the_tests_have_seen() {
     }
     let guide = pages["teaching-chapters"].clone();
     for (old, new, problem) in [
-        ("--bin step1", "--bin step01", "no transcript of"),
+        ("seq 1000", "seq 1001", "no transcript of"),
         ("server.md:outcomes", "client.md:outcomes", "other outcomes"),
         ("**Skip.**", "Skip", "no **Skip.**"),
         ("cases.md#s", "cases.md#t", "what exposes"),

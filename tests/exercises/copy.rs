@@ -56,6 +56,7 @@ impl Solved {
     /// Applies one patch after the other, each to what those before it made.
     pub fn with_all(names: &[&str]) -> Solved {
         let guard = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+        share();
         let mut files = BTreeSet::new();
         for part in PARTS {
             list(Path::new(part), &mut files);
@@ -82,8 +83,20 @@ impl Solved {
         Outcome { command: line.to_owned(), code, text }
     }
 
-    /// Lets a command run in the copy, with the crates that are compiled
-    /// already. (Cargo before 1.91 compiles them again.)
+    /// Lets the checker try a program. If this machine was too busy to tell
+    /// (exit code 2), it tries again.
+    pub fn check(&self, options: &str) -> Outcome {
+        let line = format!("cargo run -q -p check -- {options}");
+        let mut outcome = self.run(&line);
+        for _ in 0..2 {
+            if outcome.code == Some(2) {
+                outcome = self.run(&line);
+            }
+        }
+        outcome.succeeds()
+    }
+
+    /// Lets a command run in the copy.
     pub fn place<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for (name, _) in std::env::vars() {
             let is_of_outer = name.starts_with("CARGO") && name != "CARGO_HOME";
@@ -93,7 +106,6 @@ impl Solved {
         }
         command
             .current_dir(folder())
-            .env("CARGO_BUILD_BUILD_DIR", format!("{ROOT}/target"))
             .env("CARGO_TERM_COLOR", "never")
             .env("INSTA_UPDATE", "no")
     }
@@ -101,7 +113,7 @@ impl Solved {
     /// Builds a program of the steps, and returns where it is: in a folder of
     /// its own, because the next solution builds another one.
     pub fn program(self, name: &str) -> (TempDir, String) {
-        self.run(&format!("cargo build --bin {name}")).succeeds();
+        self.run(&format!("cargo build --workspace --bin {name}")).succeeds();
         let own = TempDir::new().unwrap();
         let path = own.path().join(name);
         fs::copy(folder().join("target/debug").join(name), &path).unwrap();
@@ -174,8 +186,40 @@ fn list(part: &Path, files: &mut BTreeSet<PathBuf>) {
     }
 }
 
+/// Links what Cargo has compiled for the project into the copy, once, so that it
+/// does not compile all crates again.
+fn share() {
+    let (from, to) = (Path::new(ROOT).join("target/debug"), folder());
+    let to = to.join("target/debug");
+    if !to.exists() {
+        for part in ["build", "deps", ".fingerprint"] {
+            link(&from.join(part), &to.join(part));
+        }
+    }
+}
+
+/// Cargo writes into a fingerprint, so that is copied; all else is replaced.
+fn link(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if from.is_dir() {
+            link(&from, &to);
+        } else if !to.components().any(|c| c.as_os_str() == ".fingerprint") {
+            fs::hard_link(from, to).unwrap();
+        } else if let Ok(bytes) = fs::read(&from) {
+            let time = fs::metadata(&from).unwrap().modified().unwrap();
+            fs::write(&to, bytes).unwrap();
+            fs::File::open(&to).unwrap().set_modified(time).unwrap();
+        }
+    }
+}
+
 /// Gives the packages of the copy another version, so that Cargo does not take
-/// what it compiles for what the project has compiled: both are in one folder.
+/// what the project has compiled for what it compiles.
 fn of_copy(file: &Path, bytes: Vec<u8>) -> Vec<u8> {
     if !file.ends_with("Cargo.toml") {
         return bytes;

@@ -54,12 +54,10 @@ fn server_backlog() {
 }
 
 fn server_build() {
-    let checked = Solved::with("")
-        .run(
-            "cargo run -q -p check -- server step1 --keep-going --cmd \
-             'python3 tests/exercises/greeter.py {addr}'",
-        )
-        .succeeds();
+    let checked = Solved::with("").check(
+        "server step1 --keep-going --cmd \
+         'python3 tests/exercises/greeter.py {addr}'",
+    );
     print("server-build", &checked.shown(&["✓", "passed"]));
 }
 

@@ -56,7 +56,6 @@ pub fn trials() -> Vec<Trial> {
         trial("options::which limit, round by round", None, two_limits),
         trial("options::a queue that moves", no_root.or(python), migrate),
         trial("options::from Rust", linux.or(ss), from_rust),
-        trial("options::a reader that reads a little", absent, break_it),
         trial("options::after each call", absent, move || calls(is_root)),
         trial("options::of step 1", linux.or(strace), of_step_1),
         trial("options::which call fails", absent, move || errors(is_root)),
@@ -179,22 +178,6 @@ fn migrate() {
 /// The limit was a second; the kernel looks when it sends its next probe.
 fn not_before_the_limit(text: &str) {
     assert!(number(text, r"timed out after (\d+) ms") > 950, "{text}");
-}
-
-/// The exercise: a thousand bytes each half second do not open the window.
-fn break_it() {
-    let path = format!("{ROOT}/tests/peers/python/options.py");
-    let wait = "select.select([], [client], [], left)\n";
-    let change = "select.select([], [client], [], min(left, 0.5))\n\
-                  \x20               server.recv(1000)\n";
-    let text = fs::read_to_string(path).unwrap();
-    assert_eq!(text.matches(wait).count(), 1);
-    let mut python = Command::new("python3");
-    python.args(["-c", &text.replace(wait, change), "TCP_USER_TIMEOUT"]);
-    let ended = Program::spawn(&mut python, false).finish();
-    let text = String::from_utf8(ended.stdout).unwrap();
-    assert!(text.contains("TCP_USER_TIMEOUT 0: no room"), "{text}");
-    not_before_the_limit(&text);
 }
 
 fn some_are_lost(text: &str) {
