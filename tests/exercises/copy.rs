@@ -50,13 +50,19 @@ const NOT: [&str; 4] = ["node_modules", "target", "fuzz", "__pycache__"];
 impl Solved {
     /// Applies `tests/exercises/NAME.diff`; `""` changes nothing.
     pub fn with(name: &str) -> Solved {
+        Solved::with_all(&[name])
+    }
+
+    /// Applies one patch after the other, each to what those before it made.
+    pub fn with_all(names: &[&str]) -> Solved {
         let guard = COPY.lock().unwrap_or_else(PoisonError::into_inner);
         share();
         let mut files = BTreeSet::new();
         for part in PARTS {
             list(Path::new(part), &mut files);
         }
-        let patched = apply(name);
+        let mut patched = BTreeSet::new();
+        names.iter().for_each(|name| apply(name, &mut patched));
         for file in &files {
             if !patched.contains(file) {
                 let bytes = fs::read(Path::new(ROOT).join(file)).unwrap();
@@ -238,28 +244,31 @@ fn write(file: &Path, bytes: &[u8]) {
     }
 }
 
-/// Writes the files that the patch changes, and returns them.
-fn apply(name: &str) -> BTreeSet<PathBuf> {
+/// Writes the files that the patch changes, and adds them to `files`, which
+/// earlier patches have changed.
+fn apply(name: &str, files: &mut BTreeSet<PathBuf>) {
     if name.is_empty() {
-        return BTreeSet::new();
+        return;
     }
     let path = format!("{ROOT}/tests/exercises/{name}.diff");
     let text = fs::read_to_string(&path).unwrap();
-    let mut files = BTreeSet::new();
+    let mut is_empty = true;
     for part in format!("\n{text}").split("\n--- ").skip(1) {
         let part = format!("--- {part}\n");
         let patch = diffy::Patch::from_str(&part);
         let patch = patch.unwrap_or_else(|error| panic!("{path}: {error}"));
         let file = patch.modified().expect("a line with +++");
         let file = PathBuf::from(file.trim_start_matches("b/"));
-        let old = fs::read_to_string(Path::new(ROOT).join(&file));
+        let is_patched = files.contains(&file);
+        let base = if is_patched { folder() } else { PathBuf::from(ROOT) };
+        let old = fs::read_to_string(base.join(&file));
         let new = diffy::apply(&old.unwrap_or_default(), &patch);
         let new = new.unwrap_or_else(|error| panic!("{path}: {error}"));
         write(&file, new.as_bytes());
         files.insert(file);
+        is_empty = false;
     }
-    assert!(!files.is_empty(), "{path} changes nothing");
-    files
+    assert!(!is_empty, "{path} changes nothing");
 }
 
 /// Removes what an earlier solution has left.
