@@ -150,13 +150,18 @@
   }
 
   // Paper cannot be clicked. (Some browsers open it by style, others do not.)
-  let closed = [];
+  // Choices of one question close each other, as long as they share a name.
+  let before = [];
   window.addEventListener("beforeprint", () => {
-    closed = [...all("main details:not([open])")];
-    for (const details of closed) details.open = true;
+    before = [...all("main details")].map((details) => [details, details.open, details.getAttribute("name")]);
+    for (const [details] of before) details.removeAttribute("name");
+    for (const [details] of before) details.open = true;
   });
   window.addEventListener("afterprint", () => {
-    for (const details of closed) details.open = false;
+    for (const [details, isOpen, name] of before) {
+      details.open = isOpen;
+      if (name) details.setAttribute("name", name);
+    }
   });
 })();
 

@@ -8,7 +8,7 @@
 //!
 //!     cargo run -p web
 //!
-//! This book in your browser (after `mdbook build book`):
+//! This book in your browser (after `cargo run -p book`):
 //!
 //!     cargo run -p web -- target/book
 //!     curl -v http://127.0.0.1:8888/

@@ -67,7 +67,10 @@ export async function setTheme(page, theme) {
 
 export async function unfold(page) {
   await page.evaluate(() => {
-    for (const details of document.querySelectorAll("details")) details.open = true;
+    for (const details of document.querySelectorAll("details")) {
+      details.removeAttribute("name"); // else one choice of a question closes the others
+      details.open = true;
+    }
   });
 }
 
