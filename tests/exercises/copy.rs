@@ -252,6 +252,11 @@ fn apply(name: &str, files: &mut BTreeSet<PathBuf>) {
     }
     let path = format!("{ROOT}/tests/exercises/{name}.diff");
     let text = fs::read_to_string(&path).unwrap();
+    let is_of_git = |line: &&str| {
+        line.starts_with("diff --git ") || line.starts_with("index ")
+    };
+    let lines: Vec<&str> = text.lines().filter(|l| !is_of_git(l)).collect();
+    let text = lines.join("\n");
     let mut is_empty = true;
     for part in format!("\n{text}").split("\n--- ").skip(1) {
         let part = format!("--- {part}\n");
