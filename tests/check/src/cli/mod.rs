@@ -3,10 +3,13 @@
 mod appendix;
 mod chosen;
 mod class;
+mod commands;
 mod options;
 mod pages;
 mod progress;
 mod say;
+mod submissions;
+mod table;
 mod target;
 mod terminal;
 
@@ -24,6 +27,7 @@ use crate::cli::options::{ClientOptions, How, Options};
 use crate::cli::pages::{explain, list};
 use crate::cli::progress::Progress;
 use crate::cli::say::{Unwritten, Voice};
+use crate::cli::submissions::Scratch;
 use crate::cli::terminal::Terminal;
 use crate::harness::machine::Machine;
 use crate::report::{Format, Report, Style};
@@ -71,9 +75,14 @@ pub fn main() -> ExitCode {
         }
     };
     let (machine, terminal) = (Machine::adopting(), Terminal::found());
-    let found = terminal.clone();
-    machine.end_with_us(move || found.restore());
-    let done = dispatch(cli, &machine);
+    let scratch = Scratch::default();
+    let (found, copies) = (terminal.clone(), scratch.clone());
+    machine.end_with_us(move || {
+        copies.clear();
+        found.restore();
+    });
+    let done = dispatch(cli, &machine, &scratch);
+    scratch.clear();
     terminal.restore();
     match done {
         Ok(code) => ExitCode::from(code),
@@ -84,7 +93,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli, machine: &Machine) -> Result<u8> {
+fn dispatch(cli: Cli, machine: &Machine, scratch: &Scratch) -> Result<u8> {
     let voice = Voice(&machine.processes);
     if let Some(id) = cli.explain {
         let case = cases::find(&id);
@@ -103,7 +112,7 @@ fn dispatch(cli: Cli, machine: &Machine) -> Result<u8> {
             return check(Side::Client, &options.into(), machine);
         }
         Some(Command::Class(options)) => {
-            return class::run(&options, machine);
+            return class::run(&options, machine, scratch);
         }
         Some(Command::Page) => voice.say(&page())?,
         None => bail!(
