@@ -4,6 +4,8 @@ mod appendix;
 mod chosen;
 mod class;
 mod commands;
+mod interop;
+mod matrix;
 mod options;
 mod pages;
 mod progress;
@@ -60,6 +62,8 @@ enum Command {
     Client(ClientOptions),
     /// Try a folder of submissions, and print a table
     Class(class::Options),
+    /// Let each server of a class talk to each client, and print the matrix
+    Interop(interop::Options),
     /// Print all cases and their explanations as a page of the book
     #[command(hide = true)]
     Page,
@@ -114,10 +118,13 @@ fn dispatch(cli: Cli, machine: &Machine, scratch: &Scratch) -> Result<u8> {
         Some(Command::Class(options)) => {
             return class::run(&options, machine, scratch);
         }
+        Some(Command::Interop(options)) => {
+            return interop::run(&options, machine, scratch);
+        }
         Some(Command::Page) => voice.say(&page())?,
         None => bail!(
-            "cannot tell what to try: add `server`, `client` or `class`, or \
-             look at --help"
+            "cannot tell what to try: add `server`, `client`, `class` or \
+             `interop`, or look at --help"
         ),
     }
     Ok(0)

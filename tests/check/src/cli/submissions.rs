@@ -18,6 +18,7 @@ use crate::diagnosis::show;
 use crate::harness::lab::any_port;
 use crate::harness::machine::Machine;
 use crate::program::running::{Template, describe};
+use crate::program::start::Trouble;
 use crate::report::Obstacle;
 
 /// How many folders deep a submission may lie.
@@ -217,33 +218,39 @@ impl Builder<'_> {
         else {
             return Ok(());
         };
-        let failed = |why| {
+        self.run(&choice.command, folder).map_err(|why| {
             let what = "the build failed".to_owned();
             Obstacle { what, command: choice.command.clone(), why }
-        };
+        })
+    }
+
+    fn run(
+        &self,
+        command: &str,
+        folder: &Path,
+    ) -> std::result::Result<(), Trouble> {
         let dir = Some(folder.to_owned());
         let (bytes, processes) = (self.memory << 20, &self.machine.processes);
-        let template = Template::parse(&choice.command, dir, bytes, processes);
+        let template = Template::parse(command, dir, bytes, processes);
         let started =
             template.and_then(|t| t.start(any_port(), &[], &[], None));
         let mut program =
-            started.map_err(|error| failed(vec![format!("{error:#}.")]))?;
+            started.map_err(|error| vec![format!("{error:#}.")])?;
         let status = program.wait(self.limit);
         program.wait_output();
-        let mut why = match (status, program.excess()) {
+        let end = match (status, program.excess()) {
             (Some(status), _) if status.success() => return Ok(()),
             (_, Some(excess)) => {
-                vec![format!("The checker ended it: {}.", excess.what)]
+                format!("The checker ended it: {}.", excess.what)
             }
-            (Some(status), _) => vec![format!("{}.", describe(status))],
+            (Some(status), _) => format!("{}.", describe(status)),
             (None, _) => {
-                let limit = show::time(self.limit);
-                vec![format!("It had not ended after {limit}.")]
+                format!("It had not ended after {}.", show::time(self.limit))
             }
         };
         let words = program.last_words().into_iter();
-        why.extend(words.map(|line| format!("  | {line}")));
-        Err(failed(why))
+        let words = words.map(|line| format!("  | {line}"));
+        Err([end].into_iter().chain(words).collect())
     }
 }
 

@@ -1,0 +1,177 @@
+//! The matrix of an interop day: servers down, clients across.
+
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
+
+use crate::diagnosis::show;
+use crate::interop::{Cell, Mark};
+use crate::report::csv_line;
+
+/// The widest line of a reason.
+const WIDTH: usize = 76;
+
+pub struct Matrix {
+    pub step: u8,
+    pub seed: u64,
+    pub servers: Vec<String>,
+    pub clients: Vec<String>,
+    /// A row for each server.
+    pub cells: Vec<Vec<Cell>>,
+}
+
+impl Matrix {
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "step{}: {} servers (down) with {} clients (across)\n\n",
+            self.step,
+            self.servers.len(),
+            self.clients.len()
+        );
+        text += &self.grid();
+        text += "\n✓ right reply, and the server serves on   ✗ wrong   … the \
+                 client hangs\n! the server ended, or serves no more   - not \
+                 tried   ? machine too busy\n";
+        text += &self.reasons();
+        let right = self.cells.iter().map(|row| right(row)).sum::<usize>();
+        let pairs = self.servers.len() * self.clients.len();
+        text + &format!("\n{right} of {pairs} pairs, seed {}\n", self.seed)
+    }
+
+    /// Each client has a number, because thirty names would not fit.
+    fn grid(&self) -> String {
+        let names = self.servers.iter().chain(&self.clients);
+        let width = names.map(|name| name.width()).max().unwrap_or(0).max(7);
+        let digits = self.clients.len().to_string().len();
+        let pad = |text: &str, width: usize| {
+            " ".repeat(width.saturating_sub(text.width()))
+        };
+        let line = |name: &str, fields: Vec<String>, end: String| {
+            let fields = fields
+                .iter()
+                .map(|field| format!(" {}{field}", pad(field, digits)));
+            let fields: String = fields.collect();
+            let gap = pad(name, width);
+            format!("{}\n", format!("{name}{gap} {fields}   {end}").trim_end())
+        };
+        let numbers = (1..=self.clients.len()).map(|n| n.to_string());
+        let mut text = line("", numbers.collect(), "right".into());
+        for (name, row) in self.servers.iter().zip(&self.cells) {
+            let signs = row.iter().map(|cell| cell.mark.sign().to_string());
+            let end = format!("{}/{}", right(row), row.len());
+            text += &line(name, signs.collect(), end);
+        }
+        let column = |i: usize| {
+            let column = self.cells.iter().filter(|row| row[i].is_right());
+            column.count().to_string()
+        };
+        let columns = (0..self.clients.len()).map(column);
+        text += &line("right", columns.collect(), String::new());
+        text.push('\n');
+        for (i, name) in self.clients.iter().enumerate() {
+            text += &format!("client {:>digits$} is {name}\n", i + 1);
+        }
+        text
+    }
+
+    /// Why each pair failed. What is the same for a whole row or a whole
+    /// column is said once.
+    fn reasons(&self) -> String {
+        let mut text = String::new();
+        let mut say = |head: String, why: &[String]| {
+            text += &format!("\n{head}\n");
+            why.iter().for_each(|line| text += &indented(line));
+        };
+        for (name, row) in self.servers.iter().zip(&self.cells) {
+            if let Some(why) = common(row.iter()) {
+                say(format!("- the server of {name}"), why);
+            }
+        }
+        for (i, name) in self.clients.iter().enumerate() {
+            let others =
+                self.cells.iter().filter(|r| common(r.iter()).is_none());
+            if let Some(why) = common(others.map(|row| &row[i])) {
+                say(format!("- the client of {name}"), why);
+            }
+        }
+        for (server, row) in self.servers.iter().zip(&self.cells) {
+            for (client, cell) in self.clients.iter().zip(row) {
+                if !matches!(cell.mark, Mark::Right | Mark::Untried) {
+                    let sign = cell.mark.sign();
+                    let head = format!("server {server}, client {client}");
+                    say(format!("{sign} {head}"), &cell.why);
+                }
+            }
+        }
+        text
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str, &Cell)> {
+        self.servers.iter().zip(&self.cells).flat_map(|(server, row)| {
+            let cells = self.clients.iter().zip(row);
+            cells.map(move |(client, cell)| (&server[..], &client[..], cell))
+        })
+    }
+
+    pub fn csv(&self) -> String {
+        let mut text = csv_line(["server", "client", "result", "reason"]);
+        for (server, client, cell) in self.pairs() {
+            let why: Vec<_> = cell.why.iter().map(|w| w.trim()).collect();
+            let name = cell.mark.name();
+            text += &csv_line([server, client, name, &why.join(" ")]);
+        }
+        text
+    }
+
+    pub fn json(&self) -> String {
+        let pairs = self.pairs().map(|(server, client, cell)| {
+            json!({
+                "server": server,
+                "client": client,
+                "result": cell.mark.name(),
+                "reason": cell.why,
+            })
+        });
+        let value = json!({
+            "step": self.step,
+            "seed": self.seed,
+            "servers": self.servers,
+            "clients": self.clients,
+            "pairs": pairs.collect::<Vec<Value>>(),
+        });
+        format!("{value:#}\n")
+    }
+}
+
+fn right(row: &[Cell]) -> usize {
+    row.iter().filter(|cell| cell.is_right()).count()
+}
+
+/// Why none of these was tried, if that is the same for all.
+fn common<'a>(cells: impl Iterator<Item = &'a Cell>) -> Option<&'a [String]> {
+    let mut all = None;
+    for cell in cells {
+        if cell.mark != Mark::Untried {
+            return None;
+        }
+        let why = &cell.why[..];
+        if all.is_some_and(|other| other != why) {
+            return None;
+        }
+        all = Some(why);
+    }
+    all
+}
+
+/// A sentence, or a line that a program printed.
+fn indented(line: &str) -> String {
+    let parts = match line.strip_prefix("  | ") {
+        Some(line) => {
+            let parts = show::fold(line, WIDTH - 4).into_iter();
+            parts.map(str::to_owned).collect()
+        }
+        None => show::wrap(line, WIDTH),
+    };
+    let lead = if line.starts_with("  | ") { "  | " } else { "" };
+    let lines = parts.iter().map(|part| format!("    {lead}{part}\n"));
+    lines.collect()
+}

@@ -1,0 +1,265 @@
+//! One server and one client of different people: do they understand each
+//! other, and does the server still serve when the client has gone?
+
+mod ask;
+mod host;
+
+use std::time::{Duration, Instant};
+
+use crate::diagnosis::show;
+use crate::harness::machine::Machine;
+use crate::harness::random::Random;
+use crate::interop::ask::ask;
+use crate::interop::host::Host;
+pub use crate::interop::host::{Server, Source};
+use crate::program::running::{Program, Template, describe};
+use crate::steps::FRAMES;
+
+/// From this lateness of the machine on, a pair that failed by time is tried
+/// again.
+const LATE: Duration = Duration::from_millis(800);
+
+/// How often a pair is tried on a machine that is late.
+const TRIES: usize = 3;
+
+/// What a client of step 5 and later gets, so that it gives up before we do:
+/// one attempt, and a request with all its attempts.
+const LIMITS: [(&str, u64); 2] =
+    [("TCP_REQUEST_MS", 2000), ("TCP_DEADLINE_MS", 6000)];
+
+/// What became of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The client printed the right reply, and the server serves on.
+    Right,
+    /// The client failed, or printed something else.
+    Wrong,
+    /// The client did not end in time.
+    Hangs,
+    /// The server ended, or serves no more.
+    Down,
+    /// The machine was too busy to tell.
+    Unknown,
+    /// One of the two does not start, or is not there.
+    Untried,
+}
+
+impl Mark {
+    /// The sign in the matrix.
+    pub fn sign(self) -> char {
+        match self {
+            Mark::Right => '✓',
+            Mark::Wrong => '✗',
+            Mark::Hangs => '…',
+            Mark::Down => '!',
+            Mark::Unknown => '?',
+            Mark::Untried => '-',
+        }
+    }
+
+    /// The word for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mark::Right => "right",
+            Mark::Wrong => "wrong",
+            Mark::Hangs => "hangs",
+            Mark::Down => "server down",
+            Mark::Unknown => "unknown",
+            Mark::Untried => "not tried",
+        }
+    }
+}
+
+/// One field of the matrix.
+#[derive(Clone)]
+pub struct Cell {
+    pub mark: Mark,
+    /// Why it is not right, a sentence each.
+    pub why: Vec<String>,
+}
+
+impl Cell {
+    pub fn is_right(&self) -> bool {
+        self.mark == Mark::Right
+    }
+}
+
+/// A client, and how to start it, or why it cannot be.
+pub struct Client {
+    pub name: String,
+    pub template: Result<Template, Vec<String>>,
+}
+
+/// What all pairs have in common.
+pub struct Day<'a> {
+    pub step: u8,
+    pub seed: u64,
+    /// How long a client may take.
+    pub limit: Duration,
+    pub machine: &'a Machine,
+}
+
+impl Day<'_> {
+    /// Lets one client after another talk to a server. `said` hears of each.
+    pub fn row(
+        &self,
+        server: &Server,
+        clients: &[Client],
+        mut said: impl FnMut(),
+    ) -> Vec<Cell> {
+        let mut host = Host::new(server);
+        let mut cells = Vec::new();
+        for client in clients {
+            cells.push(match &client.template {
+                Err(why) => untried(why.clone()),
+                Ok(template) => self.pair(&mut host, &client.name, template),
+            });
+            said();
+        }
+        cells
+    }
+
+    /// Tries a pair; again if nothing but the time was wrong and the machine
+    /// was late.
+    fn pair(&self, host: &mut Host, client: &str, how: &Template) -> Cell {
+        let label = format!("interop {} {client}", host.name());
+        for _ in 0..TRIES {
+            let start = Instant::now();
+            let mut cell = match host.up() {
+                Err(why) => return untried(why),
+                Ok(addr) => {
+                    let mut random = Random::new(self.seed, &label);
+                    let words = [random.word(12), random.word(12)];
+                    self.meet(host, addr, how, &words)
+                }
+            };
+            self.machine.processes.wait_if_over();
+            let by_time = matches!(cell.mark, Mark::Hangs | Mark::Down);
+            if !by_time || self.machine.ticker.late_since(start) < LATE {
+                if cell.mark == Mark::Down {
+                    cell.why.push(host.down().to_owned());
+                }
+                return cell;
+            }
+            host.down();
+        }
+        let why = "This machine is too busy to tell; try again when it is not.";
+        Cell { mark: Mark::Unknown, why: vec![why.into()] }
+    }
+
+    /// The client meets the server; then we ask the server ourselves.
+    fn meet(
+        &self,
+        host: &mut Host,
+        addr: std::net::SocketAddr,
+        how: &Template,
+        [text, ours]: &[String; 2],
+    ) -> Cell {
+        let limits = LIMITS.map(|(name, ms)| (name, ms.to_string()));
+        let mut env = vec![("LC_ALL", "C.UTF-8".to_owned())];
+        env.extend(limits);
+        let texts = std::slice::from_ref(text);
+        let mut client = match how.start(addr, texts, &env, None) {
+            Ok(client) => client,
+            Err(error) => return untried(vec![format!("{error:#}.")]),
+        };
+        let failed = self.client_failed(&mut client, text);
+        client.end();
+        let down = host.ended().or_else(|| {
+            let asked = ask(self.step, addr, ours);
+            host.ended().or(asked.err().map(|why| {
+                format!("Right after it, the checker asked the server: {why}")
+            }))
+        });
+        match (failed, down) {
+            (None, None) => Cell { mark: Mark::Right, why: Vec::new() },
+            (Some((mark, mut why)), None) => {
+                why.push(
+                    "Right after it, the server answered the checker, so look \
+                     at the client first."
+                        .into(),
+                );
+                Cell { mark, why }
+            }
+            (failed, Some(down)) => {
+                let why = failed.map_or(Vec::new(), |(_, why)| why);
+                let why = why.into_iter().chain([down]).collect();
+                Cell { mark: Mark::Down, why }
+            }
+        }
+    }
+
+    /// What the client did wrong.
+    fn client_failed(
+        &self,
+        client: &mut Program,
+        text: &str,
+    ) -> Option<(Mark, Vec<String>)> {
+        let status = client.wait(self.limit);
+        client.wait_output();
+        let printed = client.out.first();
+        let wrong = |why: String| Some((Mark::Wrong, vec![why]));
+        if let Some(excess) = client.excess() {
+            return wrong(format!(
+                "The checker ended the client: {}.",
+                excess.what
+            ));
+        }
+        let Some(status) = status else {
+            let limit = show::time(self.limit);
+            let what = format!(
+                "The client had not ended after {limit}. It had printed {}.",
+                quote(&printed)
+            );
+            return Some((Mark::Hangs, vec![what]));
+        };
+        if !status.success() {
+            let mut why = vec![format!(
+                "The client ended with {}, and 0 is right.",
+                describe(status)
+            )];
+            let words = client.last_words().into_iter();
+            why.extend(words.map(|line| format!("  | {line}")));
+            return Some((Mark::Wrong, why));
+        }
+        let expected = self.expected(text);
+        if strip(&printed) == expected.as_bytes() {
+            return None;
+        }
+        wrong(format!(
+            "The client had to print {}, but printed {}.",
+            quote(expected.as_bytes()),
+            quote(&printed)
+        ))
+    }
+
+    /// What a client must print that sends this.
+    fn expected(&self, text: &str) -> String {
+        match self.step {
+            1 => ask::GREETING.to_owned(),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+/// Without one newline at the end: a terminal wants it, and from step 4 on the
+/// contract does.
+fn strip(printed: &[u8]) -> &[u8] {
+    printed.strip_suffix(b"\n").unwrap_or(printed)
+}
+
+fn quote(text: &[u8]) -> String {
+    match text.is_empty() {
+        true => "nothing".to_owned(),
+        false => format!("{:?}", show::line(text)).replace("\\\\", "\\"),
+    }
+}
+
+fn untried(why: Vec<String>) -> Cell {
+    Cell { mark: Mark::Untried, why }
+}
+
+/// Is a message a frame?
+fn is_framed(step: u8) -> bool {
+    step >= FRAMES
+}
