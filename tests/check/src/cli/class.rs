@@ -78,13 +78,14 @@ pub struct Options {
 pub struct Build {
     /// How to build one, in its own folder: 'server.c: cc -o server server.c'
     ///
-    /// It runs once, without a shell, before the first case.
+    /// It runs once, without a shell, before the first case. You may repeat
+    /// the option: each command whose file is there runs.
     #[arg(long = "build", value_name = "[FILE: ]COMMAND")]
     #[arg(value_parser = Choice::parse)]
     pub commands: Vec<Choice>,
     /// How long a build may take
-    #[arg(long = "build-limit", value_name = "SECONDS", default_value = "120")]
-    pub limit: u64,
+    #[arg(long, value_name = "SECONDS", default_value = "120")]
+    pub build_limit: u64,
 }
 
 impl Build {
@@ -94,7 +95,7 @@ impl Build {
         memory: u64,
         machine: &'a Machine,
     ) -> Builder<'a> {
-        let limit = Duration::from_secs(self.limit);
+        let limit = Duration::from_secs(self.build_limit);
         Builder { commands: &self.commands, limit, memory, machine }
     }
 }
@@ -150,7 +151,6 @@ fn prepare(options: &Options, side: Side) -> Result<Vec<PathBuf>> {
          --out FOLDER"
     );
     commands::ensure_clear("--cmd", &options.cmd)?;
-    commands::ensure_clear("--build", &options.build.commands)?;
     for choice in &options.cmd {
         Session::new(side, options.step, &choice.command)?;
     }

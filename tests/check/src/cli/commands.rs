@@ -44,6 +44,12 @@ impl Choice {
         }
         Ok(Choice { file, command: command.to_owned() })
     }
+
+    /// Is it for the program in this folder?
+    pub fn is_for(&self, folder: &Path) -> bool {
+        let file = self.file.as_ref();
+        file.is_none_or(|file| folder.join(file).is_file())
+    }
 }
 
 impl fmt::Display for Choice {
@@ -80,14 +86,11 @@ pub fn ensure_clear(option: &str, commands: &[Choice]) -> Result<()> {
 ///
 /// # Errors
 /// The files of several are there. Says which.
-pub fn pick<'a>(
+fn pick<'a>(
     commands: &'a [Choice],
     folder: &Path,
 ) -> std::result::Result<Option<&'a Choice>, String> {
-    let is_there = |choice: &&Choice| {
-        let file = choice.file.as_ref();
-        file.is_none_or(|file| folder.join(file).is_file())
-    };
+    let is_there = |choice: &&Choice| choice.is_for(folder);
     let there: Vec<&Choice> = commands.iter().filter(is_there).collect();
     match there[..] {
         [] => Ok(None),

@@ -98,31 +98,17 @@ pub fn run(
     scratch: &Scratch,
 ) -> Result<u8> {
     ensure_sensible(options)?;
-    let mut guests = Guests::default();
-    if let Some(file) = &options.servers {
-        guests.servers.extend(read_servers(file, options.remote)?);
-    }
-    for folder in &options.folders {
-        guests.invite(folder, options, machine, scratch)?;
-    }
-    if options.folders.is_empty() {
-        let command = &options.client_commands[0].command;
-        let template = template(options, machine, command, None)?;
-        let name = "client".to_owned();
-        guests.clients.push(Client { name, template: Ok(template) });
-    }
-    guests.ensure_distinct()?;
+    let guests = Guests::of(options, machine, scratch)?;
     let seed = options.seed.unwrap_or_else(random::any_seed);
     let limit = Duration::from_secs(options.limit);
     let day = Day { step: options.step, seed, limit, machine };
     let Guests { servers, clients, .. } = &guests;
     let cells = meet_all(&day, servers, clients, options.jobs);
-    let names = |all: Vec<&String>| all.into_iter().cloned().collect();
     let matrix = Matrix {
         step: options.step,
         seed,
-        servers: names(servers.iter().map(|s| &s.name).collect()),
-        clients: names(clients.iter().map(|c| &c.name).collect()),
+        servers: servers.iter().map(|s| s.name.clone()).collect(),
+        clients: clients.iter().map(|c| c.name.clone()).collect(),
         cells,
     };
     Voice(&machine.processes).say(&match options.format {
@@ -142,22 +128,22 @@ fn exit_code(cells: &[Vec<Cell>]) -> u8 {
     }
 }
 
+/// Complains about the options before anything is copied or built.
 fn ensure_sensible(options: &Options) -> Result<()> {
     let Options { server_commands, client_commands, .. } = options;
     commands::ensure_clear("--server", server_commands)?;
     commands::ensure_clear("--client", client_commands)?;
-    commands::ensure_clear("--build", &options.build.commands)?;
-    for choice in client_commands {
-        let template = Template::parse(
-            &choice.command,
-            None,
-            0,
-            &Machine::new().processes,
-        )?;
-        ensure_complete(Side::Client, &template, &choice.command, "--client")?;
+    for Choice { command, .. } in client_commands {
+        let processes = &Machine::new().processes;
+        let template = Template::parse(command, None, 0, processes)?;
+        ensure_complete(Side::Client, &template, command, "--client")?;
     }
-    let is_own =
-        client_commands.len() == 1 && client_commands[0].file.is_none();
+    let is_own = matches!(&client_commands[..], [one] if one.file.is_none());
+    ensure_both(options, is_own)
+}
+
+/// Are there servers and clients?
+fn ensure_both(options: &Options, is_own: bool) -> Result<()> {
     match (options.folders.is_empty(), &options.servers) {
         (true, None) => bail!(
             "cannot tell whom to try: name the folder of submissions, or a \
@@ -169,7 +155,7 @@ fn ensure_sensible(options: &Options) -> Result<()> {
              --client, and no file in front of its command"
         ),
         (false, None) => ensure!(
-            !server_commands.is_empty(),
+            !options.server_commands.is_empty(),
             "cannot start a server: add --server with the command that starts \
              one, or --servers with a file of those that are running"
         ),
@@ -188,6 +174,28 @@ struct Guests {
 }
 
 impl Guests {
+    /// All whom the command line names.
+    fn of(
+        options: &Options,
+        machine: &Machine,
+        scratch: &Scratch,
+    ) -> Result<Guests> {
+        let mut guests = Guests::default();
+        if let Some(file) = &options.servers {
+            guests.servers.extend(read_servers(file, options.remote)?);
+        }
+        for folder in &options.folders {
+            guests.invite(folder, options, machine, scratch)?;
+        }
+        if options.folders.is_empty() {
+            let command = &options.client_commands[0].command;
+            let template = Ok(template(options, machine, command, None)?);
+            guests.clients.push(Client { name: "client".into(), template });
+        }
+        guests.ensure_distinct()?;
+        Ok(guests)
+    }
+
     /// Copies and builds the submissions of a folder.
     fn invite(
         &mut self,

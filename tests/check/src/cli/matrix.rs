@@ -39,38 +39,46 @@ impl Matrix {
 
     /// Each client has a number, because thirty names would not fit.
     fn grid(&self) -> String {
-        let names = self.servers.iter().chain(&self.clients);
-        let width = names.map(|name| name.width()).max().unwrap_or(0).max(7);
-        let digits = self.clients.len().to_string().len();
-        let pad = |text: &str, width: usize| {
-            " ".repeat(width.saturating_sub(text.width()))
-        };
-        let line = |name: &str, fields: Vec<String>, end: String| {
-            let fields = fields
-                .iter()
-                .map(|field| format!(" {}{field}", pad(field, digits)));
-            let fields: String = fields.collect();
-            let gap = pad(name, width);
-            format!("{}\n", format!("{name}{gap} {fields}   {end}").trim_end())
-        };
         let numbers = (1..=self.clients.len()).map(|n| n.to_string());
-        let mut text = line("", numbers.collect(), "right".into());
+        let mut text = self.line("", numbers, "right");
         for (name, row) in self.servers.iter().zip(&self.cells) {
             let signs = row.iter().map(|cell| cell.mark.sign().to_string());
             let end = format!("{}/{}", right(row), row.len());
-            text += &line(name, signs.collect(), end);
+            text += &self.line(name, signs, &end);
         }
         let column = |i: usize| {
             let column = self.cells.iter().filter(|row| row[i].is_right());
             column.count().to_string()
         };
         let columns = (0..self.clients.len()).map(column);
-        text += &line("right", columns.collect(), String::new());
+        text += &self.line("right", columns, "");
         text.push('\n');
+        let digits = self.digits();
         for (i, name) in self.clients.iter().enumerate() {
             text += &format!("client {:>digits$} is {name}\n", i + 1);
         }
         text
+    }
+
+    /// How many columns the number of a client takes.
+    fn digits(&self) -> usize {
+        let most = self.clients.len().max(self.servers.len());
+        most.to_string().len()
+    }
+
+    fn line(
+        &self,
+        name: &str,
+        fields: impl Iterator<Item = String>,
+        end: &str,
+    ) -> String {
+        let width = self.servers.iter().map(|name| name.width()).max();
+        let gap = width.unwrap_or(0).max(7).saturating_sub(name.width());
+        let digits = self.digits();
+        let fields: String =
+            fields.map(|field| format!(" {field:>digits$}")).collect();
+        let line = format!("{name}{} {fields}   {end}", " ".repeat(gap));
+        format!("{}\n", line.trim_end())
     }
 
     /// Why each pair failed. What is the same for a whole row or a whole

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::cli::commands::{Choice, pick};
+use crate::cli::commands::Choice;
 use crate::diagnosis::show;
 use crate::harness::lab::any_port;
 use crate::harness::machine::Machine;
@@ -208,20 +208,19 @@ pub struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Builds a copy, if a command is for it.
+    /// Builds a copy, with each command that is for it.
     ///
     /// # Errors
-    /// The command failed, or took too long.
+    /// A command failed, or took too long.
     pub fn build(&self, folder: &Path) -> std::result::Result<(), Obstacle> {
-        let Some(choice) =
-            pick(self.commands, folder).map_err(|why| not_tried(vec![why]))?
-        else {
-            return Ok(());
-        };
-        self.run(&choice.command, folder).map_err(|why| {
-            let what = "the build failed".to_owned();
-            Obstacle { what, command: choice.command.clone(), why }
-        })
+        let choices = self.commands.iter();
+        for choice in choices.filter(|choice| choice.is_for(folder)) {
+            self.run(&choice.command, folder).map_err(|why| {
+                let what = "the build failed".to_owned();
+                Obstacle { what, command: choice.command.clone(), why }
+            })?;
+        }
+        Ok(())
     }
 
     fn run(

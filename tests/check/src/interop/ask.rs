@@ -1,6 +1,6 @@
 //! The checker asks a server itself, as a correct client would.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -37,15 +37,20 @@ pub fn ask(step: u8, addr: SocketAddr, text: &str) -> Result<(), String> {
         if let Some(done) = judge(step, &mut got, wanted) {
             return done;
         }
-        if more(&mut stream, &mut got, end)
-            .map_err(|error| format!("no whole reply within 3 s: {error}."))?
-            == 0
-        {
-            return Err(
-                "it closed the connection without a whole reply.".into()
-            );
+        match more(&mut stream, &mut got, end) {
+            Ok(0) => return Err(CLOSED.into()),
+            Ok(_) => {}
+            Err(error) if is_late(&error) => return Err(NOTHING.into()),
+            Err(error) => return Err(format!("it broke off: {error}.")),
         }
     }
+}
+
+const CLOSED: &str = "it closed the connection without a whole reply.";
+const NOTHING: &str = "it sent no whole reply within 3 s.";
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// Reads what comes before `end`.
@@ -56,7 +61,7 @@ fn more(
 ) -> io::Result<usize> {
     let left = end.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err(io::ErrorKind::TimedOut.into());
+        return Err(ErrorKind::TimedOut.into());
     }
     stream.set_read_timeout(Some(left))?;
     let mut buffer = [0; 4096];

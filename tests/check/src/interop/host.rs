@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::harness::lab::any_port;
+use crate::interop::ask::ask;
 use crate::program::running::{Program, Template, describe};
 use crate::program::start::{self, Trouble};
 
@@ -26,15 +27,20 @@ pub enum Source {
 /// A server for one row of the matrix.
 pub struct Host<'a> {
     server: &'a Server,
+    step: u8,
     /// The one that runs, and where.
     live: Option<(Program, SocketAddr)>,
+    /// What was wrong with its reply to the checker before any client came.
+    flaw: Option<String>,
+    is_known: bool,
     /// Why it does not start. Then it is not tried again.
     trouble: Option<Trouble>,
 }
 
 impl Host<'_> {
-    pub fn new(server: &Server) -> Host<'_> {
-        Host { server, live: None, trouble: None }
+    pub fn new(server: &Server, step: u8) -> Host<'_> {
+        let (live, flaw, is_known, trouble) = Default::default();
+        Host { server, step, live, flaw, is_known, trouble }
     }
 
     pub fn name(&self) -> &str {
@@ -54,11 +60,16 @@ impl Host<'_> {
         }
         let started = match &self.server.from {
             Source::Nowhere(why) => Err(why.clone()),
-            Source::Running(addr) => return knock(*addr).map(|()| *addr),
+            Source::Running(addr) => {
+                knock(*addr)?;
+                self.meet(*addr);
+                return Ok(*addr);
+            }
             Source::Command(template) => begin(template),
         };
         match started {
             Ok((program, addr)) => {
+                self.meet(addr);
                 self.live = Some((program, addr));
                 Ok(addr)
             }
@@ -66,6 +77,39 @@ impl Host<'_> {
                 self.trouble = Some(trouble.clone());
                 Err(trouble)
             }
+        }
+    }
+
+    /// Asks it before any client comes, once.
+    fn meet(&mut self, addr: SocketAddr) {
+        if !self.is_known {
+            self.flaw = ask(self.step, addr, "hello").err();
+            self.is_known = true;
+        }
+    }
+
+    /// Asks it. One that did not understand the checker before any client came
+    /// is not asked again.
+    ///
+    /// # Errors
+    /// It does not serve any more. Says so in a sentence.
+    pub fn serves(&self, addr: SocketAddr, text: &str) -> Result<(), String> {
+        match &self.flaw {
+            Some(_) => Ok(()),
+            None => ask(self.step, addr, text),
+        }
+    }
+
+    /// Whose fault is it that a client failed, as far as we can tell?
+    pub fn hint(&self) -> String {
+        match &self.flaw {
+            None => "Right after it, the server gave the checker the right \
+                     reply, so look at the client first."
+                .to_owned(),
+            Some(flaw) => format!(
+                "The checker had asked the server before any client came, \
+                 and {flaw} So look at the server first."
+            ),
         }
     }
 

@@ -4,12 +4,12 @@
 mod ask;
 mod host;
 
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::diagnosis::show;
 use crate::harness::machine::Machine;
 use crate::harness::random::Random;
-use crate::interop::ask::ask;
 use crate::interop::host::Host;
 pub use crate::interop::host::{Server, Source};
 use crate::program::running::{Program, Template, describe};
@@ -107,7 +107,7 @@ impl Day<'_> {
         clients: &[Client],
         mut said: impl FnMut(),
     ) -> Vec<Cell> {
-        let mut host = Host::new(server);
+        let mut host = Host::new(server, self.step);
         let mut cells = Vec::new();
         for client in clients {
             cells.push(match &client.template {
@@ -166,7 +166,7 @@ impl Day<'_> {
         let failed = self.client_failed(&mut client, text);
         client.end();
         let down = host.ended().or_else(|| {
-            let asked = ask(self.step, addr, ours);
+            let asked = host.serves(addr, ours);
             host.ended().or(asked.err().map(|why| {
                 format!("Right after it, the checker asked the server: {why}")
             }))
@@ -174,11 +174,7 @@ impl Day<'_> {
         match (failed, down) {
             (None, None) => Cell { mark: Mark::Right, why: Vec::new() },
             (Some((mark, mut why)), None) => {
-                why.push(
-                    "Right after it, the server answered the checker, so look \
-                     at the client first."
-                        .into(),
-                );
+                why.push(host.hint());
                 Cell { mark, why }
             }
             (failed, Some(down)) => {
@@ -198,39 +194,29 @@ impl Day<'_> {
         let status = client.wait(self.limit);
         client.wait_output();
         let printed = client.out.first();
-        let wrong = |why: String| Some((Mark::Wrong, vec![why]));
-        if let Some(excess) = client.excess() {
-            return wrong(format!(
-                "The checker ended the client: {}.",
-                excess.what
-            ));
-        }
-        let Some(status) = status else {
-            let limit = show::time(self.limit);
-            let what = format!(
-                "The client had not ended after {limit}. It had printed {}.",
-                quote(&printed)
-            );
-            return Some((Mark::Hangs, vec![what]));
-        };
-        if !status.success() {
-            let mut why = vec![format!(
-                "The client ended with {}, and 0 is right.",
-                describe(status)
-            )];
-            let words = client.last_words().into_iter();
-            why.extend(words.map(|line| format!("  | {line}")));
-            return Some((Mark::Wrong, why));
-        }
         let expected = self.expected(text);
-        if strip(&printed) == expected.as_bytes() {
-            return None;
-        }
-        wrong(format!(
-            "The client had to print {}, but printed {}.",
-            quote(expected.as_bytes()),
-            quote(&printed)
-        ))
+        let said = quote(&printed);
+        let (mark, what) = match (client.excess(), status) {
+            (Some(excess), _) => {
+                let what = excess.what;
+                (Mark::Wrong, format!("The checker ended the client: {what}."))
+            }
+            (_, None) => {
+                let limit = show::time(self.limit);
+                let what = format!("The client had not ended after {limit}.");
+                (Mark::Hangs, format!("{what} It had printed {said}."))
+            }
+            (_, Some(status)) if !status.success() => {
+                return Some((Mark::Wrong, exited(client, status)));
+            }
+            _ if strip(&printed) == expected.as_bytes() => return None,
+            _ => {
+                let due = quote(expected.as_bytes());
+                let what = format!("The client had to print {due}, but");
+                (Mark::Wrong, format!("{what} printed {said}."))
+            }
+        };
+        Some((mark, vec![what]))
     }
 
     /// What a client must print that sends this.
@@ -240,6 +226,15 @@ impl Day<'_> {
             _ => text.to_owned(),
         }
     }
+}
+
+/// It failed, and said why, perhaps.
+fn exited(client: &Program, status: ExitStatus) -> Vec<String> {
+    let how = describe(status);
+    let what = format!("The client ended with {how}, but 0 means success.");
+    let words = client.last_words().into_iter();
+    let words = words.map(|line| format!("  | {line}"));
+    [what].into_iter().chain(words).collect()
 }
 
 /// Without one newline at the end: a terminal wants it, and from step 4 on the
