@@ -414,7 +414,7 @@ fn each_server_meets_each_client() {
         own("hangs").replace(port.0, "host, port = \"127.0.0.1\", sys.argv[1]");
     class.hand_in("farid", "server.py", &hangs);
     let meet = |args: &[&str]| {
-        let args = [&["--limit", "5"], args].concat();
+        let args = [&["--limit", "8", "--jobs", "2"], args].concat();
         class.run(class.script("interop", &args))
     };
     let said = meet(&[]);

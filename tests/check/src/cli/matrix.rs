@@ -6,6 +6,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::diagnosis::show;
 use crate::interop::{Cell, Mark};
 use crate::report::csv_line;
+use crate::traits::Side;
 
 /// The widest line of a reason.
 const WIDTH: usize = 76;
@@ -81,7 +82,7 @@ impl Matrix {
         format!("{}\n", line.trim_end())
     }
 
-    /// Why each pair failed. What is the same for a whole row or a whole
+    /// Why each pair failed. What is missing in a whole row or a whole
     /// column is said once.
     fn reasons(&self) -> String {
         let mut text = String::new();
@@ -90,14 +91,13 @@ impl Matrix {
             why.iter().for_each(|line| text += &indented(line));
         };
         for (name, row) in self.servers.iter().zip(&self.cells) {
-            if let Some(why) = common(row.iter()) {
+            if let Some(why) = missing(Side::Server, row.iter()) {
                 say(format!("- the server of {name}"), why);
             }
         }
         for (i, name) in self.clients.iter().enumerate() {
-            let others =
-                self.cells.iter().filter(|r| common(r.iter()).is_none());
-            if let Some(why) = common(others.map(|row| &row[i])) {
+            let column = self.cells.iter().map(|row| &row[i]);
+            if let Some(why) = missing(Side::Client, column) {
                 say(format!("- the client of {name}"), why);
             }
         }
@@ -154,20 +154,13 @@ fn right(row: &[Cell]) -> usize {
     row.iter().filter(|cell| cell.is_right()).count()
 }
 
-/// Why none of these was tried, if that is the same for all.
-fn common<'a>(cells: impl Iterator<Item = &'a Cell>) -> Option<&'a [String]> {
-    let mut all = None;
-    for cell in cells {
-        if cell.mark != Mark::Untried {
-            return None;
-        }
-        let why = &cell.why[..];
-        if all.is_some_and(|other| other != why) {
-            return None;
-        }
-        all = Some(why);
-    }
-    all
+/// Why the server of a row, or the client of a column, was not tried.
+fn missing<'a>(
+    side: Side,
+    mut cells: impl Iterator<Item = &'a Cell>,
+) -> Option<&'a [String]> {
+    let cell = cells.find(|cell| cell.missing == Some(side))?;
+    Some(&cell.why)
 }
 
 /// A sentence, or a line that a program printed.

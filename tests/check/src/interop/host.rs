@@ -132,7 +132,7 @@ impl Host<'_> {
 
     /// Ends it. Says what that means for the next client.
     pub fn down(&mut self) -> &'static str {
-        self.live = None;
+        (self.live, self.trouble) = (None, None);
         match self.server.from {
             Source::Running(_) => {
                 "The checker cannot start it again: its owner has to."

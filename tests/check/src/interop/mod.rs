@@ -14,10 +14,7 @@ use crate::interop::host::Host;
 pub use crate::interop::host::{Server, Source};
 use crate::program::running::{Program, Template, describe};
 use crate::steps::FRAMES;
-
-/// From this lateness of the machine on, a pair that failed by time is tried
-/// again.
-const LATE: Duration = Duration::from_millis(800);
+use crate::traits::Side;
 
 /// How often a pair is tried on a machine that is late.
 const TRIES: usize = 3;
@@ -76,9 +73,15 @@ pub struct Cell {
     pub mark: Mark,
     /// Why it is not right, a sentence each.
     pub why: Vec<String>,
+    /// Which of the two is not there, or does not start.
+    pub missing: Option<Side>,
 }
 
 impl Cell {
+    fn new(mark: Mark, why: Vec<String>) -> Cell {
+        Cell { mark, why, missing: None }
+    }
+
     pub fn is_right(&self) -> bool {
         self.mark == Mark::Right
     }
@@ -111,7 +114,7 @@ impl Day<'_> {
         let mut cells = Vec::new();
         for client in clients {
             cells.push(match &client.template {
-                Err(why) => untried(why.clone()),
+                Err(why) => untried(Side::Client, why.clone()),
                 Ok(template) => self.pair(&mut host, &client.name, template),
             });
             said();
@@ -126,7 +129,7 @@ impl Day<'_> {
         for _ in 0..TRIES {
             let start = Instant::now();
             let mut cell = match host.up() {
-                Err(why) => return untried(why),
+                Err(why) => untried(Side::Server, why),
                 Ok(addr) => {
                     let mut random = Random::new(self.seed, &label);
                     let words = [random.word(12), random.word(12)];
@@ -134,8 +137,11 @@ impl Day<'_> {
                 }
             };
             self.machine.processes.wait_if_over();
-            let by_time = matches!(cell.mark, Mark::Hangs | Mark::Down);
-            if !by_time || self.machine.ticker.late_since(start) < LATE {
+            let by_time = matches!(cell.mark, Mark::Hangs | Mark::Down)
+                || cell.missing == Some(Side::Server);
+            // A machine that was late half of the time excuses it.
+            let late = self.machine.ticker.overslept_since(start);
+            if !by_time || late * 2 < start.elapsed() {
                 if cell.mark == Mark::Down {
                     cell.why.push(host.down().to_owned());
                 }
@@ -144,7 +150,7 @@ impl Day<'_> {
             host.down();
         }
         let why = "This machine is too busy to tell; try again when it is not.";
-        Cell { mark: Mark::Unknown, why: vec![why.into()] }
+        Cell::new(Mark::Unknown, vec![why.into()])
     }
 
     /// The client meets the server; then we ask the server ourselves.
@@ -161,7 +167,9 @@ impl Day<'_> {
         let texts = std::slice::from_ref(text);
         let mut client = match how.start(addr, texts, &env, None) {
             Ok(client) => client,
-            Err(error) => return untried(vec![format!("{error:#}.")]),
+            Err(error) => {
+                return untried(Side::Client, vec![format!("{error:#}.")]);
+            }
         };
         let failed = self.client_failed(&mut client, text);
         client.end();
@@ -172,15 +180,15 @@ impl Day<'_> {
             }))
         });
         match (failed, down) {
-            (None, None) => Cell { mark: Mark::Right, why: Vec::new() },
+            (None, None) => Cell::new(Mark::Right, Vec::new()),
             (Some((mark, mut why)), None) => {
                 why.push(host.hint());
-                Cell { mark, why }
+                Cell::new(mark, why)
             }
             (failed, Some(down)) => {
                 let why = failed.map_or(Vec::new(), |(_, why)| why);
                 let why = why.into_iter().chain([down]).collect();
-                Cell { mark: Mark::Down, why }
+                Cell::new(Mark::Down, why)
             }
         }
     }
@@ -250,8 +258,8 @@ fn quote(text: &[u8]) -> String {
     }
 }
 
-fn untried(why: Vec<String>) -> Cell {
-    Cell { mark: Mark::Untried, why }
+fn untried(side: Side, why: Vec<String>) -> Cell {
+    Cell { missing: Some(side), ..Cell::new(Mark::Untried, why) }
 }
 
 /// Is a message a frame?
