@@ -283,13 +283,18 @@ fn the_same_seed_gives_the_same_grades() {
         class.hand_in(&student, file, &text);
     }
     fs::write(class.path("submissions/zipped.zip"), "PK").unwrap();
+    // What a busy machine leaves unknown is graded again.
     let grade = |out: &str| {
-        let start = Instant::now();
-        let more = ["--out", out];
-        let said = class.grade(&[cases, &more].concat());
-        assert_eq!(said.code, Some(1), "{}", said.stderr);
-        println!("graded in {} s", start.elapsed().as_secs());
-        said.text
+        for _ in 0..4 {
+            let start = Instant::now();
+            let said = class.grade(&[cases, &["--out", out]].concat());
+            assert_eq!(said.code, Some(1), "{}", said.stderr);
+            println!("graded in {} s", start.elapsed().as_secs());
+            if !said.text.contains(" unknown)") {
+                return said.text;
+            }
+        }
+        panic!("the machine was too busy, four times");
     };
     let table = grade("first");
     assert_eq!(table, grade("second"));
