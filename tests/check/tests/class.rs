@@ -238,24 +238,29 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     all.map(|(path, text)| (path.file_name().unwrap().into(), text)).collect()
 }
 
+/// A test: its name, the programs that it needs, and what it does.
+type Test = (&'static str, &'static [&'static str], fn());
+
+const TESTS: [Test; 7] = [
+    (
+        "the_same_seed_gives_the_same_grades",
+        &["python3", "go", "cc"],
+        the_same_seed_gives_the_same_grades,
+    ),
+    ("a_spreadsheet_can_read_the_table", &["python3"], spreadsheet),
+    ("ctrl_c_costs_no_row", &["python3"], ctrl_c_costs_no_row),
+    ("a_build_has_a_limit", &["python3"], a_build_has_a_limit),
+    (
+        "each_server_meets_each_client",
+        &["python3", "node", "cc"],
+        each_server_meets_each_client,
+    ),
+    ("servers_may_run_already", &[], servers_may_run_already),
+    ("what_names_nobody_is_refused", &[], what_names_nobody_is_refused),
+];
+
 fn main() {
-    let tests: [(&str, &[&str], fn()); 6] = [
-        (
-            "the_same_seed_gives_the_same_grades",
-            &["python3", "go", "cc"],
-            the_same_seed_gives_the_same_grades,
-        ),
-        ("a_spreadsheet_can_read_the_table", &["python3"], spreadsheet),
-        ("ctrl_c_costs_no_row", &["python3"], ctrl_c_costs_no_row),
-        ("a_build_has_a_limit", &["python3"], a_build_has_a_limit),
-        (
-            "each_server_meets_each_client",
-            &["python3", "node", "cc"],
-            each_server_meets_each_client,
-        ),
-        ("servers_may_run_already", &[], servers_may_run_already),
-    ];
-    let trial = |(name, needs, run): (&str, &[&str], fn())| {
+    let trial = |(name, needs, run): Test| {
         let missing = needs.iter().find(|program| !is_there(program));
         let skipped = match missing {
             Some(program) => format!(" (skipped: needs {program})"),
@@ -268,10 +273,9 @@ fn main() {
         Trial::test(format!("{name}{skipped}"), run)
             .with_ignored_flag(missing.is_some())
     };
-    let trials = tests.into_iter().map(trial).collect();
     let mut arguments = arguments();
     arguments.test_threads = Some(1); // each one needs the machine
-    libtest_mimic::run(&arguments, trials).exit();
+    libtest_mimic::run(&arguments, TESTS.map(trial).into()).exit();
 }
 
 fn the_same_seed_gives_the_same_grades() {
@@ -391,8 +395,8 @@ with socket.create_connection(('127.0.0.1', int(sys.argv[1]))) as server:
     print(server.recv(1024).decode())
 ";
 
-fn each_server_meets_each_client() {
-    let class = Class::new();
+/// Three who are right, and three who are not.
+fn hand_in_pairs(class: &Class) {
     let client = "python/framed_client.py";
     class.hand_in("anna", "server.py", &peer(PYTHON, &[]));
     class.hand_in("anna", "client.py", &peer(client, &[]));
@@ -418,6 +422,11 @@ fn each_server_meets_each_client() {
     let hangs =
         own("hangs").replace(port.0, "host, port = \"127.0.0.1\", sys.argv[1]");
     class.hand_in("farid", "server.py", &hangs);
+}
+
+fn each_server_meets_each_client() {
+    let class = Class::new();
+    hand_in_pairs(&class);
     let meet = |args: &[&str]| {
         let args = [&["--limit", "8", "--jobs", "2"], args].concat();
         class.run(class.script("interop", &args))
@@ -459,6 +468,15 @@ fn servers_may_run_already() {
     has("\nanna     ✓   1/1\n");
     has("\nboris    -   0/1\n");
     has("No server answers at 127.0.0.1:1: Connection refused");
+}
+
+/// A file that is wrong, and a command line that is.
+fn what_names_nobody_is_refused() {
+    let class = Class::new();
+    let file = class.path("servers.txt");
+    let file = file.to_str().unwrap();
+    let client = ["--client", "x {addr} {text}"];
+    let args = [&["interop", "step2", "--servers", file][..], &client].concat();
     for (lines, why) in [
         ("anna", "cannot use line 1 of"),
         ("a 127.0.0.1:1\nb somewhere", "cannot use line 2 of"),

@@ -138,23 +138,23 @@ fn says_not_started(format: &str, text: &str) {
             let error = "<error message=\"the server did not start: It ended";
             assert_eq!(text.matches(error).count(), 2, "{text}");
         }
-        "tap" => {
-            let start = "TAP version 13\n1..2\n# 0 of 3 points, seed 7\n\
-                         Bail out! the server did not start: It ended";
-            assert!(text.starts_with(start), "{text}");
-        }
+        "tap" => assert!(text.starts_with(TAP_NOT_STARTED), "{text}"),
         "csv" => {
             assert_eq!(text.matches("\r\n").count(), 3, "{text}");
             assert_eq!(text.matches(",not tried,0,").count(), 2, "{text}");
         }
-        "classroom" => {
-            let value = value();
-            assert_eq!(value["status"], "fail");
-            assert_eq!(value["max_score"], 3);
-            assert_eq!(value["tests"][0]["score"], 0);
-        }
+        "classroom" => scores_not_started(&value()),
         _ => grades_not_started(&value()),
     }
+}
+
+const TAP_NOT_STARTED: &str = "TAP version 13\n1..2\n# 0 of 3 points, seed 7\n\
+                               Bail out! the server did not start: It ended";
+
+fn scores_not_started(value: &serde_json::Value) {
+    assert_eq!(value["status"], "fail");
+    assert_eq!(value["max_score"], 3);
+    assert_eq!(value["tests"][0]["score"], 0);
 }
 
 fn grades_not_started(value: &serde_json::Value) {
