@@ -347,6 +347,7 @@ fn ctrl_c_costs_no_row() {
     assert!(head.starts_with("submission"), "{head}");
     let anna = lines.next().unwrap().unwrap();
     assert!(anna.ends_with("1/1"), "{anna}");
+    assert!(!class.path("out/boris.txt").exists(), "it came too late");
     kill_process(Pid::from_child(&check), Signal::INT).unwrap();
     let status = check.wait().unwrap();
     assert_eq!(status.code(), Some(130));
