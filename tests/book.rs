@@ -106,7 +106,7 @@ fn is_commands(body: &str) -> bool {
     let command = Regex::new(
         r"(?x)^\ *(?:[A-Z_]+=\S+\ )*(?:
             cargo\ (?:build|install|run|test)\b |
-            check\ (?:class|client|server)\ .*\ -- |
+            check\ (?:class|client|interop|server)\ .*\ -- |
             diff\ -r\  | done$ | for\ .*\ do\b | ip\ (?:-n|netns)\  |
             tcpdump\ -)",
     );

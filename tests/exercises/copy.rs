@@ -36,12 +36,13 @@ pub struct Outcome {
 }
 
 /// What of the project is copied, but for these folders.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     ".cargo",
     ".clippy.toml",
     "Cargo.lock",
     "Cargo.toml",
     "README.md",
+    "book",
     "steps",
     "tests",
 ];
@@ -278,7 +279,7 @@ fn apply(name: &str, files: &mut BTreeSet<PathBuf>) {
 
 /// Removes what an earlier solution has left.
 fn remove_others(files: &BTreeSet<PathBuf>) {
-    for part in ["steps", "tests"] {
+    for part in ["book", "steps", "tests"] {
         let mut open = vec![folder().join(part)];
         while let Some(path) = open.pop() {
             if path.is_dir() {

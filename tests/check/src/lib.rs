@@ -28,6 +28,7 @@ pub mod cases;
 mod cli;
 mod diagnosis;
 mod harness;
+mod interop;
 mod os;
 mod program;
 mod report;

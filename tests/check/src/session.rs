@@ -50,7 +50,7 @@ impl Session {
         let (bytes, machine) = (MEMORY << 20, Machine::new());
         let processes = &machine.processes;
         let template = Template::parse(command, None, bytes, processes)?;
-        ensure_complete(side, &template, command)?;
+        ensure_complete(side, &template, command, "--cmd")?;
         let target = Target::Command(template);
         Ok(Session::of(side, step, target, command, machine))
     }
@@ -72,9 +72,7 @@ impl Session {
         let (seed, basic) = (random::any_seed(), cases::basic(side, step));
         let is_mute = OnceLock::new();
         let setup = Setup { step, basic, is_mute, seed, target, machine };
-        let all = thread::available_parallelism().map_or(1, |n| n.get());
-        let jobs = (3 * all).clamp(4, 12); // they mostly wait
-        Session { side, setup, command: command.to_owned(), jobs }
+        Session { side, setup, command: command.to_owned(), jobs: jobs() }
     }
 
     // ---- How to try it
@@ -214,11 +212,18 @@ impl Session {
     }
 }
 
+/// How many programs we try at the same time: they mostly wait.
+pub(crate) fn jobs() -> usize {
+    let all = thread::available_parallelism().map_or(1, |n| n.get());
+    (3 * all).clamp(4, 12)
+}
+
 /// A client must be told where to connect and what to send.
-fn ensure_complete(
+pub(crate) fn ensure_complete(
     side: Side,
     template: &Template,
     command: &str,
+    option: &str,
 ) -> Result<()> {
     let mut missing = Vec::new();
     if !template.has_addr() {
@@ -230,8 +235,8 @@ fn ensure_complete(
     // A server without {addr} skips the cases that need it.
     ensure!(
         side == Side::Server || missing.is_empty(),
-        "the command of a client needs {}: write for example --cmd 'python3 \
-         client.py {{addr}} {{text}}'; the checker cannot try a client that \
+        "the command of a client needs {}: write for example {option} \
+         'python3 client.py {{addr}} {{text}}'; the checker cannot try a client that \
          takes its text only from stdin",
         missing.join(" and ")
     );

@@ -103,6 +103,15 @@ impl Verdict {
         }
     }
 
+    /// What it means, in a few sentences; nothing if all is well.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Verdict::Pass => "",
+            Verdict::Warn(failure) | Verdict::Fail(failure) => &failure.meaning,
+            Verdict::Unknown(why) | Verdict::Skip(why) => why,
+        }
+    }
+
     /// What went wrong, if anything did.
     pub fn failure(&self) -> Option<&Failure> {
         match self {

@@ -29,8 +29,8 @@ fn forms_of_the_report() {
 }
 
 #[test]
-fn json_and_gradescope_are_json() {
-    for format in ["json", "gradescope"] {
+fn what_is_json_can_be_read_as_json() {
+    for format in ["json", "gradescope", "classroom"] {
         let value: serde_json::Value =
             serde_json::from_str(&report(format)).unwrap();
         assert!(value.is_object());
@@ -88,7 +88,8 @@ fn what_needs_a_start_is_skipped() {
     assert!(said.text.contains(&skipped), "{}", said.text);
 }
 
-const FORMATS: [&str; 5] = ["text", "json", "junit", "tap", "gradescope"];
+const FORMATS: [&str; 7] =
+    ["text", "csv", "json", "junit", "tap", "gradescope", "classroom"];
 
 /// A name will do; another machine is not attacked unasked.
 #[test]
@@ -137,13 +138,23 @@ fn says_not_started(format: &str, text: &str) {
             let error = "<error message=\"the server did not start: It ended";
             assert_eq!(text.matches(error).count(), 2, "{text}");
         }
-        "tap" => {
-            let start = "TAP version 13\n1..2\n# 0 of 3 points, seed 7\n\
-                         Bail out! the server did not start: It ended";
-            assert!(text.starts_with(start), "{text}");
+        "tap" => assert!(text.starts_with(TAP_NOT_STARTED), "{text}"),
+        "csv" => {
+            assert_eq!(text.matches("\r\n").count(), 3, "{text}");
+            assert_eq!(text.matches(",not tried,0,").count(), 2, "{text}");
         }
+        "classroom" => scores_not_started(&value()),
         _ => grades_not_started(&value()),
     }
+}
+
+const TAP_NOT_STARTED: &str = "TAP version 13\n1..2\n# 0 of 3 points, seed 7\n\
+                               Bail out! the server did not start: It ended";
+
+fn scores_not_started(value: &serde_json::Value) {
+    assert_eq!(value["status"], "fail");
+    assert_eq!(value["max_score"], 3);
+    assert_eq!(value["tests"][0]["score"], 0);
 }
 
 fn grades_not_started(value: &serde_json::Value) {
@@ -204,14 +215,14 @@ fn a_class_that_does_not_start() {
     }
 }
 
-/// The table has two forms; the others are for the reports.
+/// The table has three forms; the others are for the reports.
 #[test]
 fn a_class_has_no_table_in_other_forms() {
     let class = tempfile::tempdir().unwrap();
     fs::create_dir(class.path().join("anna")).unwrap();
     let folder = class.path().to_str().unwrap();
     let args = ["class", "server", "step4", folder, "--cmd", "false"];
-    for format in ["junit", "tap", "gradescope"] {
+    for format in ["junit", "tap", "gradescope", "classroom"] {
         let said = check(&[&args[..], &["--format", format]].concat());
         assert_eq!((said.code, said.text.as_str()), (Some(64), ""));
         assert!(said.stderr.contains("--out FOLDER"), "{}", said.stderr);

@@ -1,22 +1,22 @@
 //! A folder of submissions, each tried by itself, and a table of all.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
-use unicode_width::UnicodeWidthStr;
 
 use crate::case::Case;
 use crate::cli::chosen::chosen;
+use crate::cli::commands::{self, Choice};
 use crate::cli::options::{How, step, step_help};
 use crate::cli::pages::list;
 use crate::cli::say::{Unwritten, Voice};
+use crate::cli::submissions::{self, Builder, Scratch, not_tried};
+use crate::cli::table::{Form, Row, Table};
 use crate::cli::target;
-use crate::diagnosis::show;
 use crate::harness::machine::Machine;
 use crate::harness::random;
 use crate::report::{Format, Obstacle, Report};
@@ -34,8 +34,8 @@ enum End {
 #[derive(Args)]
 #[command(
     mut_arg("format", |arg| arg.help(
-        "The form of each report in --out; without --out, and for the table, \
-         only text or json"
+        "The form of each report in --out, and of the table where --table \
+         does not name another"
     )),
     mut_arg("keep_going", |arg| arg.hide(true)), // it always does
 )]
@@ -50,26 +50,53 @@ pub struct Options {
     folder: PathBuf,
     /// How to start one, in its own folder: 'python3 server.py {addr}'
     ///
-    /// A client gets {text}, too: 'python3 client.py {addr} {text}'
-    #[arg(long, value_name = "COMMAND")]
-    cmd: String,
-    /// The folder into which the report of each submission goes
+    /// A client gets {text}, too: 'python3 client.py {addr} {text}'. If the
+    /// class writes in several languages, repeat the option, each time with
+    /// the file that a submission must have: --cmd 'server.py: python3
+    /// server.py {addr}' --cmd 'server.c: ./server {addr}'
+    #[arg(long, value_name = "[FILE: ]COMMAND", required = true)]
+    #[arg(value_parser = Choice::parse)]
+    cmd: Vec<Choice>,
+    #[command(flatten)]
+    build: Build,
+    /// Try only this submission; you may repeat the option
+    #[arg(long = "only", value_name = "NAME")]
+    names: Vec<OsString>,
+    /// The folder into which the report of each submission goes, as soon as
+    /// it is there
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// The form of the table [default: as --format, or text]
+    #[arg(long, value_enum)]
+    table: Option<Form>,
     #[command(flatten)]
     how: How,
 }
 
-/// What became of one submission.
-struct Row {
-    name: OsString,
-    report: Report,
+/// How to build what has to be built.
+#[derive(Args)]
+pub struct Build {
+    /// How to build one, in its own folder: 'server.c: cc -o server server.c'
+    ///
+    /// It runs once, without a shell, before the first case. You may repeat
+    /// the option: each command whose file is there runs.
+    #[arg(long = "build", value_name = "[FILE: ]COMMAND")]
+    #[arg(value_parser = Choice::parse)]
+    pub commands: Vec<Choice>,
+    /// How long a build may take
+    #[arg(long, value_name = "SECONDS", default_value = "120")]
+    pub build_limit: u64,
 }
 
-impl Row {
-    /// Returns the name in a form that a terminal shows and does not obey.
-    fn shown(&self) -> String {
-        show::shorten(&show::escape(self.name.as_bytes()), 64)
+impl Build {
+    /// Returns what builds on this machine.
+    pub fn builder<'a>(
+        &'a self,
+        memory: u64,
+        machine: &'a Machine,
+    ) -> Builder<'a> {
+        let limit = Duration::from_secs(self.build_limit);
+        Builder { commands: &self.commands, limit, memory, machine }
     }
 }
 
@@ -78,7 +105,11 @@ impl Row {
 ///
 /// # Errors
 /// The checker cannot read the folder, or cannot write a report.
-pub fn run(options: &Options, machine: &Machine) -> Result<u8> {
+pub fn run(
+    options: &Options,
+    machine: &Machine,
+    scratch: &Scratch,
+) -> Result<u8> {
     let voice = Voice(&machine.processes);
     let side = match options.side {
         End::Server => Side::Server,
@@ -89,115 +120,140 @@ pub fn run(options: &Options, machine: &Machine) -> Result<u8> {
         voice.say(&list(&cases))?;
         return Ok(0);
     }
-    let folders = prepare(options)?;
+    let paths = prepare(options, side)?;
     let seed = options.how.seed.unwrap_or_else(random::any_seed);
-    let (mut rows, mut written) = (Vec::new(), Ok(()));
-    for folder in folders {
-        let session = Session::new(side, options.step, &options.cmd)?;
-        let session = target::set(session, &options.how, machine);
-        let session = session.folder(inner(&folder)).seed(seed);
-        let row = try_one(session, &folder, &cases, &options.how);
+    let class = Class { options, machine, scratch, side, cases, seed };
+    let mut table = class.table(&paths);
+    let (mut codes, mut written) = (Vec::new(), Ok(()));
+    voice.say(&table.head())?;
+    for (number, path) in paths.iter().enumerate() {
+        let row = class.grade(path, number);
         if let Some(out) = &options.out {
-            // The others are tried all the same, and the table is printed.
-            written = written.and(write_report(out, &row, options.how.format));
+            // The others are tried all the same.
+            let format = options.how.format;
+            written = written.and(write_report(out, &row, format));
         }
-        rows.push(row);
+        voice.say(&table.row(&row))?;
+        codes.push(row.report.exit_code());
     }
-    voice.say(&match options.how.format {
-        Format::Json => values(&rows),
-        _ => table(&rows, seed),
-    })?;
-    written.map(|()| exit_code(&rows))
+    voice.say(&table.foot())?;
+    written.map(|()| exit_code(&codes))
 }
 
 /// Returns the submissions, and complains about the options before it tries
 /// the first one.
-fn prepare(options: &Options) -> Result<Vec<PathBuf>> {
-    let is_table = matches!(options.how.format, Format::Text | Format::Json);
+fn prepare(options: &Options, side: Side) -> Result<Vec<PathBuf>> {
+    let is_table = form_of(options.how.format).is_some();
     ensure!(
         is_table || options.out.is_some(),
-        "cannot print the table in this format: it is text or json, and the \
-         other formats are for the report of each submission, so add --out \
-         FOLDER"
+        "cannot print the table in this format: it is text, csv or json, and \
+         the other formats are for the report of each submission, so add \
+         --out FOLDER"
     );
-    let folders = submissions(&options.folder)?;
-    ensure!(
-        !folders.is_empty(),
-        "cannot find a submission in {:?}: each submission is a folder of its \
-         own",
-        options.folder
-    );
+    commands::ensure_clear("--cmd", &options.cmd)?;
+    for choice in &options.cmd {
+        Session::new(side, options.step, &choice.command)?;
+    }
+    let mut paths = submissions::submissions(&options.folder)?;
+    for only in &options.names {
+        ensure!(
+            paths.iter().any(|path| name_of(path) == *only),
+            "cannot find the submission {only:?} in {:?}",
+            options.folder
+        );
+    }
+    if !options.names.is_empty() {
+        paths.retain(|path| options.names.contains(&name_of(path)));
+    }
     if let Some(out) = &options.out {
         fs::create_dir_all(out).with_context(|| unwritten(out))?;
     }
-    Ok(folders)
+    Ok(paths)
 }
 
-fn exit_code(rows: &[Row]) -> u8 {
+/// The form of the table that a format stands for.
+fn form_of(format: Format) -> Option<Form> {
+    match format {
+        Format::Text => Some(Form::Text),
+        Format::Csv => Some(Form::Csv),
+        Format::Json => Some(Form::Json),
+        _ => None,
+    }
+}
+
+fn exit_code(codes: &[u8]) -> u8 {
     // One that did not start has failed, as others have.
-    let codes = || rows.iter().map(|row| row.report.exit_code());
-    match codes().any(|code| code == 1 || code == 3) {
+    match codes.iter().any(|&code| code == 1 || code == 3) {
         true => 1,
-        false => codes().max().unwrap_or(0),
+        false => codes.iter().copied().max().unwrap_or(0),
     }
 }
 
-/// The folders in a folder, by name.
-fn submissions(folder: &Path) -> Result<Vec<PathBuf>> {
-    let shown = visible(folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?;
-    Ok(shown.into_iter().filter(|path| path.is_dir()).collect())
+/// What all submissions have in common.
+struct Class<'a> {
+    options: &'a Options,
+    machine: &'a Machine,
+    scratch: &'a Scratch,
+    side: Side,
+    cases: Vec<&'static Case>,
+    seed: u64,
 }
 
-/// What is in a folder, by name, without hidden files and what macOS adds.
-fn visible(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
-    let is_shown = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        !name.starts_with('.') && name != "__MACOSX"
-    };
-    let mut shown: Vec<_> = paths.filter(is_shown).collect();
-    shown.sort();
-    Ok(shown)
-}
+impl Class<'_> {
+    fn table(&self, paths: &[PathBuf]) -> Table {
+        let options = self.options;
+        let form = options.table.or(form_of(options.how.format));
+        let names: Vec<OsString> = paths.iter().map(|p| name_of(p)).collect();
+        let files = options.cmd.iter().filter_map(|c| c.file.as_deref());
+        let files: Vec<&str> = files.collect();
+        Table::new(form.unwrap_or(Form::Text), &names, &files, self.seed)
+    }
 
-/// How many folders deep a submission may lie.
-const DEEPEST: usize = 8;
-
-/// Where the program is: an archive often unpacks to a folder in a folder.
-fn inner(folder: &Path) -> PathBuf {
-    let mut folder = folder.to_owned();
-    for _ in 0..DEEPEST {
-        match &visible(&folder).unwrap_or_default()[..] {
-            [only] if only.is_dir() => folder = only.clone(),
-            _ => break,
+    /// Tries one submission. What goes wrong stands in its row, and the class
+    /// goes on.
+    fn grade(&self, path: &Path, number: usize) -> Row {
+        let (step, strict) = (self.options.step, self.options.how.strict);
+        let report = Report::new(self.side, step, self.seed, strict);
+        let mut row = Row { name: name_of(path), file: None, report };
+        if let Err(obstacle) = self.try_one(path, number, &mut row) {
+            row.report.obstacle = Some(obstacle);
+            row.report.left_out = self.cases.clone();
         }
+        row
     }
-    folder
+
+    fn try_one(
+        &self,
+        path: &Path,
+        number: usize,
+        row: &mut Row,
+    ) -> std::result::Result<(), Obstacle> {
+        let copy = submissions::copy(path, self.scratch, number)?;
+        let Options { step, build, how, .. } = self.options;
+        let choice = commands::choose(&self.options.cmd, &copy.folder)
+            .map_err(not_tried)?;
+        row.file = choice.file.clone();
+        row.report.command = Some(choice.command.clone());
+        build.builder(how.memory, self.machine).build(&copy.folder)?;
+        let session = Session::new(self.side, *step, &choice.command)
+            .map_err(|error| not_tried(vec![format!("{error:#}.")]))?;
+        let session = target::set(session, how, self.machine).seed(self.seed);
+        let mut session = session.folder(copy.folder.clone());
+        target::try_start(&mut session)?;
+        row.report.results = session.run(&self.cases, true, |_| {});
+        Ok(())
+    }
 }
 
-fn try_one(
-    mut session: Session,
-    folder: &Path,
-    cases: &[&'static Case],
-    how: &How,
-) -> Row {
-    let name = folder.file_name().unwrap_or_default().to_owned();
-    let mut report = session.new_report(how.strict);
-    match target::try_start(&mut session) {
-        Ok(()) => report.results = session.run(cases, true, |_| {}),
-        Err(obstacle) => {
-            report.obstacle = Some(obstacle);
-            report.left_out = cases.to_vec();
-        }
-    }
-    Row { name, report }
+fn name_of(path: &Path) -> OsString {
+    path.file_name().unwrap_or_default().to_owned()
 }
 
 fn write_report(out: &Path, row: &Row, format: Format) -> Result<()> {
     let ending = match format {
         Format::Text => "txt",
-        Format::Json | Format::Gradescope => "json",
+        Format::Csv => "csv",
+        Format::Json | Format::Gradescope | Format::Classroom => "json",
         Format::Junit => "xml",
         Format::Tap => "tap",
     };
@@ -211,54 +267,4 @@ fn write_report(out: &Path, row: &Row, format: Format) -> Result<()> {
 
 fn unwritten(path: &Path) -> Unwritten {
     Unwritten(format!("{path:?}"))
-}
-
-fn values(rows: &[Row]) -> String {
-    format!("{:#}\n", Value::from_iter(rows.iter().map(value)))
-}
-
-fn value(row: &Row) -> Value {
-    let (points, most) = row.report.score();
-    let name = row.name.to_str().map(str::to_owned);
-    let trouble = row.report.obstacle.as_ref().map(Obstacle::lines);
-    json!({
-        "submission": name.unwrap_or_else(|| row.shown()),
-        "points": points,
-        "max_points": most,
-        "failed": failed(row),
-        "unknown": row.report.count("unknown"),
-        "trouble": trouble.unwrap_or_default(),
-    })
-}
-
-fn failed(row: &Row) -> Vec<&'static str> {
-    let failed = row.report.results.iter();
-    let failed = failed.filter(|r| row.report.is_failure(&r.verdict));
-    failed.map(|result| result.case.id).collect()
-}
-
-/// A row for each submission: points, counts, and what failed.
-fn table(rows: &[Row], seed: u64) -> String {
-    let head = "submission";
-    let names: Vec<String> = rows.iter().map(Row::shown).collect();
-    let width = names.iter().map(|name| name.width()).max();
-    let width = width.unwrap_or(0).max(head.len());
-    let mut text = format!("{head:<width$}  points   failed\n");
-    for (row, name) in rows.iter().zip(names) {
-        let (points, most) = row.report.score();
-        let points = format!("{points}/{most}");
-        let what = match &row.report.obstacle {
-            Some(obstacle) => format!("did not start: {}", obstacle.reason()),
-            None => failed(row).join(" "),
-        };
-        let unknown = match row.report.count("unknown") {
-            0 => String::new(),
-            n => format!(" ({n} unknown)"),
-        };
-        let gap = " ".repeat(width - name.width());
-        let line = format!("{name}{gap}  {points:<7}  {what}{unknown}");
-        text += line.trim_end();
-        text.push('\n');
-    }
-    text + &format!("seed {seed}\n")
 }

@@ -3,10 +3,15 @@
 mod appendix;
 mod chosen;
 mod class;
+mod commands;
+mod interop;
+mod matrix;
 mod options;
 mod pages;
 mod progress;
 mod say;
+mod submissions;
+mod table;
 mod target;
 mod terminal;
 
@@ -24,6 +29,7 @@ use crate::cli::options::{ClientOptions, How, Options};
 use crate::cli::pages::{explain, list};
 use crate::cli::progress::Progress;
 use crate::cli::say::{Unwritten, Voice};
+use crate::cli::submissions::Scratch;
 use crate::cli::terminal::Terminal;
 use crate::harness::machine::Machine;
 use crate::report::{Format, Report, Style};
@@ -56,6 +62,8 @@ enum Command {
     Client(ClientOptions),
     /// Try a folder of submissions, and print a table
     Class(class::Options),
+    /// Let each server of a class talk to each client, and print the matrix
+    Interop(interop::Options),
     /// Print all cases and their explanations as a page of the book
     #[command(hide = true)]
     Page,
@@ -71,9 +79,14 @@ pub fn main() -> ExitCode {
         }
     };
     let (machine, terminal) = (Machine::adopting(), Terminal::found());
-    let found = terminal.clone();
-    machine.end_with_us(move || found.restore());
-    let done = dispatch(cli, &machine);
+    let scratch = Scratch::default();
+    let (found, copies) = (terminal.clone(), scratch.clone());
+    machine.end_with_us(move || {
+        copies.clear();
+        found.restore();
+    });
+    let done = dispatch(cli, &machine, &scratch);
+    scratch.clear();
     terminal.restore();
     match done {
         Ok(code) => ExitCode::from(code),
@@ -84,7 +97,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli, machine: &Machine) -> Result<u8> {
+fn dispatch(cli: Cli, machine: &Machine, scratch: &Scratch) -> Result<u8> {
     let voice = Voice(&machine.processes);
     if let Some(id) = cli.explain {
         let case = cases::find(&id);
@@ -103,12 +116,15 @@ fn dispatch(cli: Cli, machine: &Machine) -> Result<u8> {
             return check(Side::Client, &options.into(), machine);
         }
         Some(Command::Class(options)) => {
-            return class::run(&options, machine);
+            return class::run(&options, machine, scratch);
+        }
+        Some(Command::Interop(options)) => {
+            return interop::run(&options, machine, scratch);
         }
         Some(Command::Page) => voice.say(&page())?,
         None => bail!(
-            "cannot tell what to try: add `server`, `client` or `class`, or \
-             look at --help"
+            "cannot tell what to try: add `server`, `client`, `class` or \
+             `interop`, or look at --help"
         ),
     }
     Ok(0)

@@ -21,7 +21,10 @@ pub fn named(side: Side, options: &Options) -> Result<Session> {
     match (&options.cmd, &options.addr) {
         (Some(cmd), _) => Session::new(side, options.step, cmd),
         (_, Some(addr)) => {
-            let addr = attach(addr, options.remote)?;
+            let harm = "the cases send floods, resets, and bytes that no \
+                        protocol allows; add --remote only if the server \
+                        there is yours";
+            let addr = attach(addr, options.remote, harm)?;
             Ok(Session::attached(options.step, addr))
         }
         _ if side == Side::Client => bail!(
@@ -36,10 +39,18 @@ pub fn named(side: Side, options: &Options) -> Result<Session> {
 }
 
 /// A server that runs already: an address, or a name of this machine.
-fn attach(text: &str, may_be_remote: bool) -> Result<SocketAddr> {
+///
+/// # Errors
+/// It is no address, or the one of another machine. `harm` says what we would
+/// do there, and when that is fine.
+pub fn attach(
+    text: &str,
+    may_be_remote: bool,
+    harm: &str,
+) -> Result<SocketAddr> {
     let named = text.to_socket_addrs().with_context(|| {
         format!(
-            "cannot use {text:?} as --addr: it takes IP:PORT or NAME:PORT, \
+            "cannot use the address {text:?}: it is IP:PORT or NAME:PORT, \
              such as 127.0.0.1:8888"
         )
     })?;
@@ -47,9 +58,8 @@ fn attach(text: &str, may_be_remote: bool) -> Result<SocketAddr> {
     if let Some(other) = named.iter().find(|addr| !addr.ip().is_loopback()) {
         ensure!(
             may_be_remote,
-            "cannot try {} without --remote: it is another machine, and the \
-             cases send floods, resets, and bytes that no protocol allows; add \
-             --remote only if the server there is yours",
+            "cannot try {} without --remote: it is another machine, and \
+             {harm}",
             other.ip()
         );
     }
@@ -58,7 +68,7 @@ fn attach(text: &str, may_be_remote: bool) -> Result<SocketAddr> {
     let answers =
         |addr: &&SocketAddr| TcpStream::connect_timeout(addr, limit).is_ok();
     let addr = match &named[..] {
-        [] => bail!("cannot use {text:?} as --addr: the name has no address"),
+        [] => bail!("cannot use the address {text:?}: the name has no address"),
         [addr] => addr,
         [first, ..] => named.iter().find(answers).unwrap_or(first),
     };

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -236,6 +237,7 @@ impl Template {
             status: None,
             stdin,
             folder: None,
+            dir: self.dir.clone(),
         };
         if streams.stdout == Reader::Later {
             program.out.hold();
@@ -291,6 +293,8 @@ pub struct Program {
     stdin: Option<ChildStdin>,
     /// Where its journal is, if no case has chosen a place.
     folder: Option<TempDir>,
+    /// Where it was started, if not where we were.
+    dir: Option<PathBuf>,
 }
 
 impl Input {
@@ -420,9 +424,15 @@ impl Program {
     }
 
     /// The last that it printed: on stderr, or if nothing is there, on stdout.
+    /// The folder in which it was started is left out of it, because a copy is
+    /// in another one each time.
     pub fn last_output(&self) -> Vec<u8> {
         let text = self.err.since(0);
-        if text.is_empty() { self.out.since(0) } else { text }
+        let text = if text.is_empty() { self.out.since(0) } else { text };
+        match &self.dir {
+            Some(dir) => without(&text, dir.join("").as_os_str().as_bytes()),
+            None => text,
+        }
     }
 
     /// The lines of it that tell what went wrong.
@@ -448,6 +458,18 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A text without each occurrence of `part`.
+fn without(text: &[u8], part: &[u8]) -> Vec<u8> {
+    let (mut rest, mut left) = (text, Vec::new());
+    let find = |text: &[u8]| text.windows(part.len()).position(|w| w == part);
+    while let Some(at) = find(rest) {
+        left.extend_from_slice(&rest[..at]);
+        rest = &rest[at + part.len()..];
+    }
+    left.extend_from_slice(rest);
+    left
 }
 
 /// What a program took too much of.

@@ -38,14 +38,14 @@ fn suite(xml: &mut Xml, report: &Report) -> io::Result<()> {
             ("skipped", &report.count("skip").to_string()),
         ])
         .write_inner_content(|xml| {
-            properties(
-                xml,
-                &[
-                    ("seed", report.seed),
-                    ("points", u64::from(points)),
-                    ("max_points", u64::from(most)),
-                ],
-            )?;
+            let mut values = vec![
+                ("seed", report.seed.to_string()),
+                ("points", points.to_string()),
+                ("max_points", most.to_string()),
+            ];
+            let command = report.command.iter();
+            values.extend(command.map(|c| ("command", c.clone())));
+            properties(xml, &values)?;
             let mut cases = report.results.iter();
             cases.try_for_each(|result| case(xml, report, result))?;
             let mut left = report.left_out.iter();
@@ -54,10 +54,9 @@ fn suite(xml: &mut Xml, report: &Report) -> io::Result<()> {
     Ok(())
 }
 
-fn properties(xml: &mut Xml, values: &[(&str, u64)]) -> io::Result<()> {
+fn properties(xml: &mut Xml, values: &[(&str, String)]) -> io::Result<()> {
     xml.create_element("properties").write_inner_content(|xml| {
         for (name, value) in values {
-            let value = value.to_string();
             let attributes = [("name", *name), ("value", value.as_str())];
             let property = xml.create_element("property");
             property.with_attributes(attributes).write_empty()?;
@@ -98,8 +97,8 @@ fn test_case(
         .with_attribute(("classname", class.as_str()))
         .with_attribute(("name", name.as_str()));
     element.write_inner_content(|xml| {
-        let points = u64::from(points);
-        let most = u64::from(case.weight());
+        let points = points.to_string();
+        let most = case.weight().to_string();
         properties(xml, &[("points", points), ("max_points", most)])?;
         inner(xml)
     })?;

@@ -14,7 +14,7 @@ pub fn json(report: &Report) -> String {
         report.results.iter().map(|r| case(report, r)).collect();
     let left: Vec<_> = report.left_out.iter().map(|case| case.id).collect();
     let trouble = report.obstacle.as_ref().map(Obstacle::lines);
-    pretty(&json!({
+    let mut value = json!({
         "side": report.side.name(),
         "step": report.step,
         "seed": report.seed,
@@ -25,7 +25,11 @@ pub fn json(report: &Report) -> String {
         "trouble": trouble.unwrap_or_default(),
         "not_tried": left,
         "cases": cases,
-    }))
+    });
+    if let Some(command) = &report.command {
+        value["command"] = json!(command);
+    }
+    pretty(&value)
 }
 
 fn pretty(value: &Value) -> String {
@@ -70,6 +74,9 @@ pub fn tap(report: &Report) -> String {
     if let Some(obstacle) = &report.obstacle {
         return text + &format!("Bail out! {}\n", obstacle.line());
     }
+    if let Some(command) = &report.command {
+        text += &format!("# command {command}\n");
+    }
     for (i, result) in report.results.iter().enumerate() {
         text += &point(report, i + 1, result);
     }
@@ -112,12 +119,12 @@ pub fn gradescope(report: &Report) -> String {
         None => "not tried\n".to_owned(),
     };
     let left = report.left_out.iter().map(|case| graded(case, 0, &why));
-    let seed = format!("seed {}", report.seed);
+    let origin = report.origin().join("\n");
     pretty(&json!({
         "score": report.score().0,
         "output": match &report.obstacle {
-            Some(obstacle) => format!("{}\n{seed}", obstacle.text()),
-            None => seed,
+            Some(obstacle) => format!("{}\n{origin}", obstacle.text()),
+            None => origin,
         },
         "output_format": "text",
         "tests": tried.chain(left).collect::<Vec<_>>(),
@@ -135,5 +142,38 @@ fn graded(case: &Case, points: u32, output: &str) -> Value {
         "output": output,
         "output_format": "text",
         "visibility": "visible",
+    })
+}
+
+/// What the reporter of GitHub Classroom reads
+/// (`classroom-resources/autograding-grading-reporter`, v1): it adds up the
+/// scores of the tests.
+pub fn classroom(report: &Report) -> String {
+    let is_counted =
+        |result: &&Result| !matches!(result.verdict, Verdict::Skip(_));
+    let tried = report.results.iter().filter(is_counted).map(|result| {
+        let points = report.points(result);
+        scored(result.case, points, &report.details(result))
+    });
+    let why = report.obstacle.as_ref().map(Obstacle::text);
+    let why = why.unwrap_or_else(|| "not tried\n".to_owned());
+    let left = report.left_out.iter().map(|case| scored(case, 0, &why));
+    let (points, most) = report.score();
+    pretty(&json!({
+        "version": 1,
+        "status": if points == most { "pass" } else { "fail" },
+        "max_score": most,
+        "tests": tried.chain(left).collect::<Vec<_>>(),
+    }))
+}
+
+fn scored(case: &Case, points: u32, output: &str) -> Value {
+    let is_passed = points == case.weight();
+    json!({
+        "name": format!("{} {}", case.id, case.title),
+        "status": if is_passed { "pass" } else { "fail" },
+        "score": points,
+        "test_code": if is_passed { "" } else { output },
+        "line_no": 0, // there is no line to name
     })
 }

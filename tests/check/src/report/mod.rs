@@ -1,10 +1,12 @@
 //! What the checker reports in the end, for people and for programs.
 
+mod csv;
 mod junit;
 mod machine;
 mod obstacle;
 mod text;
 
+pub use csv::line as csv_line;
 pub use obstacle::Obstacle;
 pub use text::Style;
 
@@ -18,6 +20,8 @@ use crate::verdict::Verdict;
 pub enum Format {
     /// For people
     Text,
+    /// A line for each case, for a spreadsheet
+    Csv,
     /// One object with all cases
     Json,
     /// JUnit XML, for CI
@@ -26,6 +30,8 @@ pub enum Format {
     Tap,
     /// Gradescope's results.json
     Gradescope,
+    /// What GitHub Classroom's reporter reads, before it is in base64
+    Classroom,
 }
 
 /// A finished run.
@@ -40,13 +46,23 @@ pub struct Report {
     pub left_out: Vec<&'static Case>,
     /// Nothing was tried: why. Then all cases are left out.
     pub obstacle: Option<Obstacle>,
+    /// What started the program, where that was chosen by a file.
+    pub command: Option<String>,
 }
 
 impl Report {
     /// Nothing has been tried yet.
     pub fn new(side: Side, step: u8, seed: u64, is_strict: bool) -> Report {
-        let (results, left_out, obstacle) = Default::default();
-        Report { side, step, seed, is_strict, results, left_out, obstacle }
+        Report {
+            side,
+            step,
+            seed,
+            is_strict,
+            results: Vec::new(),
+            left_out: Vec::new(),
+            obstacle: None,
+            command: None,
+        }
     }
 
     /// Does this verdict cost the points?
@@ -103,13 +119,22 @@ impl Report {
         format!("the same command with --case {} --seed {seed}", case.id)
     }
 
+    /// How the program was started and what the bytes came from, a line each.
+    fn origin(&self) -> Vec<String> {
+        let command = self.command.as_ref();
+        let command = command.map(|command| format!("command {command}"));
+        command.into_iter().chain([format!("seed {}", self.seed)]).collect()
+    }
+
     /// The whole report in a form for programs.
     pub fn render(&self, format: Format) -> String {
         match format {
             Format::Text => text::whole(self, Style::default()),
+            Format::Csv => csv::csv(self),
             Format::Json => machine::json(self),
             Format::Tap => machine::tap(self),
             Format::Gradescope => machine::gradescope(self),
+            Format::Classroom => machine::classroom(self),
             Format::Junit => junit::junit(self),
         }
     }

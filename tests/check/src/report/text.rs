@@ -160,6 +160,9 @@ pub fn summary(report: &Report, style: Style) -> String {
         text += &format!("; {left} not tried yet (--keep-going tries all)");
     }
     text += &format!("\n{}", points(report));
+    if let Some(command) = &report.command {
+        text += &format!("started with {command}\n");
+    }
     match report.exit_code() {
         0 if report.left_out.is_empty() => style.paint("32", &text),
         _ => text,
