@@ -59,7 +59,7 @@ impl Solved {
         for file in &files {
             if !patched.contains(file) {
                 let bytes = fs::read(Path::new(ROOT).join(file)).unwrap();
-                write(file, &bytes);
+                write(file, &of_copy(file, bytes));
             }
         }
         files.extend(patched);
@@ -166,6 +166,18 @@ fn list(part: &Path, files: &mut BTreeSet<PathBuf>) {
             list(&part.join(name), files);
         }
     }
+}
+
+/// Gives the packages of the copy another version, so that Cargo does not take
+/// what it compiles for what the project has compiled: both are in one folder.
+fn of_copy(file: &Path, bytes: Vec<u8>) -> Vec<u8> {
+    if !file.ends_with("Cargo.toml") {
+        return bytes;
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    let old = "\nversion = \"0.1.0\"\n";
+    assert_eq!(text.matches(old).count(), 1, "the version in {file:?}");
+    text.replace(old, "\nversion = \"0.1.0-solved\"\n").into_bytes()
 }
 
 /// A file that is the same stays as it is, so that Cargo does not compile it.
