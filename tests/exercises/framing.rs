@@ -31,6 +31,9 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = limits(linux, python, nc);
     trials.extend(retry(linux));
     trials.extend(testing(ss, python));
+    trials.extend(roads(python));
+    trials.extend(proxy(python));
+    trials.extend(sim(python));
     trials
 }
 
@@ -161,30 +164,36 @@ fn limits_silent() {
 }
 
 /// Tries a program of this folder with those cases whose names start so, each
-/// a few times, because a busy machine may be too slow for the checker.
-fn checked(side: Side, step: u8, command: &str, start: &str) -> String {
+/// a few times, because a busy machine may be too slow for the checker. The
+/// case `warns` may end with a warning.
+fn checked(step: u8, command: &str, start: &str, warns: &str) -> String {
     let real = command.replace("tests/", &format!("{ROOT}/tests/"));
-    let session = Session::new(side, step, &real).unwrap();
+    let session = Session::new(Side::Server, step, &real).unwrap();
     let session = session.on(&Machine::new()).jobs(3);
-    let mut cases = cases::of(side, step);
+    let mut cases = cases::of(Side::Server, step);
     cases.retain(|case| case.id.starts_with(start));
     let mut lines = String::new();
     for (case, mut verdict) in session.judge_all(&cases) {
         for _ in 0..3 {
-            if !matches!(verdict, Verdict::Pass) {
+            let may_warn = matches!(verdict, Verdict::Warn(_));
+            let may_warn = may_warn && case.id == warns;
+            if !matches!(verdict, Verdict::Pass) && !may_warn {
                 verdict = session.judge_patiently(case);
             }
         }
-        let is_fine = matches!(verdict, Verdict::Pass);
-        assert!(is_fine, "{}", session.report(case, &verdict));
-        lines += &format!("✓ {}  {}\n", case.id, case.title);
+        let mark = match verdict {
+            Verdict::Pass => '✓',
+            Verdict::Warn(_) if warns == case.id => '!',
+            _ => panic!("{}", session.report(case, &verdict)),
+        };
+        lines += &format!("{mark} {}  {}\n", case.id, case.title);
     }
     lines
 }
 
 fn limits_build() {
     let command = "python3 tests/exercises/limits_server.py {addr}";
-    let lines = checked(Side::Server, 5, command, "S5-");
+    let lines = checked(5, command, "S5-", "");
     let shown = format!(
         "$ cargo run -p check -- server step5 --cmd '{command}'\n…\n{lines}…"
     );
@@ -464,4 +473,244 @@ fn testing_measure() {
                 done | sort | uniq -c; kill $one $two";
     let ended = Solved::with("").run(line).succeeds();
     print("testing-measure", &ended.shown(&["passed"]));
+}
+
+// ---- A local and a remote network
+
+fn roads(python: Option<&'static str>) -> Vec<Trial> {
+    let can = |script: &str| {
+        let tried = Command::new("sh").args(["-c", script]).output();
+        tried.is_ok_and(|output| output.status.success())
+    };
+    let lan = !can("unshare -rn ip link set lo up");
+    let lan = lan.then_some("needs network namespaces");
+    let wan = !can("unshare -rn true && test -w /dev/net/tun && ss -V");
+    let wan = wan.then_some("needs /dev/net/tun and ss");
+    vec![
+        trial("lan::who_is_first", wan, lan_first),
+        trial("lan::checked_from_outside", lan.or(python), lan_build),
+        trial("wan::silence_with_a_limit", wan, wan_silence),
+        trial("wan::round_trips", wan, wan_measure),
+    ]
+}
+
+/// The packets of a run of the lab that carry something, without times.
+fn packets(line: &str) -> Vec<String> {
+    let ran = Solved::with("").run(line).succeeds();
+    let arrows = ran.text.lines().filter_map(|line| {
+        let (is_client, words) = match line.split_once("-->") {
+            Some((client, _)) => (true, client),
+            None => (false, line.split_once("<--")?.1),
+        };
+        let words = words.trim_start_matches([' ', '.']);
+        let words = words.trim_start_matches(char::is_numeric).trim();
+        let from = if is_client { "client" } else { "server" };
+        let says = ["SYN", "FIN", "bytes", "segments"];
+        let is_kept = says.iter().any(|part| words.contains(part));
+        is_kept.then(|| format!("{from}: {words}"))
+    });
+    arrows.collect()
+}
+
+/// With fewer numbers: what the exercise asks is who was first.
+fn lan_first() {
+    let mut text = String::new();
+    for step in ["step3", "step5"] {
+        let line = format!(
+            "cargo run -q -p lab -- wan --delay 25ms --step {step} hello"
+        );
+        let packets = packets(&line);
+        let at = |part: &str| packets.iter().position(|p| p.contains(part));
+        let end = packets
+            .iter()
+            .position(|p| p.starts_with("client") && p.contains("FIN"));
+        let answer = packets
+            .iter()
+            .position(|p| p.starts_with("server") && p.contains("bytes"));
+        assert!(at("SYN").is_some(), "{packets:?}");
+        assert_eq!(end < answer, step == "step3", "{packets:?}");
+        text += &format!("$ {line}\n…\n{}\n", packets.join("\n"));
+    }
+    print("lan-first", &text.replace("-q ", ""));
+}
+
+/// A machine with an address of its own, and two cases of the checker.
+fn lan_build() {
+    let server = "python3 tests/exercises/echo_server.py 0.0.0.0:8888";
+    let check = "cargo run -q -p check -- server step3 --remote \
+                 --addr 192.168.1.20:8888 --case S2-02 --case S3-01";
+    let script = format!(
+        "ip link set lo up && ip addr add 192.168.1.20/24 dev lo && \
+         coproc {server} && read -r line <&${{COPROC[0]}} && echo $line && \
+         {check}; code=$?; kill $COPROC_PID; exit $code"
+    );
+    let line = format!("unshare -rn bash -c '{script}'");
+    let solved = Solved::with("");
+    solved.run("cargo build -q -p check").succeeds();
+    let mut ran = solved.run(&line);
+    for _ in 0..3 {
+        if ran.code != Some(0) {
+            ran = solved.run(&line); // the machine was too busy
+        }
+    }
+    let ran = ran.succeeds().shown(&["listening", "✓"]);
+    let lines: Vec<&str> = ran.lines().skip(1).collect();
+    let text = format!(
+        "# terminal 1\n$ {server}\n{}\n\n# terminal 2\n$ {}\n{}",
+        lines[0],
+        check.replace("-q ", ""),
+        lines[1..].join("\n")
+    );
+    print("lan-build", &text);
+}
+
+/// What each client says in twelve seconds.
+fn wan_silence() {
+    let solved = Solved::with("");
+    solved.run("cargo build -q -p lab --bin lab").succeeds();
+    let mut text = String::new();
+    for step in ["step5", "step3"] {
+        let line = format!(
+            "timeout 12 cargo run -p lab -- wan --loss 60% --seed 2 \
+             --step {step}"
+        );
+        solved.run(&format!("cargo build -q --bin {step}")).succeeds();
+        let ran = solved.run(&line.replace("cargo run", "cargo run -q"));
+        let says = ran.text.lines().filter(|l| l.starts_with("client | "));
+        let says: Vec<&str> = says.take(2).collect();
+        text += &format!("$ {line}\n{}\n", says.join("\n"));
+    }
+    print("wan-silence", &text);
+}
+
+/// How often the road carried something there, which then was answered.
+fn wan_measure() {
+    let mut text = "| `one two three` with | round trips | at 200 ms each |\n\
+                    | --- | ---: | ---: |\n"
+        .to_owned();
+    for step in ["step4", "step5"] {
+        let mut packets = packets(&format!(
+            "cargo run -q -p lab -- wan --delay 100ms --step {step} \
+             one two three"
+        ));
+        let is_last = |p: &String| p.starts_with("server: ") && p.contains("b");
+        let last = packets.iter().rposition(is_last).unwrap();
+        packets.truncate(last + 1);
+        packets.dedup_by_key(|packet| packet.starts_with("client"));
+        let trips = packets.len() / 2;
+        let number = &step[4..];
+        text += &format!("| step {number} | {trips} | {} ms |\n", 200 * trips);
+    }
+    print("wan-measure", &text);
+}
+
+// ---- A bad network in a program
+
+fn proxy(python: Option<&'static str>) -> Vec<Trial> {
+    vec![
+        trial("proxy::an_end_that_is_not_passed_on", None, proxy_end),
+        trial("proxy::asked_again_by_number", None, proxy_again),
+        trial("proxy::a_relay_in_python", python, proxy_build),
+    ]
+}
+
+/// A proxy in a new terminal, on a port that is printed as 9999.
+fn relay(own: &Own, scene: &mut Scene, to: SocketAddr, fault: &str) -> String {
+    let to = to.to_string();
+    let mut args = vec!["--addr", "127.0.0.1:0", "--to", &to];
+    let mut typed = "--to 127.0.0.1:8888".to_owned();
+    if !fault.is_empty() {
+        args.push(fault);
+        typed += &format!(" '{fault}'");
+    }
+    let (proxy, shown) = own.start(&[], &args);
+    let addr = proxy.addr();
+    scene.rename(addr, 9999);
+    scene.terminal("the proxy", &format!("{shown} {typed}"), proxy);
+    addr.to_string()
+}
+
+/// A line with `timeout` or `echo`, in a new terminal.
+fn typed(scene: &mut Scene, own: &Own, addr: &str, line: &str) {
+    let run = format!("cargo run --bin {} --", own.name);
+    let real = line.replace(&run, &own.path).replace("127.0.0.1:9999", addr);
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("exec 2>&1; {real}")]);
+    scene.terminal("the client", line, Program::spawn(&mut command, false));
+}
+
+fn proxy_end() {
+    let [proxy, step3] = [("proxy-end", "proxy"), ("", "step3")]
+        .map(|(patch, name)| Own::new(patch, name));
+    let mut scene = Scene::new();
+    let to = step3.server(&mut scene, "the server", &[]);
+    let addr = relay(&proxy, &mut scene, to, "");
+    let line = "timeout 2 cargo run --bin step3 -- client \
+                --addr 127.0.0.1:9999 hello; echo $?";
+    typed(&mut scene, &step3, &addr, line);
+    scene.wait_end(2);
+    scene.wait_for(1, "connected", 1);
+    scene.wait_for(0, "connected", 1);
+    let shown = scene.text();
+    assert!(shown.ends_with("124\n"), "{shown}");
+    print("proxy-end", &until_connected(&shown));
+}
+
+/// What the programs say when `timeout` has ended the client is not shown.
+fn until_connected(text: &str) -> String {
+    let is_later = |line: &&str| {
+        line.contains(": ended")
+            || line.contains("both streams")
+            || line.contains(" ended after")
+            || line.contains("resets the other")
+    };
+    let lines: Vec<&str> = text.lines().filter(|l| !is_later(l)).collect();
+    lines.join("\n")
+}
+
+fn proxy_again() {
+    let [proxy, step7] = ["proxy", "step7"].map(|name| Own::new("", name));
+    let (server, _) = step7.start(&[], &["server", "--addr", "127.0.0.1:0"]);
+    let mut scene = Scene::new();
+    scene.rename(server.addr(), 8888);
+    let fault = "conn 1-5 down reset after 0 frames";
+    let addr = relay(&proxy, &mut scene, server.addr(), fault);
+    let run = "cargo run --bin step7 -- client --addr 127.0.0.1:9999 \
+               --client-id 7";
+    typed(&mut scene, &step7, &addr, &format!("{run} --add 5; echo $?"));
+    scene.wait_end(1);
+    typed(&mut scene, &step7, &addr, &format!("{run} --seq 1 --add 5"));
+    scene.wait_end(2);
+    scene.wait_for(0, "6: both streams ended", 1);
+    let text = scene.text();
+    assert!(text.ends_with("\n5\n"), "{text}");
+    let client = text.find("# terminal 2").unwrap();
+    print("proxy-again", &text[client..]);
+}
+
+/// The server of step 4 waits behind it.
+fn proxy_build() {
+    let step4 = Own::new("", "step4");
+    let (server, _) = step4.start(&[], &["server", "--addr", "127.0.0.1:0"]);
+    let command = "python3 tests/exercises/relay.py {addr}";
+    let real = format!("{command} {}", server.addr());
+    let lines = checked(4, &real, "S4-", "S4-24");
+    let shown = format!(
+        "$ cargo run -p check -- server step4 --cmd '{command}'\n{lines}…"
+    );
+    print("proxy-build", &shown);
+}
+
+// ---- A simulated network
+
+fn sim(python: Option<&'static str>) -> Vec<Trial> {
+    vec![trial("sim::slices_from_a_seed", python, sim_build)]
+}
+
+fn sim_build() {
+    let solved = Solved::with("");
+    let line = "python3 tests/exercises/slices.py";
+    let good = solved.run(line).succeeds().shown(&["seeds"]);
+    let bad = solved.run(&format!("{line} bug")).fails().shown(&["seed"]);
+    print("sim-build", &format!("{good}{bad}"));
 }
