@@ -1,4 +1,4 @@
-"""The server of step 5: frames, each client in its own thread, three limits."""
+"""The server of step 5: frames, a thread for each client, three limits."""
 
 import os
 import socket
@@ -96,7 +96,8 @@ def serve(connection, peer):
     with connection:
         try:
             try:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                no_delay = socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+                connection.setsockopt(*no_delay)
                 answer(connection)
             except Refused as refused:
                 refuse(connection, *refused.args)

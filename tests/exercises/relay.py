@@ -1,6 +1,6 @@
 """Relays each connection to a server: bytes, the end and a reset.
 
-    python3 relay.py IP:PORT [IP:PORT]    listens here, relays to 127.0.0.1:8888
+    python3 relay.py IP:PORT [IP:PORT]   where it listens, and the server
 """
 
 import socket
@@ -27,7 +27,7 @@ def direction(source, sink):
             try:
                 sink.sendall(data)
             except OSError:
-                return  # it has gone; what it has said is the other direction's
+                return  # it has gone; its last words are on their way back
         sink.shutdown(socket.SHUT_WR)
     except OSError:  # a reset: the other peer gets one, too
         close_with_reset(sink)
