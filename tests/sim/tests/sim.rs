@@ -128,6 +128,20 @@ fn a_run_that_breaks_a_rule() {
     snapshot("sim-run", &run.log[..end].join("\n"));
 }
 
+/// The same run without the bug, up to where the bug shows: an exercise.
+#[test]
+fn two_runs_part_where_the_server_tells_the_difference() {
+    let [bad, good] = ["new_number", "step7"].map(|name| play(name, 192).log);
+    let same = bad.iter().zip(&good).take_while(|(a, b)| a == b).count();
+    let text = format!(
+        "the first {same} lines are the same\n\nwith the bug:\n{}\n\n\
+         without it:\n{}",
+        bad[same..same + 2].join("\n"),
+        good[same..same + 2].join("\n")
+    );
+    snapshot("exercise-sim-parts", &text);
+}
+
 /// Asserts a snapshot with a header of exactly three lines, so that the book
 /// can include what follows with `:4:`.
 fn snapshot(name: &str, text: &str) {
