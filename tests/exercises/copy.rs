@@ -107,6 +107,7 @@ impl Solved {
         }
         command
             .current_dir(folder())
+            .env_remove("RUST_BACKTRACE")
             .env("CARGO_TERM_COLOR", "never")
             .env("INSTA_UPDATE", "no")
     }
@@ -140,25 +141,28 @@ impl Outcome {
         self
     }
 
-    /// The command, and those lines that contain one of these parts, in
-    /// order; "…" stands for lines left out. Each part must be there.
+    /// The command, and the lines that contain these parts: part by part,
+    /// because tests print theirs in any order. "…" stands for what is left
+    /// out. Each part must be there.
     pub fn shown(&self, parts: &[&str]) -> String {
+        let Outcome { command, text, .. } = self;
+        let mut kept: Vec<&str> = Vec::new();
         for part in parts {
-            let Outcome { command, text, .. } = self;
-            assert!(text.contains(part), "no {part:?} from {command}: {text}");
+            let mut lines: Vec<&str> =
+                text.lines().filter(|line| line.contains(part)).collect();
+            assert!(!lines.is_empty(), "no {part:?} from {command}: {text}");
+            if lines.iter().all(|line| line.starts_with("test ")) {
+                lines.sort_unstable();
+            }
+            lines.retain(|line| !kept.contains(line));
+            kept.extend(lines);
         }
-        let mut shown = format!("$ {}\n", self.command);
-        let mut is_gap = false;
-        for line in self.text.lines() {
-            let is_kept = parts.iter().any(|part| line.contains(part));
-            if is_kept && is_gap && shown.lines().count() > 1 {
-                shown += "…\n";
-            }
-            if is_kept {
-                shown += line.split("; finished in").next().unwrap().trim_end();
-                shown.push('\n');
-            }
-            is_gap = !is_kept;
+        let is_all = text.lines().all(|line| kept.contains(&line));
+        let gap = if is_all { "" } else { "…\n" };
+        let mut shown = format!("$ {command}\n{gap}");
+        for line in kept {
+            shown += line.split("; finished in").next().unwrap().trim_end();
+            shown.push('\n');
         }
         shown
     }

@@ -108,7 +108,8 @@ fn caret(expected: &[u8], got: &[u8], at: usize) -> String {
 pub const LINE: usize = 64;
 
 /// A line that a program printed, so that a terminal shows it and does not
-/// obey it; a port is shown as `…`, since it differs from run to run.
+/// obey it; a port, a time and a date are shown as `…`, since they differ from
+/// run to run.
 pub fn line(text: &[u8]) -> String {
     line_within(text, LINE)
 }
@@ -123,7 +124,7 @@ pub fn line_within(text: &[u8], widest: usize) -> String {
         }
         _ => text,
     };
-    shorten(&hide_ports(&escape(text)), widest)
+    shorten(&hide_times(&hide_ports(&escape(text))), widest)
 }
 
 /// All of a text, so that a terminal shows it and does not obey it.
@@ -141,6 +142,27 @@ pub fn shorten(text: &str, most: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(most - 1).chain(['…']).collect()
+}
+
+/// `2026/11/30 14:05:09` as `… …`, for programs that log with the time of day.
+fn hide_times(text: &str) -> String {
+    let mut shown = text.to_owned();
+    for shape in ["dddd/dd/dd", "dddd-dd-dd", "dd:dd:dd"] {
+        while let Some(at) = find_shape(&shown, shape) {
+            shown.replace_range(at..at + shape.len(), "…");
+        }
+    }
+    shown
+}
+
+/// Where in a text stand digits (`d`) and marks of this shape?
+fn find_shape(text: &str, shape: &str) -> Option<usize> {
+    let is_like = |(byte, mark): (&u8, u8)| match mark {
+        b'd' => byte.is_ascii_digit(),
+        mark => *byte == mark,
+    };
+    let mut places = text.as_bytes().windows(shape.len());
+    places.position(|place| place.iter().zip(shape.bytes()).all(is_like))
 }
 
 /// `127.0.0.1:40123` as `127.0.0.1:…`, and Python's `('127.0.0.1', 40123)`.
@@ -221,6 +243,14 @@ mod tests {
         let shown = difference(&[b'x'; 100], &got);
         assert!(shown.actual[0].starts_with("… 78 78 78 78 3f 78"));
         assert_eq!(shown.actual[1], "              ^ byte 50: 3f, not 78");
+    }
+
+    #[test]
+    fn a_line_shows_no_time_of_day() {
+        let log = "2026/11/30 14:05:09 reset by 127.0.0.1:50123, 12:3";
+        let shown = "… … reset by 127.0.0.1:…, 12:3";
+        assert_eq!(line(log.as_bytes()), shown);
+        assert_eq!(line(b"[2026-11-30T14:05:09.5]"), "[…T….5]");
     }
 
     #[test]
