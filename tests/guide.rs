@@ -399,8 +399,11 @@ fn the_table_of_minutes_is_the_sum_of_all_pages() {
 
 // ---- Questions
 
-/// The choices of each question of a page, in order: is it the right one?
-type Questions = Vec<(String, Vec<bool>)>;
+/// A choice: is it the right one, and how many letters has its summary?
+type Choice = (bool, usize);
+
+/// The choices of each question of a page, in order.
+type Questions = Vec<(String, Vec<Choice>)>;
 
 /// Reads the questions of a page, and says what is wrong with each choice: the
 /// right one says why and shows what proves it, each of the others why not.
@@ -416,7 +419,8 @@ fn questions(text: &str) -> (Questions, Vec<String>) {
         if questions.last().is_none_or(|last| last.0 != question) {
             questions.push((question.to_owned(), Vec::new()));
         }
-        questions.last_mut().unwrap().1.push(is_right);
+        let choice = (is_right, found[3].chars().count());
+        questions.last_mut().unwrap().1.push(choice);
         if found[3].contains(['`', '*', '\n']) {
             problems.push(format!("{question}: Markdown in a summary"));
         }
@@ -442,8 +446,8 @@ fn wrong_questions(name: &str, text: &str) -> Vec<String> {
     }
     let mut places = BTreeSet::new();
     for (i, (question, choices)) in questions.iter().enumerate() {
-        let rights = choices.iter().filter(|right| **right).count();
-        places.insert(choices.iter().position(|right| *right));
+        let rights = choices.iter().filter(|choice| choice.0).count();
+        places.insert(choices.iter().position(|choice| choice.0));
         if *question != format!("{name}-{}", i + 1) {
             problems.push(format!("{question} is number {}", i + 1));
         }
@@ -456,6 +460,63 @@ fn wrong_questions(name: &str, text: &str) -> Vec<String> {
         problems.push(format!("{name}: {n} questions, right at {places:?}"));
     }
     problems
+}
+
+/// In the book as a whole, neither the place nor the length of a choice tells
+/// whether it is the right one: each of three places has a quarter of the right
+/// ones at least, and no more than 45 % of them are the shortest.
+fn wrong_habits(pages: &Pages) -> Vec<String> {
+    let all = pages.values().flat_map(|text| questions(text).0);
+    let all: Vec<Vec<Choice>> = all.map(|question| question.1).collect();
+    let place = |choices: &&Vec<Choice>| choices.iter().position(|c| c.0);
+    let three: Vec<_> = all.iter().filter(|c| c.len() == 3).collect();
+    let mut problems = Vec::new();
+    for i in 0..3 {
+        let here = three.iter().filter(|c| place(c) == Some(i)).count();
+        if here * 4 < three.len() {
+            let of = three.len();
+            problems.push(format!("choice {i} is right {here} of {of} times"));
+        }
+    }
+    let is_shortest = |choices: &&Vec<Choice>| {
+        let least = choices.iter().map(|choice| choice.1).min();
+        choices.iter().any(|choice| choice.0 && Some(choice.1) == least)
+    };
+    let shortest = all.iter().filter(is_shortest).count();
+    if shortest * 100 > all.len() * 45 {
+        let of = all.len();
+        problems
+            .push(format!("the shortest is right {shortest} of {of} times"));
+    }
+    problems
+}
+
+/// Swaps the first two choices of each question, or lengthens the wrong ones.
+fn with_a_habit(pages: &Pages, is_place: bool) -> Pages {
+    let wrong = "<details class=\"choice\" ";
+    let right = "<details class=\"choice right\" ";
+    let first = Regex::new(&format!(
+        "(?s)({wrong}.*?</details>\n)({right}.*?</details>\n)"
+    ));
+    let first = first.unwrap();
+    let longer = Regex::new(&format!("({wrong}name=\"\\S+\">\n<summary>)"));
+    let longer = longer.unwrap();
+    let long = format!("$1{}", "long ".repeat(20));
+    let change = |text: &String| match is_place {
+        true => first.replace_all(text, "$2$1").into_owned(),
+        false => longer.replace_all(text, long.as_str()).into_owned(),
+    };
+    pages.iter().map(|(name, text)| (name.clone(), change(text))).collect()
+}
+
+#[test]
+fn neither_place_nor_length_gives_a_right_choice_away() {
+    let pages = pages();
+    assert_fine(wrong_habits(&pages));
+    let found = wrong_habits(&with_a_habit(&pages, true));
+    assert_found(found, "choice 2 is right");
+    let found = wrong_habits(&with_a_habit(&pages, false));
+    assert_found(found, "the shortest is right");
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
         trial("server::a_queue_for_one", linux, server_backlog),
         trial("server::a_greeter_in_python", python, server_build),
         trial("server::the_queue_as_ss_sees_it", ss, server_measure),
+        trial("server::a_loop_without_a_pause", linux.or(python), spin),
         trial("client::without_shutdown", linux, no_shutdown),
         trial("client::the_server_has_left", linux, server_left),
         trial("client::hears_why_it_was_refused", linux, hears_why),
@@ -328,6 +329,13 @@ fn server_backlog() {
 fn server_build() {
     let server = "python3 tests/exercises/greeter.py {addr}";
     check("server-build", "server step1", server);
+}
+
+fn spin() {
+    let line = "python3 tests/exercises/spin.py";
+    let text = Solved::with("").run(line).succeeds().text;
+    assert!(text.contains("more than 1000") && text.contains("half a second"));
+    print("server-spin", &format!("$ {line}\n{text}"));
 }
 
 /// What `ss` shows of a server's queue, printed with port 8888.

@@ -7,19 +7,22 @@ import sys
 
 host, port = sys.argv[1].rsplit(":", 1)
 request = struct.pack(">IB", 60001, 1) + bytes(60000)
+sent = got = 0
 with socket.create_connection((host, int(port)), 20) as connection:
     connection.settimeout(0.5)
     try:
         while True:
-            connection.sendall(request)
+            sent += connection.send(request[sent % len(request) :])
     except TimeoutError:
         print("no more is taken", flush=True)
-    end = select.poll()
-    end.register(connection, 0)  # wakes up at an error and at nothing else
-    end.poll(60_000)
+    poll = select.poll()
+    poll.register(connection, 0)  # wakes up at an error and at nothing else
+    poll.poll(60_000)
     try:
-        while connection.recv(65536):
-            pass  # replies
-        print("the server has ended its direction")
+        while reply := connection.recv(65536):
+            got += len(reply)
+        end = "the end"
     except OSError as error:
-        print(error)
+        end = error
+    part = "some" if 0 < got < sent else f"{got} of {sent}"
+    print(f"{part} bytes of the replies, then {end}")
