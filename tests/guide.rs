@@ -491,7 +491,7 @@ fn wrong_habits(pages: &Pages) -> Vec<String> {
     problems
 }
 
-/// Swaps the first two choices of each question, or lengthens the wrong ones.
+/// Moves right choices to the front, or lengthens the wrong ones.
 fn with_a_habit(pages: &Pages, is_place: bool) -> Pages {
     let wrong = "<details class=\"choice\" ";
     let right = "<details class=\"choice right\" ";
