@@ -194,13 +194,16 @@ fn list(part: &Path, files: &mut BTreeSet<PathBuf>) {
 /// Links what Cargo has compiled for the project into the copy, once, so that it
 /// does not compile all crates again.
 fn share() {
-    let (from, to) = (Path::new(ROOT).join("target/debug"), folder());
-    let to = to.join("target/debug");
-    if !to.exists() {
-        for part in ["build", "deps", ".fingerprint"] {
-            link(&from.join(part), &to.join(part));
-        }
+    let from = Path::new(ROOT).join("target/debug");
+    let (to, part) = (folder().join("target"), folder().join("unfinished"));
+    if to.exists() || !from.exists() {
+        return; // somebody else's target folder: then Cargo compiles
     }
+    let _ = fs::remove_dir_all(&part);
+    for name in ["build", "deps", ".fingerprint"] {
+        link(&from.join(name), &part.join("debug").join(name));
+    }
+    fs::rename(part, to).unwrap();
 }
 
 /// Cargo writes into a fingerprint, so that is copied; all else is replaced.
@@ -256,29 +259,39 @@ fn apply(name: &str, files: &mut BTreeSet<PathBuf>) {
         return;
     }
     let path = format!("{ROOT}/tests/exercises/{name}.diff");
-    let text = fs::read_to_string(&path).unwrap();
-    let is_of_git = |line: &&str| {
-        line.starts_with("diff --git ") || line.starts_with("index ")
-    };
-    let lines: Vec<&str> = text.lines().filter(|l| !is_of_git(l)).collect();
-    let text = lines.join("\n");
     let mut is_empty = true;
-    for part in format!("\n{text}").split("\n--- ").skip(1) {
-        let part = format!("--- {part}\n");
+    for part in parts(&path) {
         let patch = diffy::Patch::from_str(&part);
         let patch = patch.unwrap_or_else(|error| panic!("{path}: {error}"));
         let file = patch.modified().expect("a line with +++");
         let file = PathBuf::from(file.trim_start_matches("b/"));
         let is_patched = files.contains(&file);
         let base = if is_patched { folder() } else { PathBuf::from(ROOT) };
-        let old = fs::read_to_string(base.join(&file));
-        let new = diffy::apply(&old.unwrap_or_default(), &patch);
+        let is_new = patch.original() == Some("/dev/null");
+        let old = match is_new {
+            true => String::new(),
+            false => fs::read_to_string(base.join(&file)).unwrap(),
+        };
+        let new = diffy::apply(&old, &patch);
         let new = new.unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(new != old && !file.starts_with(".."), "{path}: {file:?}");
         write(&file, new.as_bytes());
         files.insert(file);
         is_empty = false;
     }
     assert!(!is_empty, "{path} changes nothing");
+}
+
+/// The patch for each file, without the lines that only git writes.
+fn parts(path: &str) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let is_of_git = |line: &&str| {
+        line.starts_with("diff --git ") || line.starts_with("index ")
+    };
+    let lines: Vec<&str> = text.lines().filter(|l| !is_of_git(l)).collect();
+    let text = format!("\n{}", lines.join("\n"));
+    let parts = text.split("\n--- ").skip(1);
+    parts.map(|part| format!("--- {part}\n")).collect()
 }
 
 /// Removes what an earlier solution has left.

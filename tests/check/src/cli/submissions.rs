@@ -7,7 +7,8 @@ use std::fs::{self, DirEntry};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -31,25 +32,51 @@ const MOST_BYTES: u64 = 500 << 20;
 /// The folder in which the copies are. It goes away at the end, even if that
 /// is a Ctrl-C.
 #[derive(Clone, Default)]
-pub struct Scratch(Arc<Mutex<Option<TempDir>>>);
+pub struct Scratch(Arc<Mutex<Copies>>);
+
+#[derive(Default)]
+struct Copies {
+    made: Option<TempDir>,
+    is_over: bool,
+}
 
 impl Scratch {
+    fn lock(&self) -> MutexGuard<'_, Copies> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes a new folder for a copy.
     fn room(&self, name: usize) -> io::Result<PathBuf> {
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.is_none() {
-            *made = Some(tempfile::Builder::new().prefix("check-").tempdir()?);
+        let mut copies = self.lock();
+        while copies.is_over {
+            drop(copies); // a signal ends this process in a moment
+            thread::park();
+            copies = self.lock();
         }
-        let root = made.as_ref().map_or(Path::new("."), TempDir::path);
+        if copies.made.is_none() {
+            let folder = tempfile::Builder::new().prefix("check-").tempdir()?;
+            copies.made = Some(folder);
+        }
+        let root = copies.made.as_ref().map_or(Path::new("."), TempDir::path);
         let room = root.canonicalize()?.join(name.to_string());
         fs::create_dir(&room)?;
         Ok(room)
     }
 
-    /// Removes everything.
+    /// Removes everything, for good. After a signal, another thread may still
+    /// be copying files into a folder while it is removed: then once more.
     pub fn clear(&self) {
-        let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(made);
+        let mut copies = self.lock();
+        copies.is_over = true;
+        let Some(folder) = copies.made.take().map(TempDir::keep) else {
+            return;
+        };
+        for _ in 0..100 {
+            if fs::remove_dir_all(&folder).is_ok() || !folder.exists() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
