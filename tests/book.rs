@@ -93,7 +93,7 @@ const TAGS: &str = r#"(?x)
     <details\ class="choice(?:\ right)?"\ name="[a-z-]+\d"> |
     <!--\ (?:minutes:[^<>]*|ANCHOR(?:_END)?:\ [a-z-]+)\ --> |
     <span\ (?:lang="zh-Hans"|class="(?:client|server)")> | </span> |
-    <div> | <div\ class="(?:index|cover)"> | </div>"#;
+    <div> | <div\ class="(?:commands|cover|index)"> | </div>"#;
 
 /// Is there HTML other than those tags?
 fn has_other_tags(html: &str) -> bool {
