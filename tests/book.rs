@@ -93,7 +93,7 @@ const TAGS: &str = r#"(?x)
     <details\ class="choice(?:\ right)?"\ name="[a-z-]+\d"> |
     <!--\ (?:minutes:[^<>]*|ANCHOR(?:_END)?:\ [a-z-]+)\ --> |
     <span\ (?:lang="zh-Hans"|class="(?:client|server)")> | </span> |
-    <div> | <div\ class="(?:index|cover)"> | </div>"#;
+    <div> | <div\ class="(?:commands|cover|index)"> | </div>"#;
 
 /// Is there HTML other than those tags?
 fn has_other_tags(html: &str) -> bool {
@@ -1362,7 +1362,9 @@ fn minutes(ways: &str, id: &str) -> u32 {
 
 fn wrong_ways(ways: &str, summary: &str) -> Vec<String> {
     let mut problems = Vec::new();
-    for (id, due) in [("#hour", 60), ("#evening", 180)] {
+    let tables =
+        [("#hour", 60), ("#first-evening", 180), ("#second-evening", 180)];
+    for (id, due) in tables {
         let sum = minutes(ways, id);
         if sum != due {
             problems.push(format!("{id} takes {sum} minutes, not {due}"));
@@ -1380,6 +1382,30 @@ fn wrong_ways(ways: &str, summary: &str) -> Vec<String> {
         .filter(|program| !commands.contains(program.as_str()));
     problems.extend(missing.map(|program| format!("no command{program}")));
     problems
+}
+
+/// Rows of the two evenings with less time than a page needs: its minutes for
+/// reading, and half of those for its exercises.
+fn rushed(ways: &str, pages: &Pages) -> Vec<String> {
+    let row = Regex::new(r"(?m)^\| (\d+) \| \[.+\]\((.+\.md)\) \|").unwrap();
+    let needs = Regex::new(r"minutes: read (\d+), show \d+, do (\d+)").unwrap();
+    let mut problems = Vec::new();
+    for evening in ["#first-evening", "#second-evening"] {
+        for found in row.captures_iter(section(ways, evening)) {
+            let (_, [minutes, page]) = found.extract();
+            let text = &pages[&format!("book/src/{page}")];
+            let Some(times) = needs.captures(text) else { continue };
+            let [read, work] = times.extract().1.map(half_minutes);
+            if half_minutes(minutes) < read + work / 2 {
+                problems.push(format!("{page} needs more than {minutes}"));
+            }
+        }
+    }
+    problems
+}
+
+fn half_minutes(minutes: &str) -> u32 {
+    2 * minutes.parse::<u32>().unwrap()
 }
 
 /// How Cargo is told to run each step, each program after them, and each tool.
@@ -1405,9 +1431,13 @@ fn the_ways_in_add_up() {
     let (ways, summary) =
         (&pages["book/src/ways-in.md"], &pages["book/src/SUMMARY.md"]);
     assert_fine(wrong_ways(ways, summary));
+    assert_fine(rushed(ways, &pages));
+    let hasty = ways.replace("| 55 |", "| 42 |");
+    assert_found(rushed(&hasty, &pages), "server.md needs more than 42");
     for (old, new, problem) in [
         ("| 5 |", "| 6 |", "#hour takes 64 minutes, not 60"),
-        ("| 30 |", "| 20 |", "#evening takes 170 minutes, not 180"),
+        ("| 55 |", "| 45 |", "#first-evening takes 170 minutes, not 180"),
+        ("| 35 | [Check", "| 5 | [Check", "#second-evening takes 150"),
         ("[WAN](wan.md)", "WAN", "the map leaves wan.md out"),
         ("cargo run -p udp", "udp", "no command -p udp"),
         ("--bin step6`", "--bin step5`", "no command --bin step6"),

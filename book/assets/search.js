@@ -10,9 +10,11 @@
   const han = /\p{Script=Han}+/gu;
   // Where a term is listed, used or practised, and explained elsewhere.
   const weights = [
-    [/^gallery\./, 0.2],
-    [/^(cases|five-languages)\.|#(exercises|diff|next|picture)$/, 0.4],
+    [/^solutions\./, 0.1], // whoever does not ask for one should not meet it
+    [/^(gallery|teaching-chapters|ways-in)\./, 0.2],
+    [/^(cases|five-languages|ideas)\.|#(exercises|diff|next|picture|predict|check-yourself)$/, 0.4],
     [/^(glossary|contract|welcome)\./, 0.5],
+    [/^errors\./, 1.3],
     [/^introduction\./, 1.5], // there the first words are explained
   ];
   const count = (text, pattern) => (text.match(pattern) || []).length;
@@ -36,6 +38,11 @@
     return new RegExp(start + escaped.replace(/[\s-]+/g, "[\\s-]+"), "g");
   }
 
+  // Whether a section of the glossary says what was typed means: its terms
+  // stand before a " · ", after the link that ends the entry before.
+  const explains = (body, phrase) =>
+    new RegExp(`(^|\\) )([^()·]*, )?${phrase.source}(e?s|[’']s \\w+)?(, [^()·]*)? · `).exec(body);
+
   // The index's own score counts single words; ours looks for what was typed,
   // in the name of the section first of all: its title, and its id, which says
   // what it is about even if the title doesn't.
@@ -47,6 +54,11 @@
     if (count(`${title} ${id}`, phrase)) sum += 12;
     if (title.search(phrase) === 0) sum += 12;
     const isCase = id !== "" && id === term; // whoever types "s3-06" wants that
+    const entry = page === "glossary.html" && explains(doc.body.toLowerCase(), phrase);
+    if (entry) {
+      const body = doc.body.slice(entry.index + entry[1].length);
+      return { ref, score: 1000, doc: shown({ ...doc, body }, phrase) };
+    }
     const weight = !isCase && weights.find(([where]) => where.test(`${page}#${id}`));
     return { ref, score: sum * (weight ? weight[1] : 1), doc: shown(doc, phrase) };
   }

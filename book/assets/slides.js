@@ -73,12 +73,17 @@
   };
   const titleOf = (one) => one?.querySelector("h1, h2").textContent ?? "the end";
 
+  // On a touch screen the buttons have a place of their own, below or beside.
   const resize = () => {
-    const height = window.innerHeight * (main.classList.contains("with-notes") ? 0.7 : 1);
-    const scale = Math.min(window.innerWidth / 1280, height / 720);
+    const style = getComputedStyle(main);
+    const [below, beside] = ["--below", "--beside"].map((name) => parseFloat(style.getPropertyValue(name)));
+    const hasNotes = main.classList.contains("with-notes");
+    const width = window.innerWidth - beside;
+    const height = (window.innerHeight - below) * (hasNotes ? 0.7 : 1);
+    const scale = Math.min(width / 1280, height / 720);
     main.style.setProperty("--scale", scale);
-    main.style.setProperty("--top", `${(height - 720 * scale) / 2}px`);
-    main.style.setProperty("--left", `${(window.innerWidth - 1280 * scale) / 2}px`);
+    main.style.setProperty("--top", `${hasNotes ? 0 : (height - 720 * scale) / 2}px`);
+    main.style.setProperty("--left", `${beside + (width - 1280 * scale) / 2}px`);
   };
   const go = (to) => {
     now = Math.max(0, Math.min(faces.length - 1, to));
@@ -141,6 +146,7 @@
     ArrowLeft: () => go(now - 1), ArrowUp: () => go(now - 1), PageUp: () => go(now - 1),
     Home: () => go(0), End: () => go(faces.length - 1), Escape: leave, n: showNotes, p: present,
   };
+  const early = []; // what keys ask for before there are slides
   // mdBook's own keys would turn to another chapter, or open what is not shown.
   const press = (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -150,7 +156,8 @@
     const command = event.key === " " && event.shiftKey ? commands.ArrowLeft : commands[event.key];
     if (command) event.preventDefault();
     if (command || /^[s/?]$/.test(event.key)) event.stopImmediatePropagation();
-    command?.();
+    if (faces.length) command?.();
+    else if (command) early.push(command);
   };
 
   // What the guide says of a section goes to its first slide, all else to the title's.
@@ -195,9 +202,10 @@
   const start = () => {
     build();
     const buttons = [["‹", "Previous slide", commands.ArrowLeft], ["›", "Next slide", commands.ArrowRight],
-      ["Notes", "Notes (n)", showNotes], ["Presenter", "A window for the speaker (p)", present], ["Page", "Back to the page (Esc)", leave]];
+      ["Notes", "Notes (n)", showNotes], ["Presenter", "A window for the speaker (p)", present], ["Back to the page", "Back to the page (Esc)", leave]];
     for (const [text, title, run] of buttons) {
       const button = Object.assign(make("button", "", text), { type: "button", title, ariaLabel: /\w/.test(text) ? text : title });
+      if (run === present) button.className = "presents";
       button.addEventListener("click", run);
       bar.append(button);
     }
@@ -208,7 +216,6 @@
     askGuide();
     window.addEventListener("resize", resize);
     window.addEventListener("hashchange", find);
-    window.addEventListener("keydown", press, true);
     let swipe = 0;
     main.addEventListener("pointerdown", ({ clientX }) => { swipe = clientX; });
     main.addEventListener("pointerup", ({ clientX, pointerType }) => {
@@ -219,7 +226,9 @@
     window.addEventListener("afterprint", fromPaper);
     document.head.append(make("style", "", "@page { size: A4 landscape; margin: 10mm }"));
     window.setInterval(tick, 1000);
+    for (const command of early) command();
   };
+  window.addEventListener("keydown", press, true);
   document.documentElement.classList.add("slides");
   const fonts = ["", "bold ", "italic "].map((style) => document.fonts.load(`${style}16px "Open Sans"`));
   Promise.allSettled([...fonts, document.fonts.load('16px "Source Code Pro"')]).then(start);

@@ -187,6 +187,51 @@ const keys = async (slides) => {
   await slides.waitForURL(`${address}?slides#backlog`, { timeout: 120000 }).catch(() => problems.push(`v leads to ${slides.url()}`));
   return problems;
 };
+const early = async (slides) => { // keys that come before the fonts
+  const page = await slides.context().newPage();
+  await page.addInitScript(() => {
+    const fonts = new Promise((done) => { window.haveFonts = done; });
+    FontFaceSet.prototype.load = () => fonts;
+  });
+  await page.goto(slides.url().replace(/#.*/, ""));
+  const address = page.url();
+  for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft", "s"]) await page.keyboard.press(key);
+  const problems = page.url() === address ? [] : [`a key leads to ${page.url()}`];
+  await page.evaluate(() => window.haveFonts()).catch(() => problems.push("there is another page"));
+  const shown = page.locator(".slide:not([hidden])");
+  problems.push(...at(2, await shown.getAttribute("aria-label", { timeout: 120000 })));
+  await page.close();
+  return problems;
+};
+const phone = async (slides) => { // upright and lying: buttons for a finger
+  const problems = [];
+  for (const size of [{ width: 375, height: 700 }, { width: 700, height: 375 }]) {
+    await slides.setViewportSize(size);
+    const tell = (what) => problems.push(`${size.width} x ${size.height}: ${what}`);
+    (await slides.evaluate(leaf, true)).forEach(tell);
+    const look = async (state, part) => {
+      const other = await slides.locator(`.slide:not([hidden]) ${part}`).boundingBox();
+      for (const button of await slides.locator(".slides-bar button:visible").all()) {
+        const { x, y, width, height } = await button.boundingBox();
+        const name = await button.textContent();
+        if (width < 44 || height < 44) tell(`${name} has ${width} x ${height} px`);
+        if (x < 0 || y < 0 || x + width > size.width || y + height > size.height) tell(`${name} is outside`);
+        if (x < other.x + other.width && other.x < x + width && y < other.y + other.height && other.y < y + height) tell(`${name} covers the ${state}`);
+      }
+    };
+    await look("slide", ".face");
+    await slides.keyboard.press("n");
+    await look("slide beside notes", ".face");
+    await look("notes", ".notes");
+    const [face, text] = await Promise.all([".face", ".notes"].map((part) => slides.locator(`.slide:not([hidden]) ${part}`).boundingBox()));
+    if (face.y + face.height > text.y + 1) tell("the notes are over the slide");
+    await slides.keyboard.press("n");
+    const hint = await slides.locator("main").evaluate((main) => getComputedStyle(main, "::before").content.includes("Turn"));
+    if (hint !== size.width < size.height) tell(`a hint to turn the phone: ${hint}`);
+  }
+  await slides.setViewportSize(desk);
+  return problems;
+};
 const folds = async (slides) => { // a question, by keyboard
   await slides.evaluate(() => { location.hash = "#predict"; });
   const summary = slides.locator(".slide:not([hidden]) summary").first();
@@ -254,7 +299,7 @@ const presenter = async (slides) => {
 };
 const colors = async (slides) => {
   const problems = [];
-  for (const id of ["server", "socket", "picture", "in-use.2", "long.2", "predict"]) {
+  for (const id of ["server", "a-socket", "picture", "in-use.2", "long.2", "predict"]) {
     await slides.evaluate((id) => { location.hash = `#${id}`; }, id);
     await slides.waitForFunction((id) => !document.getElementById(id).hidden, id);
     await slides.evaluate(() => { for (const details of document.querySelectorAll(".slide:not([hidden]) details")) details.open = true; });
@@ -316,7 +361,7 @@ const plants = [
   { defect: "a drawing that is gone", by: whole, edit: () => document.querySelector(".face .lifelines").remove() },
   { defect: "a question that is gone", by: whole, edit: () => document.querySelector(".face summary").closest(".slide").remove() },
   { defect: "a row that is gone", by: whole, edit: () => document.querySelector(".face tbody tr").remove() },
-  { defect: "notes that are gone", by: whole, edit: () => document.querySelector("#socket .notes").replaceChildren() },
+  { defect: "notes that are gone", by: whole, edit: () => document.querySelector("#a-socket .notes").replaceChildren() },
   { defect: "letters that are too small", by: fits, css: ".content main .face .body li { font-size: 14px !important }" },
   { defect: "a listing cut off", by: fits, css: ".content main .face .body pre > code { line-height: 2.4 !important }" },
   { defect: "a listing that scrolls", by: fits, css: ".content main .face pre > code { width: 200px; overflow: auto !important }" },
@@ -325,6 +370,11 @@ const plants = [
   { defect: "an open answer below the foot", by: fits, css: ".face details[open] { padding-top: 600px }" },
   { defect: "a key that does nothing", by: keys, script: (text) => text.replace("End: () =>", "Delete: () =>") },
   { defect: "a position that is not told", by: keys, edit: () => document.querySelector("main > [role=status]").remove() },
+  { defect: "a key that mdBook hears", by: early, script: (text) => text.replace(/\n.*"keydown", press, true.*/, "") },
+  { defect: "a key before the fonts that is lost", by: early, script: (text) => text.replace("early.push(command)", "{}") },
+  { defect: "buttons for a mouse", by: phone, css: ".slides-bar button { min-height: 0 !important }" },
+  { defect: "no hint to turn", by: phone, css: "html.slides main::before { content: none !important }" },
+  { defect: "notes over an upright slide", by: phone, css: "html.slides .notes { top: 20px !important }" },
   { defect: "an answer that does not open", by: folds, edit: () => document.addEventListener("click", (event) => event.preventDefault()) },
   { defect: "an answer that is open", by: folds, edit: () => { document.querySelector(".face details").open = true; } },
   { defect: "notes of another chapter", by: notes, edit: () => document.querySelector("#server .notes").append("Not this chapter.") },
@@ -341,7 +391,7 @@ const plants = [
 
 // Defects that only change what the page looks like, or what is in it, share a page.
 function groups() {
-  const shared = [whole, fits, paper].map((by) => [by, plants.filter((plant) => plant.by === by && !plant.script)]);
+  const shared = [whole, fits, paper, phone].map((by) => [by, plants.filter((plant) => plant.by === by && !plant.script)]);
   const single = plants.filter((plant) => !shared.some(([, group]) => group.includes(plant)));
   return [...shared, ...single.map((plant) => [plant.by, [plant]])];
 }
@@ -388,7 +438,7 @@ async function waysIn(browser, check, open) {
   plain.setDefaultTimeout(300000);
   const { page, problems } = await open(plain, "server.html");
   await page.goto(where("server.html"));
-  if (!(await page.locator("h2#socket").isVisible())) problems.push("there is no page");
+  if (!(await page.locator("h2#a-socket").isVisible())) problems.push("there is no page");
   check("server.html?slides without JavaScript", problems);
   await plain.close();
 }
@@ -405,7 +455,7 @@ export async function run({ browser, open, check }) {
     check(what, await guarded(paper)(page));
     await context.close();
   };
-  const checks = Object.entries({ whole, fits, keys, folds, notes, presenter, paper, colors });
+  const checks = Object.entries({ whole, fits, keys, early, phone, folds, notes, presenter, paper, colors });
   const tasks = [
     ...checks.map(([what, by]) => [`slides with questions and a guide: ${what}`, onServer, by]),
     ...["drain.html", "performance.html"].map((name) => [`${name}: slides on paper`, onPaper, name]),

@@ -92,9 +92,9 @@ pub fn try_start(session: &mut Session) -> std::result::Result<(), Obstacle> {
     if !session.probe()? {
         let _ = writeln!(
             std::io::stderr(),
-            "note: your server does not heed {{addr}}: it took the same port \
-             twice when the checker asked for any free port, so the cases run \
-             one after another"
+            "note: your server ignores {{addr}}: it took the same port twice \
+             when the checker asked for any free port, so the cases run one \
+             after another"
         );
     }
     Ok(())

@@ -83,8 +83,9 @@ fn silent(program: &Program) -> Trouble {
             .into(),
         // The classic.
         false => {
-            "The line may still be in a buffer, because most languages do not \
-             write a line to a pipe at once: flush stdout after it."
+            "Its first line must be `listening on IP:PORT`. It may still be in \
+             a buffer, because most languages do not write a line to a pipe \
+             at once: flush stdout after it."
                 .into()
         }
     });
