@@ -159,7 +159,7 @@ const keys = async (slides) => {
   const count = await slides.locator(".slide").count();
   const address = slides.url().replace(/[?#].*/, "");
   const steps = [["ArrowRight", 2], ["Space", 3], ["PageDown", 4], ["ArrowDown", 5], ["ArrowLeft", 4], ["ArrowUp", 3], ["PageUp", 2],
-    ["Shift+Space", 1], ["ArrowLeft", 1], ["End", count], ["ArrowRight", count], ["Home", 1], ["s", 1], ["?", 1]];
+    ["Shift+Space", 1], ["ArrowLeft", 1], ["End", count], ["Home", 1], ["s", 1], ["?", 1]];
   for (const [key, n] of steps) {
     await slides.keyboard.press(key);
     problems.push(...at(n, await label(slides)).map((problem) => `${key}: ${problem}`));
@@ -270,7 +270,7 @@ const presenter = async (slides) => {
 };
 const colors = async (slides) => {
   const problems = [];
-  for (const id of ["server", "socket", "picture", "in-use.2", "long.2", "predict"]) {
+  for (const id of ["server", "a-socket", "picture", "in-use.2", "long.2", "predict"]) {
     await slides.evaluate((id) => { location.hash = `#${id}`; }, id);
     await slides.waitForFunction((id) => !document.getElementById(id).hidden, id);
     await slides.evaluate(() => { for (const details of document.querySelectorAll(".slide:not([hidden]) details")) details.open = true; });
@@ -333,7 +333,7 @@ const plants = [
   { defect: "a drawing that is gone", by: whole, edit: () => document.querySelector(".face .lifelines").remove() },
   { defect: "a question that is gone", by: whole, edit: () => document.querySelector(".face summary").closest(".slide").remove() },
   { defect: "a row that is gone", by: whole, edit: () => document.querySelector(".face tbody tr").remove() },
-  { defect: "notes that are gone", by: whole, edit: () => document.querySelector("#socket .notes").replaceChildren() },
+  { defect: "notes that are gone", by: whole, edit: () => document.querySelector("#a-socket .notes").replaceChildren() },
   { defect: "letters that are too small", by: fits, css: ".content main .face .body li { font-size: 14px !important }" },
   { defect: "a listing cut off", by: fits, css: ".content main .face .body pre > code { line-height: 2.4 !important }" },
   { defect: "a listing that scrolls", by: fits, css: ".content main .face pre > code { width: 200px; overflow: auto !important }" },
@@ -406,7 +406,7 @@ async function waysIn(browser, check, open) {
   plain.setDefaultTimeout(300000);
   const { page, problems } = await open(plain, "server.html");
   await page.goto(where("server.html"));
-  if (!(await page.locator("h2#socket").isVisible())) problems.push("there is no page");
+  if (!(await page.locator("h2#a-socket").isVisible())) problems.push("there is no page");
   check("server.html?slides without JavaScript", problems);
   await plain.close();
 }
