@@ -33,6 +33,9 @@ const slideFaces = (() => {
   const isThing = (element) =>
     element.matches("pre, figure, table, .table-wrapper, .terminals, .listing, blockquote, ul, ol, dl");
   const isFolded = (element) => element.matches("details");
+  // What is folded for whoever wants more: it stays on the page.
+  const isExtra = (element) => element.matches("details:not(.choice)") &&
+    !/^(?:Hint|Second hint|Answer)$/.test(element.firstElementChild.textContent);
   const isHeading = (element) => /^H[1-6]$/.test(element.tagName);
   const row = (elements) => [...elements].flatMap((element) =>
     (element.matches("div") && !isThing(element) ? row(element.children) : [element]));
@@ -87,7 +90,14 @@ const slideFaces = (() => {
     else if (all.length) add("words", all.length < 4 ? all : bold.length ? bold : all.slice(0, 1), prose);
     prose = [];
   };
+  const skip = (details) => {
+    const said = [...details.querySelectorAll("p")].filter((p) => !p.closest("figure, blockquote, li, td, dd")).map(copyOf);
+    const words = [make("p", "", ...copyOf(details.firstElementChild).childNodes), ...said];
+    if (!task && ofSection()) ofSection().notes.push(...prose.splice(0), ...words);
+    else prose.push(...words);
+  };
   const read = (element) => {
+    if (isExtra(element)) return void skip(element);
     const asks = taskOf(element);
     const isAsked = task?.blocks.some(isFolded);
     if (isHeading(element)) {
@@ -102,10 +112,8 @@ const slideFaces = (() => {
       if (task.kind === "question" && element.matches("details:not(.choice)")) endTask();
     } else {
       endTask();
-      if (isFolded(element)) {
-        prose.push(make("p", "", ...copyOf(element.firstElementChild).childNodes));
-        row([...element.children].slice(1)).forEach(read);
-      } else if (isThing(element)) show(element);
+      if (isFolded(element)) row([...element.children].slice(1)).forEach(read);
+      else if (isThing(element)) show(element);
       else if (section.tagName === "H1" && !ofSection()) add("title", [element], []);
       else if (element.textContent.trim()) prose.push(element);
     }
@@ -122,13 +130,15 @@ const slideFaces = (() => {
   };
   const fits = (body) => body.scrollHeight <= body.clientHeight + 1 && body.scrollWidth <= body.clientWidth + 1 &&
     [...body.querySelectorAll("figure svg")].every(isReadable);
-  // Smaller letters first, then lines that wrap, then one answer at a time.
+  // Smaller letters first, but a long line wraps before it makes all of them
+  // small; then one answer at a time.
   const set = (face, size, ...more) => {
     face.style.setProperty("--size", `${size}px`);
     for (const name of ["wrapped", "alone"]) face.classList.toggle(name, more.includes(name));
     return fits(face.querySelector(".body"));
   };
-  const fit = (face) => [[], ["wrapped"], ["wrapped", "alone"]].some((more) => sizes.some((size) => set(face, size, ...more)));
+  const fit = (face) => sizes.some((size) => set(face, size) || (size < 24 && face.querySelector("pre") && set(face, size + 4, "wrapped"))) ||
+    [["wrapped"], ["wrapped", "alone"]].some((more) => sizes.some((size) => set(face, size, ...more)));
   const couldFit = (face) => set(face, smallest, "wrapped") || set(face, smallest, "wrapped", "alone");
   const opens = (face, details) => {
     details.open = true;

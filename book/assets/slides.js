@@ -11,11 +11,18 @@
   // The teacher's guide, in a hidden frame: it sends its notes on one page.
   if (query.has("notes")) {
     const items = [];
+    let head = ""; // of a list or a table: it goes where they go
     let next = document.getElementById(`guide-${query.get("notes")}`)?.nextElementSibling;
     for (; next && !/^H[12]$/.test(next.tagName); next = next.nextElementSibling) {
-      items.push(...(next.matches("ul, ol") ? next.children : [next]));
+      const isHead = next.matches("p") && next.children.length === 1 && next.firstElementChild.matches("strong") &&
+        next.textContent === next.firstElementChild.textContent;
+      if (next.matches("ul, ol")) {
+        const number = (i) => (next.matches("ol") ? `${i + 1}. ` : "");
+        items.push(...[...next.children].map((item, i) => `<p>${head} ${number(i)}${item.innerHTML}</p>`));
+      } else if (!isHead) items.push(`${head && `<p>${head}</p>`}${next.outerHTML}`);
+      head = isHead ? next.innerHTML : "";
     }
-    window.parent.postMessage({ notes: items.map((item) => item.outerHTML) }, "*");
+    window.parent.postMessage({ notes: items }, "*");
     return;
   }
 
@@ -67,11 +74,23 @@
     faces.forEach((one, i) => {
       const name = `${i + 1} of ${faces.length}`;
       one.setAttribute("aria-label", `${name}: ${titleOf(one)}`);
-      one.firstElementChild.append(make("p", "foot", `${document.title.replace(/ - .*/, "")} · ${name}`));
+      const onward = following && i === faces.length - 1 ? ` · → ${following.textContent.trim()}` : "";
+      one.firstElementChild.append(make("p", "foot", `${document.title.replace(/ - .*/, "")} · ${name}${onward}`));
     });
     main.append(...faces, bar, status);
   };
-  const titleOf = (one) => one?.querySelector("h1, h2").textContent ?? "the end";
+  const titleOf = (one) => one?.querySelector("h1, h2").textContent ?? (following?.textContent.trim() || "the end");
+  // What comes next, if its title does not say that.
+  const kinds = { transcript: ".terminals, .language-console", listing: "pre", drawing: "figure", table: "table", trap: "blockquote" };
+  const kindOf = (one) => {
+    const face = one?.querySelector(".face");
+    if (!face || titleOf(one) !== titleOf(faces[now])) return "";
+    const kind = face.dataset.kind || Object.keys(kinds).find((name) => face.querySelector(kinds[name]));
+    return kind ? ` (${kind})` : "";
+  };
+  // The next chapter, in the contents.
+  const chapters = [...document.querySelectorAll("#mdbook-sidebar .chapter > li > span > a[href]")].filter((link) => !link.matches(".spacer ~ * *"));
+  const following = chapters[chapters.findIndex((link) => link.matches(".active")) + 1 || chapters.length];
 
   // On a touch screen the buttons have a place of their own, below or beside.
   const resize = () => {
@@ -86,6 +105,11 @@
     main.style.setProperty("--left", `${beside + (width - 1280 * scale) / 2}px`);
   };
   const go = (to) => {
+    if (to === faces.length && following) {
+      presenter?.close();
+      location.href = `${following.href}?slides`;
+      return;
+    }
     now = Math.max(0, Math.min(faces.length - 1, to));
     faces.forEach((one, i) => { one.hidden = i !== now; });
     fit(faces[now].firstElementChild);
@@ -125,7 +149,7 @@
     if (!presenter || presenter.closed) return;
     const put = (selector, text) => { presenter.document.querySelector(selector).textContent = text; };
     put("h1", status.textContent);
-    put(".next", `Next: ${titleOf(faces[now + 1])}`);
+    put(".next", `Next: ${titleOf(faces[now + 1])}${kindOf(faces[now + 1])}`);
     presenter.document.querySelector(".notes").innerHTML = faces[now].lastElementChild.innerHTML;
     tick();
   };

@@ -19,7 +19,12 @@ const where = (name, rest = "?slides") => pathToFileURL(join(book, name)).href +
 // What a page shows: run in the page, and again in its slides.
 function shown() {
   const inSlides = document.documentElement.classList.contains("slides");
-  const all = (selector) => [...document.querySelectorAll(inSlides ? `.face ${selector}` : `main ${selector}`)];
+  const isExtra = (element) => { // in a fold that is neither an answer nor a hint
+    let fold = element.closest("details");
+    for (let outer = fold; outer; outer = outer.parentElement.closest("details, figure")) fold = outer;
+    return fold?.matches("details:not(.choice)") === true && !/^(Hint|Second hint|Answer)$/.test(fold.firstElementChild.textContent);
+  };
+  const all = (selector) => [...document.querySelectorAll(inSlides ? `.face ${selector}` : `main ${selector}`)].filter((element) => !isExtra(element));
   const text = (element) => element.textContent.replace(/\s+/g, " ").trim();
   const tasks = all("p > strong:first-child").filter((strong) =>
     /^(Predict|Question \d|(Break|Build|Measure) it)\.$/.test(strong.textContent)).map(text);
@@ -92,7 +97,8 @@ async function leaf(quick) {
     }
   };
   press("Home");
-  for (let last = null; visible()[0] !== last; press("ArrowRight")) {
+  const final = [...document.querySelectorAll(".slide")].at(-1);
+  for (let last = null; last !== final; last === final || press("ArrowRight")) {
     [last] = visible();
     look("");
     for (const details of quick ? [] : last.querySelectorAll(".face details")) {
@@ -153,7 +159,7 @@ const keys = async (slides) => {
   const count = await slides.locator(".slide").count();
   const address = slides.url().replace(/[?#].*/, "");
   const steps = [["ArrowRight", 2], ["Space", 3], ["PageDown", 4], ["ArrowDown", 5], ["ArrowLeft", 4], ["ArrowUp", 3], ["PageUp", 2],
-    ["Shift+Space", 1], ["ArrowLeft", 1], ["End", count], ["ArrowRight", count], ["Home", 1], ["s", 1], ["?", 1]];
+    ["Shift+Space", 1], ["ArrowLeft", 1], ["End", count], ["Home", 1], ["s", 1], ["?", 1]];
   for (const [key, n] of steps) {
     await slides.keyboard.press(key);
     problems.push(...at(n, await label(slides)).map((problem) => `${key}: ${problem}`));
@@ -232,6 +238,14 @@ const phone = async (slides) => { // upright and lying: buttons for a finger
   await slides.setViewportSize(desk);
   return problems;
 };
+const leads = async (slides) => { // from the last slide to the next chapter
+  await slides.keyboard.press("End");
+  const foot = await slides.locator(".slide:not([hidden]) .foot").textContent();
+  const problems = foot.includes("→ 4 The client") ? [] : [`the last slide says "${foot}"`];
+  await slides.keyboard.press("ArrowRight");
+  await slides.waitForURL(/client\.html\?slides/, { timeout: 120000 }).catch(() => problems.push(`→ leads to ${slides.url()}`));
+  return problems;
+};
 const folds = async (slides) => { // a question, by keyboard
   await slides.evaluate(() => { location.hash = "#predict"; });
   const summary = slides.locator(".slide:not([hidden]) summary").first();
@@ -252,6 +266,8 @@ const notes = async (slides) => {
   await has("server", "Bring two terminals.");
   await has("backlog", "Ask how many clients fit.");
   await has("backlog", "Bring two terminals.", false);
+  await has("backlog", "Show. 1. Type it.");
+  await has("server", "Show.", false);
   await has("backlog", "Linux takes one more than you ask for");
   await has("server", "Not this chapter.", false);
   await slides.evaluate(() => window.postMessage({ notes: ["<p>From a stranger.</p>"] }, "*"));
@@ -324,8 +340,9 @@ const withQuestion = (html) => {
   return `${parts[0]}${parts[1]}\n<p>A client sends <code>Hello</code>.</p>\n${question}${parts[2]}`;
 };
 const guide = `<h2 id="guide-server">The server</h2><p>Bring two terminals.</p>
-<ul><li>Ask how many clients fit. <a href="server.html#backlog">The queue</a></li></ul><h2 id="guide-client">Client</h2><p>Not this chapter.</p>`;
-const fixtures = { "server.html": withQuestion, "teaching-chapters.html": (html) => html.replace("</main>", `${guide}</main>`) };
+<ul><li>Ask how many clients fit. <a href="server.html#backlog">The queue</a></li></ul>
+<p><strong>Show.</strong></p><ol><li>Type it. <a href="server.html#backlog">The queue</a></li></ol><h2 id="guide-client">Client</h2><p>Not this chapter.</p>`;
+const fixtures = { "server.html": withQuestion, "teaching-chapters.html": (html) => html.replace(/id="guide-(server|client)"/g, "").replace("</main>", `${guide}</main>`) };
 
 async function show(browser, name, files = {}) {
   const context = await browser.newContext({ viewport: desk });
@@ -369,6 +386,7 @@ const plants = [
   { defect: "a slide larger than the window", by: fits, css: ".face { scale: 1.1 }" },
   { defect: "an open answer below the foot", by: fits, css: ".face details[open] { padding-top: 600px }" },
   { defect: "a key that does nothing", by: keys, script: (text) => text.replace("End: () =>", "Delete: () =>") },
+  { defect: "a chapter that leads nowhere", by: leads, script: (text) => text.replace("to === faces.length && following", "false") },
   { defect: "a position that is not told", by: keys, edit: () => document.querySelector("main > [role=status]").remove() },
   { defect: "a key that mdBook hears", by: early, script: (text) => text.replace(/\n.*"keydown", press, true.*/, "") },
   { defect: "a key before the fonts that is lost", by: early, script: (text) => text.replace("early.push(command)", "{}") },
@@ -455,7 +473,7 @@ export async function run({ browser, open, check }) {
     check(what, await guarded(paper)(page));
     await context.close();
   };
-  const checks = Object.entries({ whole, fits, keys, early, phone, folds, notes, presenter, paper, colors });
+  const checks = Object.entries({ whole, fits, keys, early, phone, leads, folds, notes, presenter, paper, colors });
   const tasks = [
     ...checks.map(([what, by]) => [`slides with questions and a guide: ${what}`, onServer, by]),
     ...["drain.html", "performance.html"].map((name) => [`${name}: slides on paper`, onPaper, name]),
