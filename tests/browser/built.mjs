@@ -1,7 +1,7 @@
 // The book as mdBook builds it, and a browser that opens its pages: what the
 // PDF, the EPUB and the published folder are made from.
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -25,9 +25,14 @@ export function run(command, parameters, purpose, options = {}) {
   }
 }
 
+// mdBook goes on after an error, so a word from it ends this.
 export function build(folder = book, variables = {}) {
-  const env = { ...process.env, MDBOOK_LOG: "warn", ...variables };
-  run("mdbook", ["build", "book", "--dest-dir", folder], 'it builds the book; "cargo install mdbook" brings it', { env });
+  const env = { ...process.env, ...variables, MDBOOK_LOG: "warn" };
+  const built = spawnSync("mdbook", ["build", "book", "--dest-dir", folder], { cwd: root, env, encoding: "utf8" });
+  if (built.error?.code === "ENOENT") stop('cannot find mdbook, which builds the book: "cargo install mdbook" brings it');
+  if (built.error) throw built.error;
+  const words = built.stdout + built.stderr;
+  if (built.status !== 0 || words) stop(`cannot build the book without errors:\n${words.trim()}`);
 }
 
 async function playwright() {
