@@ -15,6 +15,10 @@ export function stop(problem) {
   process.exit(2);
 }
 
+export function noArguments() {
+  if (process.argv.length > 2) stop(`cannot understand ${process.argv[2]}: this command takes no argument`);
+}
+
 // Runs a command; if the machine does not have it, says what it is for.
 export function run(command, parameters, purpose, options = {}) {
   try {
@@ -44,7 +48,9 @@ async function playwright() {
 }
 
 export function chromiumPath() {
-  const paths = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"];
+  const named = process.env.CHROMIUM;
+  if (named && !existsSync(named)) stop(`cannot find the browser that CHROMIUM names: ${named}`);
+  const paths = [named, "/usr/bin/chromium", "/usr/bin/google-chrome"];
   return paths.find((path) => path && existsSync(path)) ??
     stop("cannot find Chromium: install it, or set CHROMIUM to its path");
 }
