@@ -480,7 +480,7 @@ fn no_copy_is_made_for_nothing() {
         (&["--memory", "0"], "0 is not in 1.."),
         (&["--build-limit", "18446744073709551615"], "is not in 1.."),
     ] {
-        let said = class.grade(args);
+        let said = class.run(class.script("grade", args));
         assert_eq!((said.code, said.text.as_str()), (Some(64), ""), "{why}");
         assert!(said.stderr.contains(why), "{why}: {}", said.stderr);
     }
