@@ -6,9 +6,11 @@
 #
 # writes the table tests/bench/forty.md. It needs Linux, and takes seconds.
 set -euo pipefail
+[ $# -eq 0 ] || { echo "cannot understand $1: no argument is known" >&2; exit 64; }
 cd "$(dirname "$0")/.."
 cargo build --locked --bin step3
-bin=$PWD/${CARGO_TARGET_DIR:-target}/debug
+target=${CARGO_TARGET_DIR:-target}
+bin=$(cd "$target/debug" && pwd)
 work=$(mktemp -d)
 seats=$(seq 40)
 servers=()

@@ -6,8 +6,9 @@
 #
 # It needs Linux, and root or user namespaces. Each command has its time limit.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-archive=$(realpath "${1:-target/tcp-step-by-step-offline.tar.gz}")
+project=$(realpath "$(dirname "$0")/..")
+archive=$(realpath "${1:-$project/target/tcp-step-by-step-offline.tar.gz}")
+cd "$project"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tar -xzf "$archive" -C "$work"

@@ -7,8 +7,18 @@
 # It needs git, cargo, mdbook, tar and gzip. With GNU tar, the same commit gives
 # the same bytes. `bash tests/offline-try.sh` builds from it without a network.
 set -euo pipefail
+refuse() { echo "cannot make the archive: $1" >&2; exit 64; }
+[ $# -le 1 ] || refuse "one file is enough, but there are $#"
+archive=${1-}
+case $archive in
+  -*) refuse "no option is known, but $archive looks like one" ;;
+  '' | /*) ;;
+  *) archive=$PWD/$archive ;; # where the user is, not where the project is
+esac
+[ ! -d "$archive" ] && [ "$archive" = "${archive%/}" ] ||
+  refuse "$archive is a folder; name a file in it"
 cd "$(dirname "$0")/.."
-archive=${1:-target/tcp-step-by-step-offline.tar.gz}
+archive=${archive:-$PWD/target/tcp-step-by-step-offline.tar.gz}
 name=tcp-step-by-step
 for tool in git cargo mdbook tar gzip; do
   command -v "$tool" >/dev/null ||
@@ -24,7 +34,11 @@ git archive HEAD | tar -x -C "$work/$name"
 cargo vendor --quiet --locked --versioned-dirs "$work/$name/vendor" >/dev/null
 (
   cd "$work/$name"
-  MDBOOK_LOG=warn mdbook build book --dest-dir ../html
+  # It goes on after an error, so whatever it says ends this.
+  words=$(MDBOOK_LOG=warn mdbook build book --dest-dir ../html 2>&1) ||
+    { echo "$words" >&2; exit 1; }
+  [ -z "$words" ] ||
+    { printf 'cannot build the book without errors:\n%s\n' "$words" >&2; exit 1; }
   cat >>.cargo/config.toml <<'END'
 
 # Every crate is in the folder `vendor`, so no network is asked for one.

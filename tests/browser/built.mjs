@@ -1,7 +1,7 @@
 // The book as mdBook builds it, and a browser that opens its pages: what the
 // PDF, the EPUB and the published folder are made from.
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -15,6 +15,10 @@ export function stop(problem) {
   process.exit(2);
 }
 
+export function noArguments() {
+  if (process.argv.length > 2) stop(`cannot understand ${process.argv[2]}: this command takes no argument`);
+}
+
 // Runs a command; if the machine does not have it, says what it is for.
 export function run(command, parameters, purpose, options = {}) {
   try {
@@ -25,9 +29,14 @@ export function run(command, parameters, purpose, options = {}) {
   }
 }
 
+// mdBook goes on after an error, so a word from it ends this.
 export function build(folder = book, variables = {}) {
-  const env = { ...process.env, MDBOOK_LOG: "warn", ...variables };
-  run("mdbook", ["build", "book", "--dest-dir", folder], 'it builds the book; "cargo install mdbook" brings it', { env });
+  const env = { ...process.env, ...variables, MDBOOK_LOG: "warn" };
+  const built = spawnSync("mdbook", ["build", "book", "--dest-dir", folder], { cwd: root, env, encoding: "utf8" });
+  if (built.error?.code === "ENOENT") stop('cannot find mdbook, which builds the book: "cargo install mdbook" brings it');
+  if (built.error) throw built.error;
+  const words = built.stdout + built.stderr;
+  if (built.status !== 0 || words) stop(`cannot build the book without errors:\n${words.trim()}`);
 }
 
 async function playwright() {
@@ -39,7 +48,9 @@ async function playwright() {
 }
 
 export function chromiumPath() {
-  const paths = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"];
+  const named = process.env.CHROMIUM;
+  if (named && !existsSync(named)) stop(`cannot find the browser that CHROMIUM names: ${named}`);
+  const paths = [named, "/usr/bin/chromium", "/usr/bin/google-chrome"];
   return paths.find((path) => path && existsSync(path)) ??
     stop("cannot find Chromium: install it, or set CHROMIUM to its path");
 }

@@ -9,7 +9,7 @@
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { book, browse, build, contents, root, run } from "./built.mjs";
+import { book, browse, build, contents, noArguments, root, run } from "./built.mjs";
 import { addCover } from "./cover.mjs";
 import { zip } from "./zip.mjs";
 
@@ -233,6 +233,7 @@ export async function makeEpub() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  noArguments();
   build();
   console.log(await makeEpub());
 }

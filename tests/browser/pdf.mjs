@@ -10,7 +10,7 @@
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { browse, build, contents, root, run, unfold } from "./built.mjs";
+import { browse, build, contents, noArguments, root, run, unfold } from "./built.mjs";
 import { addCover } from "./cover.mjs";
 
 export const pdf = join(root, "target/tcp-step-by-step.pdf");
@@ -49,6 +49,7 @@ const fill = (numbers) =>
   document.querySelectorAll(".pdf-contents li > span").forEach((span, i) => { span.textContent = numbers[i]; });
 
 export async function makePdf() {
+  run("pdfinfo", ["-v"], "it says on which page a chapter is; Debian has it in poppler-utils", { stdio: "ignore" }); // before the long work
   rmSync(pdf, { force: true });
   const entries = contents();
   await browse(async (open) => {
@@ -67,6 +68,7 @@ export async function makePdf() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  noArguments();
   build();
   console.log(await makePdf());
 }

@@ -8,22 +8,41 @@
 // ADDRESS that the folder will have, such as https://example.org/tcp/, the page
 // for what is not there works at any depth, and there are a sitemap and robots.txt.
 
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, contents, stop } from "./built.mjs";
 import { makeEpub } from "./epub.mjs";
 import { makePdf } from "./pdf.mjs";
 
-// By this file a folder is known as one that may be written over.
+// This file lists what this command made in a folder: all that it may remove.
 const mark = ".published-book";
 
-function checkFolder(folder) {
-  if (!existsSync(folder)) return;
-  const found = statSync(folder).isDirectory() ? readdirSync(folder) : [basename(folder)];
-  if (found.includes(mark) || found.every((name) => name === ".git")) return;
-  throw new Error(`cannot publish to ${folder}: it holds something that this command did not make (${found[0]}); name a new folder`);
+// The files in a folder, as paths from it, without those of git.
+function filesIn(folder) {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+  return files.filter((file) => file.split("/")[0] !== ".git").sort();
+}
+
+// What an earlier run made here. Something else stands in the way.
+function madeEarlier(folder) {
+  if (!existsSync(folder)) return [];
+  const found = statSync(folder).isDirectory() ? filesIn(folder) : [basename(folder)];
+  const list = found.includes(mark) ? readFileSync(join(folder, mark), "utf8").split("\n").filter(Boolean) : [];
+  const ours = new Set([...list, mark]);
+  const other = found.find((file) => !ours.has(file));
+  if (other === undefined) return found;
+  throw new Error(`cannot publish to ${folder}: it holds something that this command did not make (${other}); take it away, or name a new folder`);
+}
+
+// A folder that is empty now was of use to these files only.
+function remove(folder, files) {
+  for (const file of files) {
+    rmSync(join(folder, file));
+    for (let at = dirname(file); at !== "." && readdirSync(join(folder, at)).length === 0; at = dirname(at)) rmdirSync(join(folder, at));
+  }
 }
 
 function addressOf(text) {
@@ -53,7 +72,7 @@ function forSearchEngines(folder, address) {
 
 export async function publish(folder, text) {
   const address = addressOf(text);
-  checkFolder(folder);
+  madeEarlier(folder); // before the long work
   build();
   const made = [[await makePdf(), "PDF"], [await makeEpub(), "EPUB"]];
   const work = mkdtempSync(join(tmpdir(), "book-"));
@@ -62,11 +81,10 @@ export async function publish(folder, text) {
     for (const [file] of made) cpSync(file, join(work, basename(file)));
     leadTo(work, made.map(([file, what]) => [basename(file), what]));
     if (address) forSearchEngines(work, address);
-    for (const name of [".nojekyll", mark]) writeFileSync(join(work, name), "");
+    writeFileSync(join(work, ".nojekyll"), "");
+    writeFileSync(join(work, mark), `${filesIn(work).join("\n")}\n`);
+    remove(folder, madeEarlier(folder));
     mkdirSync(folder, { recursive: true });
-    for (const name of readdirSync(folder)) {
-      if (name !== ".git") rmSync(join(folder, name), { recursive: true });
-    }
     cpSync(work, folder, { recursive: true });
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -74,8 +92,8 @@ export async function publish(folder, text) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [folder, address] = process.argv.slice(2);
-  if (!folder) stop("usage: npm --prefix tests/browser run publish -- FOLDER [ADDRESS]");
+  const [folder, address, ...rest] = process.argv.slice(2);
+  if (!folder || folder.startsWith("-") || rest.length > 0) stop("usage: npm --prefix tests/browser run publish -- FOLDER [ADDRESS]");
   const path = resolve(process.env.INIT_CWD ?? ".", folder); // npm runs this in its own folder
   await publish(path, address).catch((error) => stop(error.message));
   console.log(path);

@@ -241,7 +241,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// A test: its name, the programs that it needs, and what it does.
 type Test = (&'static str, &'static [&'static str], fn());
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 9] = [
     (
         "the_same_seed_gives_the_same_grades",
         &["python3", "go", "cc"],
@@ -255,6 +255,8 @@ const TESTS: [Test; 7] = [
         &["python3", "node", "cc"],
         each_server_meets_each_client,
     ),
+    ("a_client_must_come", &["python3"], a_client_must_come),
+    ("no_copy_is_made_for_nothing", &["python3"], no_copy_is_made_for_nothing),
     ("servers_may_run_already", &[], servers_may_run_already),
     ("what_names_nobody_is_refused", &[], what_names_nobody_is_refused),
 ];
@@ -325,7 +327,7 @@ fn spreadsheet() {
     let said = class.grade(&[SOME, &["--format", "csv"]].concat());
     assert_eq!(said.text.matches("\r\n").count(), 6, "{}", said.text);
     snapshot("class-csv", &said.text.replace("\r\n", "\n"));
-    let one = class.grade(&[SOME, &["--only", "anna"]].concat());
+    let one = class.grade(&[SOME, &["--only", "anna/"]].concat());
     assert_eq!((one.code, one.text.lines().count()), (Some(0), 3));
     let none = class.grade(&["--only", "nobody"]);
     assert_eq!(none.code, Some(64));
@@ -440,6 +442,57 @@ fn each_server_meets_each_client() {
     assert!(csv.text.contains("anna,boris,right,\r\n"), "{}", csv.text);
 }
 
+/// Two students, who hand in one server and these clients.
+fn pair_up(class: &Class, server: &str, clients: [&str; 2]) -> Said {
+    class.hand_in("anna", "server.py", server);
+    class.hand_in("anna", "client.py", clients[0]);
+    class.hand_in("boris", "client.py", clients[1]);
+    class.run(class.script("interop", &[]))
+}
+
+/// A client that prints what it should send gets nothing for it.
+fn a_client_must_come() {
+    let server = peer(PYTHON, &[]);
+    let client = peer("python/framed_client.py", &[]);
+    let said = pair_up(
+        &Class::new(),
+        &server,
+        [&client, "import sys; print(sys.argv[2])"],
+    );
+    let has = |what: &str| assert!(said.text.contains(what), "{}", said.text);
+    has("\nanna     ✓ ✗   1/2\n");
+    has("The client never connected to the server. It printed the right reply");
+}
+
+/// Whatever is wrong with the command line is said before the first copy.
+fn no_copy_is_made_for_nothing() {
+    let class = Class::new();
+    class.hand_in("anna", "server.py", &peer(PYTHON, &[ADDR]));
+    fs::create_dir_all(class.path("others/anna")).unwrap();
+    let to = class.path("submissions/evil");
+    std::os::unix::fs::symlink("anna", to).unwrap();
+    for (args, why) in [
+        (&["--build", "a.c: cc 'x"][..], "is not closed"),
+        (&["--build", "no-such-compiler"], "there is no program"),
+        (&["--build", "sh a && sh b"], "without a shell"),
+        (&["--out", "submissions"], "name a folder beside"),
+        (&["--out", "submissions/new"], "name a folder beside"),
+        (&["--memory", "0"], "0 is not in 1.."),
+        (&["--build-limit", "18446744073709551615"], "is not in 1.."),
+    ] {
+        let said = class.run(class.script("grade", args));
+        assert_eq!((said.code, said.text.as_str()), (Some(64), ""), "{why}");
+        assert!(said.stderr.contains(why), "{why}: {}", said.stderr);
+    }
+    assert!(!class.path("submissions/new").exists());
+    let said = class.grade(&["--case", "S4-01"]);
+    let evil = "not tried: It is a link";
+    assert!(said.text.contains(evil), "{}", said.text);
+    let twice = class.run(class.script("interop", &["others"]));
+    assert_eq!((twice.code, twice.text.as_str()), (Some(64), ""));
+    assert!(twice.stderr.contains("two servers apart"), "{}", twice.stderr);
+}
+
 /// A file of addresses, and a client of one's own; other machines are left
 /// alone unless their owners agree.
 fn servers_may_run_already() {
@@ -455,8 +508,11 @@ fn servers_may_run_already() {
     stdout.read_line(&mut line).unwrap();
     let addr = line.trim().trim_start_matches("listening on ");
     let file = class.path("servers.txt");
-    fs::write(&file, format!("# us\n\nanna {addr}\nboris 127.0.0.1:1\n"))
-        .unwrap();
+    fs::write(
+        &file,
+        format!("\u{feff}anna {addr} # at home\n\nboris 127.0.0.1:1\n"),
+    )
+    .unwrap();
     let client =
         format!("'{GALLERY}' client --step 2 --addr {{addr}} {{text}}");
     let file = file.to_str().unwrap();
@@ -466,6 +522,7 @@ fn servers_may_run_already() {
     server.wait().unwrap();
     assert_eq!(said.code, Some(1), "{}", said.stderr);
     let has = |what: &str| assert!(said.text.contains(what), "{}", said.text);
+    has("step2: 2 servers (down) with 1 client (across)\n");
     has("\nanna     ✓   1/1\n");
     has("\nboris    -   0/1\n");
     has("No server answers at 127.0.0.1:1: Connection refused");
@@ -483,13 +540,21 @@ fn what_names_nobody_is_refused() {
         ("a 127.0.0.1:1\nb somewhere", "cannot use line 2 of"),
         ("a 192.0.2.1:80", "without --remote"),
         ("a 127.0.0.1:1\na 127.0.0.1:2", "two servers apart"),
-        ("# nobody", "cannot find a server in"),
+        ("a 127.0.0.1:1\nb 127.0.0.1:1", "a and b are both at 127.0.0.1:1"),
+        ("\u{feff}# nobody\r\n", "cannot find a server in"),
     ] {
         fs::write(file, lines).unwrap();
         let said = check(&args);
         assert_eq!((said.code, said.text.as_str()), (Some(64), ""), "{lines}");
         assert!(said.stderr.contains(why), "{lines}: {}", said.stderr);
     }
+    fs::write(file, b"\xff\xfea\0 \x001\0").unwrap();
+    let said = check(&args);
+    assert!(said.stderr.contains("save it again as UTF-8"), "{}", said.stderr);
+    what_does_not_fit_is_refused();
+}
+
+fn what_does_not_fit_is_refused() {
     for (args, why) in [
         (&["--client", "x {addr} {text}"][..], "cannot tell whom to try"),
         (&["--client", "x {addr}"], "needs {text}"),

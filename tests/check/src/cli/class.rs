@@ -85,6 +85,7 @@ pub struct Build {
     pub commands: Vec<Choice>,
     /// How long a build may take
     #[arg(long, value_name = "SECONDS", default_value = "120")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub build_limit: u64,
 }
 
@@ -154,21 +155,57 @@ fn prepare(options: &Options, side: Side) -> Result<Vec<PathBuf>> {
     for choice in &options.cmd {
         Session::new(side, options.step, &choice.command)?;
     }
+    options.build.commands.iter().try_for_each(commands::ensure_runs)?;
+    let paths = chosen_paths(options)?;
+    if let Some(out) = &options.out {
+        ensure_outside(out, &options.folder)?;
+        fs::create_dir_all(out).with_context(|| unwritten(out))?;
+    }
+    Ok(paths)
+}
+
+/// The submissions that are asked for.
+fn chosen_paths(options: &Options) -> Result<Vec<PathBuf>> {
     let mut paths = submissions::submissions(&options.folder)?;
-    for only in &options.names {
+    // A shell completes the name of a folder with a slash.
+    let plain = |name: &OsString| {
+        let name = Path::new(name).components().as_path();
+        name.as_os_str().to_owned()
+    };
+    let names: Vec<OsString> = options.names.iter().map(plain).collect();
+    for only in &names {
         ensure!(
             paths.iter().any(|path| name_of(path) == *only),
             "cannot find the submission {only:?} in {:?}",
             options.folder
         );
     }
-    if !options.names.is_empty() {
-        paths.retain(|path| options.names.contains(&name_of(path)));
-    }
-    if let Some(out) = &options.out {
-        fs::create_dir_all(out).with_context(|| unwritten(out))?;
+    if !names.is_empty() {
+        paths.retain(|path| names.contains(&name_of(path)));
     }
     Ok(paths)
+}
+
+/// Reports among the submissions would be submissions the next time.
+fn ensure_outside(out: &Path, folder: &Path) -> Result<()> {
+    ensure!(
+        !is_in(out, folder),
+        "cannot write the reports into {out:?}: the submissions are in \
+         {folder:?}, so name a folder beside it"
+    );
+    Ok(())
+}
+
+/// Is a folder, which need not be there yet, the other one or in it?
+fn is_in(folder: &Path, other: &Path) -> bool {
+    let here = Path::new(".");
+    let mut above = folder.ancestors().map(|at| match at {
+        at if at.as_os_str().is_empty() => here.canonicalize(),
+        at => at.canonicalize(),
+    });
+    let there = above.find_map(std::io::Result::ok);
+    let other = other.canonicalize().ok();
+    there.zip(other).is_some_and(|(there, other)| there.starts_with(other))
 }
 
 /// The form of the table that a format stands for.
@@ -228,10 +265,10 @@ impl Class<'_> {
         number: usize,
         row: &mut Row,
     ) -> std::result::Result<(), Obstacle> {
-        let copy = submissions::copy(path, self.scratch, number)?;
-        let Options { step, build, how, .. } = self.options;
-        let choice = commands::choose(&self.options.cmd, &copy.folder)
-            .map_err(not_tried)?;
+        let Options { step, cmd, build, how, .. } = self.options;
+        let named = [&cmd[..], &build.commands];
+        let copy = submissions::copy(path, &named, self.scratch, number)?;
+        let choice = commands::choose(cmd, &copy.folder).map_err(not_tried)?;
         row.file = choice.file.clone();
         row.report.command = Some(choice.command.clone());
         build.builder(how.memory, self.machine).build(&copy.folder)?;
@@ -267,4 +304,23 @@ fn write_report(out: &Path, row: &Row, format: Format) -> Result<()> {
 
 fn unwritten(path: &Path) -> Unwritten {
     Unwritten(format!("{path:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_do_not_go_among_the_submissions() {
+        let room = tempfile::tempdir().unwrap();
+        let class = room.path().join("class");
+        fs::create_dir(&class).unwrap();
+        for inside in ["", "reports", "new/reports", "../class/reports"] {
+            assert!(is_in(&class.join(inside), &class), "{inside}");
+        }
+        for outside in ["../reports", "../class-reports", ".."] {
+            assert!(!is_in(&class.join(outside), &class), "{outside}");
+        }
+        assert!(!is_in(Path::new("reports"), &class));
+    }
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::path::{Component, Path};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::cli::submissions;
 
@@ -82,6 +82,43 @@ pub fn ensure_clear(option: &str, commands: &[Choice]) -> Result<()> {
     Ok(())
 }
 
+/// What only a shell understands.
+const SHELL: [&str; 9] = ["&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1"];
+
+/// Complains about a build that cannot work for anybody.
+///
+/// # Errors
+/// It is no command, needs a shell, or its program is not on this machine.
+pub fn ensure_runs(build: &Choice) -> Result<()> {
+    let words = shlex::split(&build.command).unwrap_or_default();
+    let Some(program) = words.first() else {
+        bail!(
+            "cannot read --build '{build}': it is empty, or a quotation mark \
+             in it is not closed"
+        );
+    };
+    if let Some(sign) = words.iter().find(|word| SHELL.contains(&&word[..])) {
+        bail!(
+            "cannot run --build '{build}': it runs without a shell, which \
+             alone understands {sign}; repeat --build, or start a shell: \
+             sh -c 'COMMANDS'"
+        );
+    }
+    // One that is below a submission may be there later.
+    let is_there = match program.contains('/') {
+        true => !program.starts_with('/') || Path::new(program).is_file(),
+        false => std::env::var_os("PATH").is_some_and(|path| {
+            std::env::split_paths(&path).any(|at| at.join(program).is_file())
+        }),
+    };
+    ensure!(
+        is_there,
+        "cannot run --build '{build}': there is no program {program:?} on \
+         this machine; install it, or correct the name"
+    );
+    Ok(())
+}
+
 /// The command whose file is in this folder; `None` if there is none.
 ///
 /// # Errors
@@ -149,6 +186,22 @@ mod tests {
         }
         for outside in ["../a: x", "/etc/passwd: x", "./a: x"] {
             assert!(Choice::parse(outside).is_err(), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_build_that_cannot_work_is_refused() {
+        let why = |text: &str| {
+            let done = ensure_runs(&Choice::parse(text).unwrap());
+            done.err().map_or(String::new(), |error| error.to_string())
+        };
+        for works in ["a.c: sh -c 'x && y'", "./configure", "sh a"] {
+            assert_eq!(why(works), "");
+        }
+        assert!(why("a.c: sh 'x").contains("not closed"));
+        assert!(why("sh a && sh b").contains("without a shell"));
+        for absent in ["no-such-compiler x", "/no/such x"] {
+            assert!(why(absent).contains("there is no program"), "{absent}");
         }
     }
 

@@ -1,21 +1,22 @@
 //! Each student's server with each student's client, and the matrix of all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{IsTerminal, Write, stderr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, ValueEnum};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::Args;
 
 use crate::cli::class::Build;
 use crate::cli::commands::{self, Choice};
-use crate::cli::matrix::Matrix;
-use crate::cli::options::{step, step_help};
+use crate::cli::matrix::{Form, Matrix};
+use crate::cli::options::{megabytes, step, step_help};
 use crate::cli::say::Voice;
 use crate::cli::submissions::{self, Copied, Scratch, shown};
 use crate::cli::target;
@@ -25,17 +26,6 @@ use crate::interop::{Cell, Client, Day, Mark, Server, Source};
 use crate::program::running::Template;
 use crate::session::{ensure_complete, jobs};
 use crate::traits::Side;
-
-/// A form of the matrix.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    /// The matrix, and the reason of each failure
-    Text,
-    /// A line for each pair, for a spreadsheet
-    Csv,
-    /// One object with all pairs
-    Json,
-}
 
 /// Who meets whom, and how.
 #[derive(Args)]
@@ -81,6 +71,7 @@ pub struct Options {
     jobs: Option<usize>,
     /// End a program that takes more memory than this
     #[arg(long, value_name = "MB", default_value = "2048")]
+    #[arg(value_parser = megabytes())]
     memory: u64,
     /// The form of the result
     #[arg(long, value_enum, default_value = "text")]
@@ -103,19 +94,24 @@ pub fn run(
     let limit = Duration::from_secs(options.limit);
     let day = Day { step: options.step, seed, limit, machine };
     let Guests { servers, clients, .. } = &guests;
-    let cells = meet_all(&day, servers, clients, options.jobs);
-    let matrix = Matrix {
+    let mut matrix = Matrix {
         step: options.step,
         seed,
         servers: servers.iter().map(|s| s.name.clone()).collect(),
         clients: clients.iter().map(|c| c.name.clone()).collect(),
-        cells,
+        cells: Vec::new(),
     };
-    Voice(&machine.processes).say(&match options.format {
-        Form::Text => matrix.text(),
-        Form::Csv => matrix.csv(),
-        Form::Json => matrix.json(),
-    })?;
+    let (voice, form) = (Voice(&machine.processes), options.format);
+    voice.say(&matrix.head(form))?;
+    let mut said = Ok(());
+    meet_all(&day, servers, clients, options.jobs, |row| {
+        let text = matrix.add(row, form);
+        if said.is_ok() {
+            said = voice.say(&text);
+        }
+    });
+    said?;
+    voice.say(&matrix.foot(form))?;
     Ok(exit_code(&matrix.cells))
 }
 
@@ -138,6 +134,7 @@ fn ensure_sensible(options: &Options) -> Result<()> {
         let template = Template::parse(command, None, 0, processes)?;
         ensure_complete(Side::Client, &template, command, "--client")?;
     }
+    options.build.commands.iter().try_for_each(commands::ensure_runs)?;
     let is_own = matches!(&client_commands[..], [one] if one.file.is_none());
     ensure_both(options, is_own)
 }
@@ -184,66 +181,90 @@ impl Guests {
         if let Some(file) = &options.servers {
             guests.servers.extend(read_servers(file, options.remote)?);
         }
-        for folder in &options.folders {
-            guests.invite(folder, options, machine, scratch)?;
+        let folders = options.folders.iter();
+        let paths: Result<Vec<_>> =
+            folders.map(|f| submissions::submissions(f)).collect();
+        let paths = paths?.concat();
+        guests.ensure_distinct(options, &paths)?;
+        for path in &paths {
+            guests.invite(path, options, machine, scratch);
         }
         if options.folders.is_empty() {
             let command = &options.client_commands[0].command;
             let template = Ok(template(options, machine, command, None)?);
             guests.clients.push(Client { name: "client".into(), template });
         }
-        guests.ensure_distinct()?;
         Ok(guests)
     }
 
-    /// Copies and builds the submissions of a folder.
+    /// Copies and builds a submission.
     fn invite(
         &mut self,
-        folder: &Path,
+        path: &Path,
         options: &Options,
         machine: &Machine,
         scratch: &Scratch,
-    ) -> Result<()> {
-        for path in submissions::submissions(folder)? {
-            let name = shown(path.file_name().unwrap_or_default(), 64);
-            let number = self.copies.len();
-            let made = submissions::copy(&path, scratch, number);
-            let built = made.and_then(|copy| {
-                let build = options.build.builder(options.memory, machine);
-                build.build(&copy.folder).map(|()| copy)
-            });
-            let start = |choices: &[Choice]| {
-                let copy = built.as_ref().map_err(|why| vec![why.line()])?;
-                let choice = commands::choose(choices, &copy.folder)?;
-                let folder = Some(copy.folder.clone());
-                template(options, machine, &choice.command, folder)
-                    .map_err(|error| vec![format!("{error:#}.")])
+    ) {
+        let named = [
+            &options.server_commands[..],
+            &options.client_commands,
+            &options.build.commands,
+        ];
+        let number = self.copies.len();
+        let made = submissions::copy(path, &named, scratch, number);
+        let built = made.and_then(|copy| {
+            let build = options.build.builder(options.memory, machine);
+            build.build(&copy.folder).map(|()| copy)
+        });
+        let start = |choices: &[Choice]| {
+            let copy = built.as_ref().map_err(|why| vec![why.line()])?;
+            let choice = commands::choose(choices, &copy.folder)?;
+            let folder = Some(copy.folder.clone());
+            template(options, machine, &choice.command, folder)
+                .map_err(|error| vec![format!("{error:#}.")])
+        };
+        let name = name_of(path);
+        if !options.server_commands.is_empty() {
+            let from = match start(&options.server_commands) {
+                Ok(template) => Source::Command(template),
+                Err(why) => Source::Nowhere(why),
             };
-            if !options.server_commands.is_empty() {
-                let from = match start(&options.server_commands) {
-                    Ok(template) => Source::Command(template),
-                    Err(why) => Source::Nowhere(why),
-                };
-                self.servers.push(Server { name: name.clone(), from });
-            }
-            let template = start(&options.client_commands);
-            self.clients.push(Client { name, template });
-            self.copies.extend(built);
+            self.servers.push(Server { name: name.clone(), from });
         }
-        Ok(())
+        let template = start(&options.client_commands);
+        self.clients.push(Client { name, template });
+        self.copies.extend(built);
     }
 
-    fn ensure_distinct(&self) -> Result<()> {
-        let mut seen = BTreeSet::new();
-        for server in &self.servers {
+    /// Complains before anything is copied.
+    fn ensure_distinct(
+        &self,
+        options: &Options,
+        paths: &[PathBuf],
+    ) -> Result<()> {
+        let clients: Vec<String> = paths.iter().map(|p| name_of(p)).collect();
+        let mut servers: Vec<&String> =
+            self.servers.iter().map(|server| &server.name).collect();
+        if !options.server_commands.is_empty() {
+            servers.extend(&clients);
+        }
+        let pairs =
+            [("servers", servers), ("clients", clients.iter().collect())];
+        for (what, names) in pairs {
+            let mut seen = BTreeSet::new();
+            let twice = names.iter().find(|name| !seen.insert(**name));
             ensure!(
-                seen.insert(&server.name),
-                "cannot tell two servers apart that are called {}: rename one",
-                server.name
+                twice.is_none(),
+                "cannot tell two {what} apart that are called {}: rename one",
+                twice.map_or("", |name| &name[..])
             );
         }
         Ok(())
     }
+}
+
+fn name_of(path: &Path) -> String {
+    shown(path.file_name().unwrap_or_default(), 64)
 }
 
 fn template(
@@ -256,44 +277,67 @@ fn template(
     Template::parse(command, folder, bytes, &machine.processes)
 }
 
-/// Reads a file of servers that are running. A line that is empty, or begins
-/// with `#`, says nothing.
+/// Reads a file of servers that are running.
 fn read_servers(file: &Path, may_be_remote: bool) -> Result<Vec<Server>> {
-    let text = fs::read_to_string(file)
+    let bytes = fs::read(file)
         .with_context(|| format!("cannot read {}", file.display()))?;
-    let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
-    let says =
-        |(_, line): &(usize, &str)| !line.is_empty() && !line.starts_with('#');
-    let server = |(number, line): (usize, &str)| {
-        let place = || format!("cannot use line {number} of {file:?}");
-        let (name, addr) = line
-            .rsplit_once(char::is_whitespace)
-            .context("a line is NAME IP:PORT")
-            .with_context(place)?;
-        let harm = "each client sends it a message; add --remote if its \
-                    owner agrees";
-        let addr =
-            target::attach(addr, may_be_remote, harm).with_context(place)?;
-        let name = shown(name.trim().as_ref(), 64);
-        Ok(Server { name, from: Source::Running(addr) })
-    };
-    let servers: Result<Vec<Server>> = lines.filter(says).map(server).collect();
-    let servers = servers?;
+    let text = String::from_utf8(bytes).ok().with_context(|| {
+        format!(
+            "cannot read {file:?}: it is no UTF-8 text; a program on Windows \
+             may have saved it as UTF-16, so save it again as UTF-8"
+        )
+    })?;
+    let text = text.trim_start_matches('\u{feff}'); // a byte order mark
+    let mut seen = BTreeMap::new();
+    let mut servers = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        let place = || format!("cannot use line {} of {file:?}", i + 1);
+        let Some((name, addr)) =
+            read_line(line, may_be_remote).with_context(place)?
+        else {
+            continue;
+        };
+        if let Some(other) = seen.insert(addr, name.clone()) {
+            let why = format!("{other} and {name} are both at {addr}");
+            return Err(anyhow!(why)).with_context(place);
+        }
+        servers.push(Server { name, from: Source::Running(addr) });
+    }
     ensure!(!servers.is_empty(), "cannot find a server in {file:?}");
     Ok(servers)
 }
 
-/// Tries the rows beside each other.
+/// Reads NAME IP:PORT. What follows a `#` after a space, or at the start, says
+/// nothing, and neither does an empty line.
+fn read_line(
+    line: &str,
+    may_be_remote: bool,
+) -> Result<Option<(String, SocketAddr)>> {
+    let line = line.split_once(" #").map_or(line, |(line, _)| line).trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (name, addr) = line
+        .rsplit_once(char::is_whitespace)
+        .context("a line is NAME IP:PORT")?;
+    let harm = "each client sends it a message; add --remote if its owner \
+                agrees";
+    let addr = target::attach(addr, may_be_remote, harm)?;
+    Ok(Some((shown(name.trim().as_ref(), 64), addr)))
+}
+
+/// Tries the rows beside each other. `done` hears of one after the other, in
+/// the order of the servers.
 fn meet_all(
     day: &Day,
     servers: &[Server],
     clients: &[Client],
     most: Option<usize>,
-) -> Vec<Vec<Cell>> {
+    mut done: impl FnMut(Vec<Cell>),
+) {
     let (next, met) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
     let (sender, receiver) = mpsc::channel();
     let pairs = servers.len() * clients.len();
-    let mut rows: Vec<Vec<Cell>> = vec![Vec::new(); servers.len()];
     thread::scope(|scope| {
         for _ in 0..most.unwrap_or_else(jobs).clamp(1, servers.len().max(1)) {
             let sender = sender.clone();
@@ -307,14 +351,19 @@ fn meet_all(
             });
         }
         drop(sender);
+        let (mut waiting, mut said) = (BTreeMap::new(), 0);
         for (i, row) in receiver {
-            rows[i] = row;
+            waiting.insert(i, row);
+            while let Some(row) = waiting.remove(&said) {
+                let mut stderr = stderr().lock(); // no progress in between
+                if stderr.is_terminal() {
+                    let _ = write!(stderr, "\r\x1b[K");
+                }
+                done(row);
+                said += 1;
+            }
         }
     });
-    if stderr().is_terminal() {
-        let _ = write!(stderr(), "\r\x1b[K");
-    }
-    rows
 }
 
 fn take<'a>(

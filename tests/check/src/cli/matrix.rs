@@ -8,6 +8,17 @@ use crate::interop::{Cell, Mark};
 use crate::report::csv_line;
 use crate::traits::Side;
 
+/// A form of the matrix.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// The matrix, and the reason of each failure
+    Text,
+    /// A line for each pair, for a spreadsheet
+    Csv,
+    /// One object with all pairs, printed at the end
+    Json,
+}
+
 /// The widest line of a reason.
 const WIDTH: usize = 76;
 
@@ -16,49 +27,75 @@ pub struct Matrix {
     pub seed: u64,
     pub servers: Vec<String>,
     pub clients: Vec<String>,
-    /// A row for each server.
+    /// A row for each server, as far as it is there.
     pub cells: Vec<Vec<Cell>>,
 }
 
 impl Matrix {
-    pub fn text(&self) -> String {
-        let mut text = format!(
-            "step{}: {} servers (down) with {} clients (across)\n\n",
-            self.step,
-            self.servers.len(),
-            self.clients.len()
-        );
-        text += &self.grid();
+    /// What comes before the first row.
+    pub fn head(&self, form: Form) -> String {
+        match form {
+            Form::Json => String::new(),
+            Form::Csv => csv_line(["server", "client", "result", "reason"]),
+            Form::Text => {
+                let numbers = (1..=self.clients.len()).map(|n| n.to_string());
+                format!(
+                    "step{}: {} (down) with {} (across)\n\n{}",
+                    self.step,
+                    count(self.servers.len(), "server"),
+                    count(self.clients.len(), "client"),
+                    self.line("", numbers, "right")
+                )
+            }
+        }
+    }
+
+    /// Takes the next row, and says it: a Ctrl-C costs none that was said.
+    pub fn add(&mut self, row: Vec<Cell>, form: Form) -> String {
+        let name = &self.servers[self.cells.len()];
+        let text = match form {
+            Form::Json => String::new(),
+            Form::Csv => self.lines(name, &row),
+            Form::Text => {
+                let signs = row.iter().map(|cell| cell.mark.sign().to_string());
+                let end = format!("{}/{}", right(&row), row.len());
+                self.line(name, signs, &end)
+            }
+        };
+        self.cells.push(row);
+        text
+    }
+
+    /// What comes after the last row.
+    pub fn foot(&self, form: Form) -> String {
+        match form {
+            Form::Json => self.json(),
+            Form::Csv => String::new(),
+            Form::Text => self.sums(),
+        }
+    }
+
+    /// Each client has a number, because thirty names would not fit.
+    fn sums(&self) -> String {
+        let column = |i: usize| {
+            let column = self.cells.iter().filter(|row| row[i].is_right());
+            column.count().to_string()
+        };
+        let columns = (0..self.clients.len()).map(column);
+        let mut text = self.line("right", columns, "");
+        text.push('\n');
+        let digits = self.digits();
+        for (i, name) in self.clients.iter().enumerate() {
+            text += &format!("client {:>digits$} is {name}\n", i + 1);
+        }
         text += "\n✓ right reply, and the server serves on   ✗ wrong   … the \
                  client hangs\n! the server ended, or serves no more   - not \
                  tried   ? machine too busy\n";
         text += &self.reasons();
         let right = self.cells.iter().map(|row| right(row)).sum::<usize>();
         let pairs = self.servers.len() * self.clients.len();
-        text + &format!("\n{right} of {pairs} pairs, seed {}\n", self.seed)
-    }
-
-    /// Each client has a number, because thirty names would not fit.
-    fn grid(&self) -> String {
-        let numbers = (1..=self.clients.len()).map(|n| n.to_string());
-        let mut text = self.line("", numbers, "right");
-        for (name, row) in self.servers.iter().zip(&self.cells) {
-            let signs = row.iter().map(|cell| cell.mark.sign().to_string());
-            let end = format!("{}/{}", right(row), row.len());
-            text += &self.line(name, signs, &end);
-        }
-        let column = |i: usize| {
-            let column = self.cells.iter().filter(|row| row[i].is_right());
-            column.count().to_string()
-        };
-        let columns = (0..self.clients.len()).map(column);
-        text += &self.line("right", columns, "");
-        text.push('\n');
-        let digits = self.digits();
-        for (i, name) in self.clients.iter().enumerate() {
-            text += &format!("client {:>digits$} is {name}\n", i + 1);
-        }
-        text
+        let pairs = count(pairs, "pair");
+        text + &format!("\n{right} of {pairs}, seed {}\n", self.seed)
     }
 
     /// How many columns the number of a client takes.
@@ -120,17 +157,16 @@ impl Matrix {
         })
     }
 
-    pub fn csv(&self) -> String {
-        let mut text = csv_line(["server", "client", "result", "reason"]);
-        for (server, client, cell) in self.pairs() {
+    fn lines(&self, server: &str, row: &[Cell]) -> String {
+        let cells = self.clients.iter().zip(row);
+        let lines = cells.map(|(client, cell)| {
             let why: Vec<_> = cell.why.iter().map(|w| w.trim()).collect();
-            let name = cell.mark.name();
-            text += &csv_line([server, client, name, &why.join(" ")]);
-        }
-        text
+            csv_line([server, client, cell.mark.name(), &why.join(" ")])
+        });
+        lines.collect()
     }
 
-    pub fn json(&self) -> String {
+    fn json(&self) -> String {
         let pairs = self.pairs().map(|(server, client, cell)| {
             json!({
                 "server": server,
@@ -148,6 +184,11 @@ impl Matrix {
         });
         format!("{value:#}\n")
     }
+}
+
+/// `1 server`, `2 servers`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn right(row: &[Cell]) -> usize {

@@ -1,6 +1,7 @@
 //! The options: what to try, and how.
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use crate::report::Format;
 use crate::steps::{self, LAST_STEP};
@@ -77,10 +78,16 @@ pub struct How {
     pub jobs: Option<usize>,
     /// End a program that takes more memory than this; it fails
     #[arg(long, value_name = "MB", default_value = "2048")]
+    #[arg(value_parser = megabytes())]
     pub memory: u64,
     /// List the cases of this step
     #[arg(long)]
     pub list: bool,
+}
+
+/// From 1 MB to 1 TB.
+pub fn megabytes() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=1 << 20)
 }
 
 /// What the help says of the step.

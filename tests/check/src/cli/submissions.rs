@@ -3,9 +3,10 @@
 //! and the others' folders are not next door.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirEntry};
-use std::io;
+use std::fs::{self, DirEntry, Permissions};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::cli::commands::Choice;
-use crate::diagnosis::show;
+use crate::diagnosis::{said, show};
 use crate::harness::lab::any_port;
 use crate::harness::machine::Machine;
 use crate::program::running::{Template, describe};
@@ -28,6 +29,10 @@ const DEEPEST: usize = 8;
 /// What a submission may hold: 20 000 files, 500 MB.
 const MOST_FILES: usize = 20_000;
 const MOST_BYTES: u64 = 500 << 20;
+
+/// How many lines of a compiler a row shows, and how many characters of each.
+const MOST_ERRORS: usize = 3;
+const WIDEST: usize = 190;
 
 /// The folder in which the copies are. It goes away at the end, even if that
 /// is a Ctrl-C.
@@ -72,10 +77,13 @@ impl Scratch {
             return;
         };
         for _ in 0..100 {
-            if fs::remove_dir_all(&folder).is_ok() || !folder.exists() {
-                break;
+            if remove(&folder).is_ok() || !folder.exists() {
+                return;
             }
             thread::sleep(Duration::from_millis(10));
+        }
+        if let Err(error) = remove(&folder) {
+            say_left(&folder, &error);
         }
     }
 }
@@ -122,10 +130,17 @@ pub fn shown(name: &OsStr, most: usize) -> String {
 
 /// Where the program is: an archive often unpacks to a folder in a folder. A
 /// link could lead to another submission.
-fn inner(folder: &Path) -> PathBuf {
+///
+/// A folder that has one of the files which the teacher named is the right one.
+fn inner(folder: &Path, commands: &[&[Choice]]) -> PathBuf {
     let is_folder = |path: &Path| path.is_dir() && !path.is_symlink();
+    let is_named =
+        |choice: &Choice, at: &Path| choice.file.is_some() && choice.is_for(at);
     let mut folder = folder.to_owned();
     for _ in 0..DEEPEST {
+        if commands.iter().any(|all| all.iter().any(|c| is_named(c, &folder))) {
+            break;
+        }
         match &visible(&folder).unwrap_or_default()[..] {
             [only] if is_folder(only) => folder = only.clone(),
             _ => break,
@@ -141,24 +156,60 @@ pub struct Copied {
 
 impl Drop for Copied {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        match remove(&self.folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                say_left(&self.folder, &error);
+            }
+            _ => {}
+        }
     }
 }
 
-/// Copies a submission.
+/// Removes a folder, even if a program has taken the rights to it away.
+fn remove(folder: &Path) -> io::Result<()> {
+    fs::remove_dir_all(folder).or_else(|_| {
+        open_up(folder);
+        fs::remove_dir_all(folder)
+    })
+}
+
+fn open_up(folder: &Path) {
+    let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
+
+fn say_left(folder: &Path, error: &io::Error) {
+    let _ = writeln!(
+        io::stderr(),
+        "note: cannot remove {folder:?}, which holds a copy of a submission: \
+         {error}; remove it yourself"
+    );
+}
+
+/// Copies a submission, so that what these commands name is in the copy.
 ///
 /// # Errors
 /// It is no folder, is too big, or cannot be read.
 pub fn copy(
     path: &Path,
+    commands: &[&[Choice]],
     scratch: &Scratch,
     number: usize,
 ) -> std::result::Result<Copied, Obstacle> {
+    if path.is_symlink() {
+        let why = "It is a link, and the checker follows no links to \
+                   submissions: put the folder itself there.";
+        return Err(not_tried(vec![why.into()]));
+    }
     if !path.is_dir() {
         let why = "It is a file, but each submission is a folder of its own.";
         return Err(not_tried(vec![why.into()]));
     }
-    let from = inner(path);
+    let from = inner(path, commands);
     let copied = scratch.room(number).and_then(|to| {
         let copied = Copied { folder: to };
         let mut copy = Copy { root: from.canonicalize()?, files: 0, bytes: 0 };
@@ -274,10 +325,32 @@ impl Builder<'_> {
                 format!("It had not ended after {}.", show::time(self.limit))
             }
         };
-        let words = program.last_words().into_iter();
+        let printed = [program.err.first(), program.out.first()];
+        let printed = printed.iter().find(|text| !text.is_empty());
+        let printed = printed.map_or(Vec::new(), Clone::clone);
+        let words = first_errors(&printed, folder).into_iter();
         let words = words.map(|line| format!("  | {line}"));
         Err([end].into_iter().chain(words).collect())
     }
+}
+
+/// The first lines in which a compiler reports an error: those that follow
+/// often come from it. If no line says so, the first ones. The folder is left
+/// out, because a copy is in another one each time.
+fn first_errors(text: &[u8], folder: &Path) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    let text = text.replace(&format!("{}/", folder.display()), "");
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    // Go prints the name of the package first.
+    let is_text = |line: &&&str| !line.is_empty() && !line.starts_with("# ");
+    let has_error =
+        |line: &&&str| said::is_error(line) || line.starts_with("error[");
+    let mut first: Vec<&&str> = lines.iter().filter(has_error).collect();
+    if first.is_empty() {
+        first = lines.iter().filter(is_text).collect();
+    }
+    let shown = |line: &&str| show::line_within(line.as_bytes(), WIDEST);
+    first.into_iter().take(MOST_ERRORS).map(shown).collect()
 }
 
 #[cfg(test)]
@@ -298,7 +371,7 @@ mod tests {
         link("../../key", "outside");
         link("/etc/passwd", "absolute");
         let scratch = Scratch::default();
-        let made = copy(&class.path().join("anna"), &scratch, 1);
+        let made = copy(&class.path().join("anna"), &[], &scratch, 1);
         let made = made.unwrap_or_else(|_| panic!("not copied"));
         let folder = made.folder.clone();
         assert_eq!(names(&folder), ["inside", "src"]);
@@ -312,7 +385,53 @@ mod tests {
         let class = tempfile::tempdir().unwrap();
         let path = class.path().join("anna.zip");
         fs::write(&path, "PK").unwrap();
-        let why = copy(&path, &Scratch::default(), 1).err().unwrap().reason();
+        let why = copy(&path, &[], &Scratch::default(), 1);
+        let why = why.err().unwrap().reason();
         assert!(why.contains("a folder of its own"), "{why}");
+    }
+
+    #[test]
+    fn a_link_is_no_submission() {
+        let class = tempfile::tempdir().unwrap();
+        fs::create_dir(class.path().join("anna")).unwrap();
+        for target in ["anna", "/", "nowhere"] {
+            let link = class.path().join("evil");
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            let scratch = Scratch::default();
+            let why = copy(&link, &[], &scratch, 1).err().unwrap().reason();
+            assert!(why.contains("It is a link"), "{why}");
+            assert!(scratch.lock().made.is_none(), "it copied something");
+            fs::remove_file(link).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_teacher_named_says_where_a_submission_begins() {
+        let class = tempfile::tempdir().unwrap();
+        let anna = class.path().join("anna");
+        fs::create_dir_all(anna.join("src")).unwrap();
+        fs::write(anna.join("src/server.py"), "").unwrap();
+        let named = [Choice::parse("src/server.py: x").unwrap()];
+        assert_eq!(inner(&anna, &[&[], &named]), anna);
+        let named = [Choice::parse("server.py: x").unwrap()];
+        assert_eq!(inner(&anna, &[&named]), anna.join("src"));
+    }
+
+    #[test]
+    fn the_first_errors_of_a_compiler_are_shown() {
+        let c = b"a.c: In function x\na.c:1:1: error: one\n  1 | x\n\
+                  a.c:2:1: error: two\n/copy/a.c:3:1: error: three\n\
+                  a.c:4:1: error: four\n";
+        let three = [
+            "a.c:1:1: error: one",
+            "a.c:2:1: error: two",
+            "a.c:3:1: error: three",
+        ];
+        assert_eq!(first_errors(c, Path::new("/copy")), three);
+        let go = b"# command-line-arguments\n./a.go:5:2: \"os\" not used\n";
+        assert_eq!(
+            first_errors(go, Path::new("/copy")),
+            ["./a.go:5:2: \"os\" not used"]
+        );
     }
 }

@@ -80,6 +80,12 @@ impl Host<'_> {
         }
     }
 
+    /// As if it had started.
+    #[cfg(test)]
+    pub fn run(&mut self, program: Program, addr: SocketAddr) {
+        self.live = Some((program, addr));
+    }
+
     /// Asks it before any client comes, once.
     fn meet(&mut self, addr: SocketAddr) {
         if !self.is_known {

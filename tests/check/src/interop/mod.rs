@@ -3,7 +3,9 @@
 
 mod ask;
 mod host;
+mod relay;
 
+use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use crate::harness::machine::Machine;
 use crate::harness::random::Random;
 use crate::interop::host::Host;
 pub use crate::interop::host::{Server, Source};
+use crate::interop::relay::Relay;
 use crate::program::running::{Program, Template, describe};
 use crate::steps::FRAMES;
 use crate::traits::Side;
@@ -87,6 +90,9 @@ impl Cell {
     }
 }
 
+/// What is wrong, and why.
+type Failure = (Mark, Vec<String>);
+
 /// A client, and how to start it, or why it cannot be.
 pub struct Client {
     pub name: String,
@@ -111,8 +117,9 @@ impl Day<'_> {
         mut said: impl FnMut(),
     ) -> Vec<Cell> {
         let mut host = Host::new(server, self.step);
-        let mut cells = Vec::new();
+        let mut cells: Vec<Cell> = Vec::new();
         for client in clients {
+            blame(&mut cells, &mut host);
             cells.push(match &client.template {
                 Err(why) => untried(Side::Client, why.clone()),
                 Ok(template) => self.pair(&mut host, &client.name, template),
@@ -157,22 +164,19 @@ impl Day<'_> {
     fn meet(
         &self,
         host: &mut Host,
-        addr: std::net::SocketAddr,
+        addr: SocketAddr,
         how: &Template,
         [text, ours]: &[String; 2],
     ) -> Cell {
-        let limits = LIMITS.map(|(name, ms)| (name, ms.to_string()));
-        let mut env = vec![("LC_ALL", "C.UTF-8".to_owned())];
-        env.extend(limits);
-        let texts = std::slice::from_ref(text);
-        let mut client = match how.start(addr, texts, &env, None) {
-            Ok(client) => client,
+        let (mut client, relay) = match begin(addr, how, text) {
+            Ok(both) => both,
             Err(error) => {
                 return untried(Side::Client, vec![format!("{error:#}.")]);
             }
         };
         let failed = self.client_failed(&mut client, text);
         client.end();
+        let failed = absent(failed, relay.end());
         let down = host.ended().or_else(|| {
             let asked = host.serves(addr, ours);
             host.ended().or(asked.err().map(|why| {
@@ -198,7 +202,7 @@ impl Day<'_> {
         &self,
         client: &mut Program,
         text: &str,
-    ) -> Option<(Mark, Vec<String>)> {
+    ) -> Option<Failure> {
         let status = client.wait(self.limit);
         client.wait_output();
         let printed = client.out.first();
@@ -236,6 +240,56 @@ impl Day<'_> {
     }
 }
 
+/// Starts a client, and what stands between it and the server.
+fn begin(
+    addr: SocketAddr,
+    how: &Template,
+    text: &str,
+) -> anyhow::Result<(Program, Relay)> {
+    let limits = LIMITS.map(|(name, ms)| (name, ms.to_string()));
+    let mut env = vec![("LC_ALL", "C.UTF-8".to_owned())];
+    env.extend(limits);
+    let relay = Relay::to(addr)?;
+    match how.start(relay.addr, &[text.to_owned()], &env, None) {
+        Ok(client) => Ok((client, relay)),
+        Err(error) => {
+            relay.end();
+            Err(error)
+        }
+    }
+}
+
+/// A client that never came has failed, whatever it printed.
+fn absent(failed: Option<Failure>, came: usize) -> Option<Failure> {
+    let never = "The client never connected to the server.".to_owned();
+    match failed {
+        _ if came > 0 => failed,
+        None => Some((
+            Mark::Wrong,
+            vec![format!("{never} It printed the right reply all the same.")],
+        )),
+        Some((mark, mut why)) => {
+            why.push(never);
+            Some((mark, why))
+        }
+    }
+}
+
+/// If the server has ended since the last client left, that client gets the
+/// blame, and not the next one.
+fn blame(cells: &mut [Cell], host: &mut Host) {
+    let is_tried = |cell: &&mut Cell| cell.mark != Mark::Untried;
+    let Some(last) = cells.iter_mut().rev().find(is_tried) else {
+        return;
+    };
+    if let Some(end) = host.ended() {
+        last.mark = Mark::Down;
+        let late = "That was after the checker had asked it once more, and \
+                    before the next client came.";
+        last.why.extend([end, late.into(), host.down().into()]);
+    }
+}
+
 /// It failed, and said why, perhaps.
 fn exited(client: &Program, status: ExitStatus) -> Vec<String> {
     let how = describe(status);
@@ -265,4 +319,35 @@ fn untried(side: Side, why: Vec<String>) -> Cell {
 /// Is a message a frame?
 fn is_framed(step: u8) -> bool {
     step >= FRAMES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_between_two_clients_is_said_at_the_first() {
+        let machine = Machine::new();
+        let template =
+            Template::parse("true", None, 1 << 30, &machine.processes);
+        let addr = crate::harness::lab::any_port();
+        let mut program =
+            template.unwrap().start(addr, &[], &[], None).unwrap();
+        program.wait(Duration::from_secs(60)).unwrap();
+        let from = Source::Nowhere(Vec::new());
+        let server = Server { name: "anna".into(), from };
+        let mut host = Host::new(&server, 4);
+        host.run(program, addr);
+        let mut cells = vec![
+            Cell::new(Mark::Right, Vec::new()),
+            untried(Side::Client, Vec::new()),
+        ];
+        blame(&mut cells, &mut host);
+        assert_eq!(cells[0].mark, Mark::Down);
+        assert!(cells[0].why[0].starts_with("The server ended: exit code 0"));
+        assert_eq!(cells[1].mark, Mark::Untried);
+        let said = cells[0].why.len();
+        blame(&mut cells, &mut host);
+        assert_eq!(cells[0].why.len(), said, "it ended once");
+    }
 }
