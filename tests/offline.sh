@@ -22,7 +22,9 @@ archive=${archive:-$PWD/target/tcp-step-by-step-offline.tar.gz}
 name=tcp-step-by-step
 for tool in git cargo mdbook tar gzip; do
   command -v "$tool" >/dev/null ||
-    { echo "cannot make the archive: $tool is not installed" >&2; exit 2; }
+    { echo "cannot make the archive: $tool is not installed" >&2
+      [ "$tool" != mdbook ] || echo 'try: cargo install mdbook --locked' >&2
+      exit 2; }
 done
 [ -z "$(git status --porcelain)" ] ||
   echo "note: what you have not committed is not in the archive" >&2
@@ -35,7 +37,7 @@ cargo vendor --quiet --locked --versioned-dirs "$work/$name/vendor" >/dev/null
 (
   cd "$work/$name"
   # It goes on after an error, so whatever it says ends this.
-  words=$(MDBOOK_LOG=warn mdbook build book --dest-dir ../html 2>&1) ||
+  words=$(MDBOOK_LOG=warn mdbook build book --dest-dir "$PWD/html" 2>&1) ||
     { echo "$words" >&2; exit 1; }
   [ -z "$words" ] ||
     { printf 'cannot build the book without errors:\n%s\n' "$words" >&2; exit 1; }
@@ -60,6 +62,8 @@ Is the machine ready?  cargo run -p check -- server step1 --cmd "target/debug/st
 You need Rust 1.89 or later, and nothing from the network: every crate is in
 the folder `vendor`. Type the commands in this folder, where Cargo.toml is.
 How to bring Rust itself: html/classroom.html#offline
+To undo an exercise, unpack the archive once more: there is no git in it.
+The checker needs Linux, macOS or WSL.
 END
 )
 

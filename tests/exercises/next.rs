@@ -210,14 +210,17 @@ fn tls_stolen() {
     let tls = Tls::with("");
     let refused = tls.start(&[&["server"], &args[..]].concat()).finish();
     assert_eq!(refused.code, Some(1));
-    let start = format!("$ {shown}\n{}\n", refused.stderr);
+    let title = "# terminal 1: our server";
+    let start = format!("{title}\n$ {shown}\n{}\n", refused.stderr);
 
     let tls = Tls::with("tls-stolen");
     let mut scene = Scene::new();
     tls.server(&mut scene, "a server that does not look", &args);
     tls.client(&mut scene, "");
     scene.wait_for(0, "no handshake", 1);
-    print("tls-stolen", &(start + &scene.text()));
+    let text = scene.text().replace("# terminal 2", "# terminal 3");
+    let text = text.replace("# terminal 1", "# terminal 2");
+    print("tls-stolen", &(start + &text));
 }
 
 fn tls_build() {
