@@ -740,11 +740,11 @@ fn transcripts(name: &str, pages: &Pages) -> String {
         Regex::new(r"tests/(?:check/tests/)?snapshots/([a-z0-9-]+)\.snap");
     let include = include.unwrap();
     let mut typed = String::new();
+    let prompt = Regex::new(r"^\s*(?:\$|# the server:) ").unwrap();
     for (_, page, _) in names {
         for found in include.captures_iter(&pages[page]) {
             let path = format!("{ROOT}/{}", &found[0]);
             let text = fs::read_to_string(path).unwrap_or_default();
-            let prompt = Regex::new(r"^\s*(?:\$|# the server:) ").unwrap();
             for line in text.lines().filter(|line| prompt.is_match(line)) {
                 typed += &format!("{}\n", prompt.replace(line, ""));
             }
