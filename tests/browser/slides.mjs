@@ -83,7 +83,9 @@ async function leaf(quick) {
       if (size < 17.4) tell(`"${data.trim().slice(0, 30)}" has letters of ${size.toFixed(1)} px`);
       for (const line of range.getClientRects()) {
         if (line.width < 1 || line.height < 1) continue;
-        const around = [...(svg ? [svg.getBoundingClientRect()] : []), { left: box.left + 20 * scale, right: box.right - 20 * scale, top: box.top, bottom }];
+        // (The box of a line is higher than its letters, which an upper edge cuts.)
+        const { left, right, top, bottom: foot } = svg?.getBoundingClientRect() ?? {};
+        const around = [...(svg ? [{ left, right, top: top - 0.3 * line.height, bottom: foot + 0.3 * line.height }] : []), { left: box.left + 20 * scale, right: box.right - 20 * scale, top: box.top, bottom }];
         if (around.some(({ left, right, top, bottom }) =>
           line.left < left - 2 || line.right > right + 2 || line.top < top - 2 || line.bottom > bottom + 2)) {
           tell(`"${data.trim().slice(0, 30)}" is cut off`);
