@@ -192,7 +192,8 @@ fn a_class_that_does_not_start() {
     for name in names {
         fs::create_dir(class.path().join(OsStr::from_bytes(name))).unwrap();
     }
-    let out = class.path().join(".out");
+    let outside = tempfile::tempdir().unwrap();
+    let out = outside.path().join("out");
     let folder = class.path().to_str().unwrap();
     for format in FORMATS {
         let args = ["class", "server", "step4", folder, "--seed", "7"];
@@ -353,7 +354,8 @@ fn a_class() {
         fs::write(folder.join("server.sh"), script).unwrap();
     }
     fs::write(class.path().join("chen/server.sh"), "exit 1\n").unwrap();
-    let out = class.path().join(".reports");
+    let outside = tempfile::tempdir().unwrap();
+    let out = outside.path().join("reports");
     let folder = class.path().to_str().unwrap();
     let args = ["class", "server", "step4", folder, "--seed", "7"];
     let more = ["--cmd", "sh server.sh {addr}", "--out"];
