@@ -26,6 +26,8 @@ const named = (file) => file.replace(/\.html$/, ".xhtml");
 function serialise() {
   const main = document.querySelector("main");
   const all = (selector) => main.querySelectorAll(selector);
+  // XHTML of an EPUB has no such attribute; readers open each choice by itself.
+  for (const choice of all("details[name]")) choice.removeAttribute("name");
   for (const part of all(".buttons, script, .skip, button")) part.remove();
   for (const link of all("a.header")) link.replaceWith(...link.childNodes);
   for (const part of all("[tabindex]")) {
