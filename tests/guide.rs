@@ -578,7 +578,11 @@ fn wrong_exercises(name: &str, text: &str) -> Vec<String> {
     for (kind, part) in exercises(section(text, "exercises")) {
         for hint in ["Hint", "Second hint"] {
             let fold = format!("\n<details>\n<summary>{hint}</summary>\n");
-            if part.matches(&fold).count() != 1 {
+            let mut bodies = part.split(&fold).skip(1).map(|rest| {
+                rest.split("</details>").next().unwrap_or_default().trim()
+            });
+            let body = bodies.next().unwrap_or_default();
+            if body.is_empty() || bodies.next().is_some() {
                 problems.push(format!("{name}: {kind}has no {hint}"));
             }
         }
@@ -617,11 +621,12 @@ fn wrong_points(solution: &str) -> Option<String> {
         return Some(format!("no points for {start:?}"));
     };
     let line = points.lines().next().unwrap();
-    let (sum, parts) = line.split_once(": ")?;
+    let (sum, parts) = line.split_once(": ").unwrap_or_default();
     let part = Regex::new(r"\b(\d+) for ").unwrap();
     let parts = part.captures_iter(parts).map(|p| p[1].parse::<u32>().unwrap());
     let parts: u32 = parts.sum();
-    let is_right = sum.parse() == Ok(parts) && parts > 0;
+    let is_one = solution.matches("\n**Points.** ").count() == 1;
+    let is_right = is_one && sum.parse() == Ok(parts) && parts > 0;
     (!is_right).then(|| format!("{parts} points in {line:?}"))
 }
 
@@ -644,6 +649,11 @@ fn every_exercise_has_two_hints_and_a_solution() {
     let (text, all) = (&pages["server"], &pages["solutions"]);
     let wrong = text.replacen("Second hint", "Hint", 1);
     assert_found(wrong_exercises("server", &wrong), "has no Second hint");
+    let wrong = text.replace(
+        "In which call is the server's program now, and for whom?",
+        "",
+    );
+    assert_found(wrong_exercises("server", &wrong), "has no Hint");
     let wrong = text.replacen("**Break it.** ", "**Build it.** ", 1);
     assert_found(wrong_solutions("server", &wrong, all), "asked, solved");
     let wrong = all.replace("../../tests/", "../../steps/");
