@@ -631,6 +631,15 @@ fn wrong_points(solution: &str) -> Option<String> {
 }
 
 #[test]
+fn an_empty_hint_is_found() {
+    let text = &pages()["server"];
+    let hint = "In which call is the server's program now, and for whom?";
+    let wrong = text.replace(hint, "");
+    assert_ne!(wrong, *text);
+    assert_found(wrong_exercises("server", &wrong), "has no Hint");
+}
+
+#[test]
 fn every_exercise_has_two_hints_and_a_solution() {
     let pages = pages();
     for (name, text) in &pages {
@@ -649,11 +658,6 @@ fn every_exercise_has_two_hints_and_a_solution() {
     let (text, all) = (&pages["server"], &pages["solutions"]);
     let wrong = text.replacen("Second hint", "Hint", 1);
     assert_found(wrong_exercises("server", &wrong), "has no Second hint");
-    let wrong = text.replace(
-        "In which call is the server's program now, and for whom?",
-        "",
-    );
-    assert_found(wrong_exercises("server", &wrong), "has no Hint");
     let wrong = text.replacen("**Break it.** ", "**Build it.** ", 1);
     assert_found(wrong_solutions("server", &wrong, all), "asked, solved");
     let wrong = all.replace("../../tests/", "../../steps/");
