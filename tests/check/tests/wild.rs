@@ -140,16 +140,5 @@ fn explanations(text: &str) -> String {
         }
         is_kept
     });
-    lines.map(|line| format!("{}\n", without_time(line))).collect()
-}
-
-/// A line that the program printed may begin with the time.
-fn without_time(line: &str) -> String {
-    match line.strip_prefix("      | ") {
-        Some(printed) => {
-            let digit = |c: char| c.is_ascii_digit();
-            format!("      | {}", printed.replace(digit, "0"))
-        }
-        None => line.to_owned(),
-    }
+    lines.map(|line| format!("{line}\n")).collect()
 }
