@@ -222,6 +222,8 @@ fn papers(is_whole: bool) -> Vec<Paper> {
     for name in HOSTILE {
         all.push((name.replace('_', "-"), "server.py", own(name)));
     }
+    all.push(right("María José", PYTHON));
+    all.push(right("o'neil", C));
     all.push(("once".into(), "correct.py", peer(PYTHON, &[])));
     all.push(right("two-programs", PYTHON));
     all.push(right("two-programs", C));
@@ -255,7 +257,7 @@ const TESTS: [Test; 9] = [
         &["python3", "node", "cc"],
         each_server_meets_each_client,
     ),
-    ("a_client_must_come", &["python3"], a_client_must_come),
+    ("a_client_must_come_and_ask", &["python3"], a_client_must_come_and_ask),
     ("no_copy_is_made_for_nothing", &["python3"], no_copy_is_made_for_nothing),
     ("servers_may_run_already", &[], servers_may_run_already),
     ("what_names_nobody_is_refused", &[], what_names_nobody_is_refused),
@@ -442,26 +444,30 @@ fn each_server_meets_each_client() {
     assert!(csv.text.contains("anna,boris,right,\r\n"), "{}", csv.text);
 }
 
-/// Two students, who hand in one server and these clients.
-fn pair_up(class: &Class, server: &str, clients: [&str; 2]) -> Said {
-    class.hand_in("anna", "server.py", server);
-    class.hand_in("anna", "client.py", clients[0]);
-    class.hand_in("boris", "client.py", clients[1]);
-    class.run(class.script("interop", &[]))
-}
+/// A client that never connects, and one that connects and sends nothing.
+const NEVER_CAME: &str = "import sys; print(sys.argv[2])";
+const NEVER_ASKED: &str = "import socket, sys
+host, port = sys.argv[1].split(':')
+socket.create_connection((host, int(port)))
+print(sys.argv[2])
+";
 
 /// A client that prints what it should send gets nothing for it.
-fn a_client_must_come() {
-    let server = peer(PYTHON, &[]);
+fn a_client_must_come_and_ask() {
+    let class = Class::new();
+    class.hand_in("anna", "server.py", &peer(PYTHON, &[]));
     let client = peer("python/framed_client.py", &[]);
-    let said = pair_up(
-        &Class::new(),
-        &server,
-        [&client, "import sys; print(sys.argv[2])"],
-    );
+    class.hand_in("anna", "client.py", &client);
+    class.hand_in("boris", "client.py", NEVER_CAME);
+    class.hand_in("chen", "client.py", NEVER_ASKED);
+    let said = class.run(class.script("interop", &[]));
     let has = |what: &str| assert!(said.text.contains(what), "{}", said.text);
-    has("\nanna     ✓ ✗   1/2\n");
-    has("The client never connected to the server. It printed the right reply");
+    has("\nanna     ✓ ✗ ✗   1/3\n");
+    let all_the_same = "It printed the right reply";
+    has(&format!("The client never connected to the server. {all_the_same}"));
+    has(&format!(
+        "The client never sent its text to the server. {all_the_same}"
+    ));
 }
 
 /// Whatever is wrong with the command line is said before the first copy.

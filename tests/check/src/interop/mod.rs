@@ -14,7 +14,7 @@ use crate::harness::machine::Machine;
 use crate::harness::random::Random;
 use crate::interop::host::Host;
 pub use crate::interop::host::{Server, Source};
-use crate::interop::relay::Relay;
+use crate::interop::relay::{Relay, Seen};
 use crate::program::running::{Program, Template, describe};
 use crate::steps::FRAMES;
 use crate::traits::Side;
@@ -176,7 +176,7 @@ impl Day<'_> {
         };
         let failed = self.client_failed(&mut client, text);
         client.end();
-        let failed = absent(failed, relay.end());
+        let failed = untold(failed, &relay.end(), [text, &self.expected(text)]);
         let down = host.ended().or_else(|| {
             let asked = host.serves(addr, ours);
             host.ended().or(asked.err().map(|why| {
@@ -259,20 +259,34 @@ fn begin(
     }
 }
 
-/// A client that never came has failed, whatever it printed.
-fn absent(failed: Option<Failure>, came: usize) -> Option<Failure> {
-    let never = "The client never connected to the server.".to_owned();
-    match failed {
-        _ if came > 0 => failed,
-        None => Some((
-            Mark::Wrong,
-            vec![format!("{never} It printed the right reply all the same.")],
-        )),
-        Some((mark, mut why)) => {
-            why.push(never);
-            Some((mark, why))
+/// A client has failed, whatever it printed, if it never came, never sent its
+/// text, or printed the reply before there was one.
+fn untold(
+    failed: Option<Failure>,
+    seen: &Seen,
+    [text, reply]: [&str; 2],
+) -> Option<Failure> {
+    let has = |said: &[Vec<u8>], word: &str| {
+        let word = word.as_bytes();
+        said.iter().any(|s| s.windows(word.len()).any(|part| part == word))
+    };
+    let what = match () {
+        () if seen.came == 0 => "The client never connected to the server.",
+        () if failed.is_some() => return failed,
+        () if !has(&seen.asked, text) => {
+            "The client never sent its text to the server."
         }
-    }
+        () if !has(&seen.answered, reply) => {
+            "The server never sent the reply to the client."
+        }
+        () => return None,
+    };
+    let printed = "It printed the right reply all the same.";
+    let (mark, mut why) = failed.unwrap_or((Mark::Wrong, Vec::new()));
+    let is_alone = why.is_empty();
+    why.push(what.to_owned());
+    why.extend(is_alone.then(|| printed.to_owned()));
+    Some((mark, why))
 }
 
 /// If the server has ended since the last client left, that client gets the

@@ -1,5 +1,5 @@
-//! Stands between a client and a server, so that we see whether the client
-//! comes at all: a program that prints what it was told to send needs no server.
+//! Stands between a client and a server, so that we see what they say: a
+//! program that prints what it was told to send needs no server.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
@@ -18,6 +18,21 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// How long a server may take nothing, and how long the last bytes may travel.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How much of what one side says on a connection is kept; a correct one says
+/// less.
+const KEPT: usize = 1 << 16;
+
+/// What was said between a client and a server.
+#[derive(Clone, Default)]
+pub struct Seen {
+    /// How many connections there were.
+    pub came: usize,
+    /// What the client said, connection by connection.
+    pub asked: Vec<Vec<u8>>,
+    /// What the server said.
+    pub answered: Vec<Vec<u8>>,
+}
+
 /// A relay for one client, on this machine.
 pub struct Relay {
     pub addr: SocketAddr,
@@ -32,9 +47,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// How many connections there were.
-    came: usize,
-    /// How many there are.
+    seen: Seen,
+    /// How many connections there are.
     open: usize,
     is_over: bool,
 }
@@ -57,9 +71,9 @@ impl Relay {
         Ok(Relay { addr, shared })
     }
 
-    /// Ends the client's turn: what it said last still arrives. Returns how
-    /// many connections it made.
-    pub fn end(self) -> usize {
+    /// Ends the client's turn: what it said last still arrives. Returns
+    /// what was said.
+    pub fn end(self) -> Seen {
         self.shared.state().is_over = true;
         // It wakes the thread that accepts.
         drop(TcpStream::connect_timeout(&self.addr, PATIENCE));
@@ -68,7 +82,7 @@ impl Relay {
             self.shared
                 .changed
                 .wait_timeout_while(state, PATIENCE, |state| state.open > 0);
-        wait.unwrap_or_else(PoisonError::into_inner).0.came
+        wait.unwrap_or_else(PoisonError::into_inner).0.seen.clone()
     }
 }
 
@@ -89,7 +103,7 @@ impl Shared {
                 thread::sleep(MOMENT); // no descriptor is left, for example
                 continue;
             };
-            state.came += 1;
+            state.seen.came += 1;
             if state.open < MOST {
                 state.open += 1;
                 let ours = Arc::clone(self);
@@ -111,15 +125,19 @@ impl Shared {
             stream.set_write_timeout(Some(PATIENCE))?;
         }
         thread::scope(|scope| {
-            scope.spawn(|| self.pass(client, server));
-            self.pass(server, client);
+            scope.spawn(|| {
+                let asked = self.pass(client, server);
+                self.state().seen.asked.push(asked);
+            });
+            let answered = self.pass(server, client);
+            self.state().seen.answered.push(answered);
         });
         Ok(())
     }
 
-    /// Hands on what one side says, and its end.
-    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream) {
-        let mut buffer = vec![0; 1 << 14];
+    /// Hands on what one side says, and its end. Returns how it began.
+    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream) -> Vec<u8> {
+        let (mut buffer, mut kept) = (vec![0; 1 << 14], Vec::new());
         loop {
             let n = match from.read(&mut buffer) {
                 Err(error) if is_moment(&error) && !self.state().is_over => {
@@ -133,13 +151,16 @@ impl Shared {
             match n.and_then(|n| to.write_all(&buffer[..n]).map(|()| n)) {
                 Ok(0) => {
                     let _ = to.shutdown(Shutdown::Write);
-                    return;
+                    return kept;
                 }
-                Ok(_) => {}
+                Ok(n) => {
+                    let room = n.min(KEPT - kept.len());
+                    kept.extend_from_slice(&buffer[..room]);
+                }
                 Err(_) => {
                     let _ = to.shutdown(Shutdown::Both);
                     let _ = from.shutdown(Shutdown::Both);
-                    return;
+                    return kept;
                 }
             }
         }
@@ -156,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_relay_hands_on_both_directions_and_counts() {
+    fn a_relay_hands_on_both_directions_and_keeps_what_was_said() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let relay = Relay::to(server.local_addr().unwrap()).unwrap();
         let mut client = TcpStream::connect(relay.addr).unwrap();
@@ -172,8 +193,12 @@ mod tests {
         client.read_to_end(&mut got).unwrap();
         assert_eq!(got, b"ho");
         drop(client);
-        assert_eq!(relay.end(), 1);
+        let seen = relay.end();
+        assert_eq!(
+            (seen.came, seen.asked, seen.answered),
+            (1, vec![b"hi".to_vec()], vec![b"ho".to_vec()],)
+        );
         let relay = Relay::to(server.local_addr().unwrap()).unwrap();
-        assert_eq!(relay.end(), 0);
+        assert_eq!(relay.end().came, 0);
     }
 }
