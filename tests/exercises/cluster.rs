@@ -42,7 +42,7 @@ fn build() {
         "server step7 --keep-going --case S7-01 --case S7-03 --case S7-06 \
          --case S7-14 --cmd 'tests/exercises/cluster.sh {addr} {journal}'",
     );
-    print("cluster-build", &checked.shown(&["✓", "passed"]));
+    print("cluster-build", &checked.cases());
 }
 
 /// How many ADDs each of the two crowds sends.

@@ -12,7 +12,7 @@ use libtest_mimic::Trial;
 use regex::Regex;
 use tempfile::{TempDir, tempdir};
 
-use super::copy::{Outcome, Solved, print};
+use super::copy::{Solved, print};
 use super::support::scene::Scene;
 use super::support::{
     DEADLINE, Program, ROOT, ends, is_installed, signal, snapshot, trial,
@@ -112,20 +112,12 @@ fn old_clients() {
     print("heartbeat-old", &scene.text());
 }
 
-/// Runs a command of the checker that must succeed, again if it does not: on
-/// a busy machine, a program may come up or stop too late for it.
-fn judged(solved: &Solved, line: &str) -> Outcome {
-    let mut tries = (0..4).map(|_| solved.run(line));
-    let good = tries.find(|outcome| outcome.code == Some(0));
-    good.unwrap_or_else(|| solved.run(line).succeeds())
-}
-
 fn pong_in_turn() {
     let solved = Solved::with("heartbeat-pong");
     solved.run("cargo build --bin step6").succeeds();
-    let line = "cargo run -q -p check -- server step6 --case S6-06 \\\n  \
-                --cmd 'target/debug/step6 server --addr {addr}'";
-    let checked = judged(&solved, line);
+    let options = "server step6 --case S6-06 \\\n  \
+                   --cmd 'target/debug/step6 server --addr {addr}'";
+    let checked = solved.check(options);
     let parts = ["S6-06  ", "expected", "actual", "with a warning"];
     print("heartbeat-pong", &checked.shown(&parts));
 }
@@ -157,15 +149,15 @@ fn checks(step: &str, cases: &str, journal: &str) -> String {
     let cases: String = cases.collect();
     let peer = "tests/peers/python/heartbeat_server.py";
     format!(
-        "cargo run -q -p check -- server {step} --jobs 1 \\\n \
+        "server {step} --jobs 1 \\\n \
          {cases} \\\n  --cmd 'python3 {peer} {{port}}{journal}'"
     )
 }
 
 fn heartbeat_server() {
     let line = checks("step6", "S6-01 S6-02 S6-03 S6-06 S6-13 S6-16", "");
-    let checked = judged(&Solved::with(""), &line);
-    print("heartbeat-build", &checked.shown(&["✓", "passed"]));
+    let checked = Solved::with("").check(&line);
+    print("heartbeat-build", &checked.cases());
 }
 
 /// Reads one frame, or `None` at the end.
@@ -255,8 +247,8 @@ fn ledger_server() {
     let solved = Solved::with("ledger-build");
     let cases = "S7-03 S7-04 S7-06 S7-09 S7-14 S7-18";
     let line = checks("step7", cases, " --journal {journal}");
-    let checked = judged(&solved, &line);
-    print("ledger-build", &checked.shown(&["✓", "passed"]));
+    let checked = solved.check(&line);
+    print("ledger-build", &checked.cases());
 }
 
 /// The solution, in a process group with the client that it runs.
@@ -341,8 +333,8 @@ fn drain_server() {
     let solved = Solved::with_all(&["ledger-build", "drain-build"]);
     let cases = "S8-01 S8-02 S8-06 S8-07 S8-08 S8-09";
     let line = checks("step8", cases, " --journal {journal}");
-    let checked = judged(&solved, &line);
-    print("drain-build", &checked.shown(&["✓", "passed"]));
+    let checked = solved.check(&line);
+    print("drain-build", &checked.cases());
 }
 
 /// The kernel has let the client in, and no program has accepted it.

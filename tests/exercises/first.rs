@@ -417,55 +417,10 @@ fn hears_why() {
     print("client-hears-why", &stage.scene.text());
 }
 
-/// Runs the checker on a program, and prints the cases, which it must pass,
-/// if need be with a warning.
-///
-/// On a busy machine a program may start too late for a case, because many run
-/// at once. So those that fail are tried again, up to eight times.
+/// Prints what the checker says of a program.
 fn check(name: &str, role: &str, command: &str) {
-    let solved = Solved::with("");
-    let line = "cargo run -q -p check --";
-    let line = format!("{line} {role} --keep-going --cmd '{command}'");
-    let mut tried = solved.run(&line);
-    let mut cases = verdicts(&tried.text);
-    for _ in 0..8 {
-        let before = cases.clone();
-        let failed = cases.iter().filter(|case| !case.1.starts_with('✓'));
-        let again = failed.map(|case| format!(" --case {}", case.0));
-        let again: String = again.collect();
-        if !again.is_empty() {
-            tried = solved.run(&(line.clone() + &again));
-        }
-        for case in verdicts(&tried.text) {
-            let old = cases.iter_mut().find(|old| old.0 == case.0);
-            *old.unwrap() = case;
-        }
-        if cases == before && has_passed(&cases) {
-            break;
-        }
-    }
-    assert!(has_passed(&cases), "{}", tried.text);
-    let lines: String = cases.iter().map(|case| case.1.clone()).collect();
-    let warned = cases.iter().filter(|case| case.1.starts_with('!')).count();
-    let passed = cases.len() - warned;
-    let warned = match warned {
-        0 => String::new(),
-        n => format!(", {n} with a warning"),
-    };
-    print(name, &format!("$ {line}\n{lines}…\n{passed} passed{warned}"));
-}
-
-fn has_passed(cases: &[(String, String)]) -> bool {
-    let passed =
-        cases.iter().filter(|case| case.1.starts_with(['✓', '!'])).count();
-    passed == cases.len() && passed > 0
-}
-
-/// Of each case, its name and its line: `✓ S1-01  greets a client and closes`.
-fn verdicts(text: &str) -> Vec<(String, String)> {
-    let case = Regex::new(r"(?m)^[✓✗!?] ([SC]\d-\d\d)  .*$").unwrap();
-    let found = case.captures_iter(text);
-    found.map(|case| (case[1].to_owned(), format!("{}\n", &case[0]))).collect()
+    let options = format!("{role} --keep-going --cmd '{command}'");
+    print(name, &Solved::with("").check(&options).cases());
 }
 
 fn echo_client() {

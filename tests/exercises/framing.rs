@@ -7,7 +7,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-use check::{Machine, Session, Side, Verdict, cases};
 use libtest_mimic::Trial;
 use regex::Regex;
 use tempfile::TempDir;
@@ -163,41 +162,10 @@ fn limits_silent() {
     print("time-limits-silent", &scene.text());
 }
 
-/// Tries a program of this folder with those cases whose names start so, each
-/// a few times, because a busy machine may be too slow for the checker. The
-/// case `warns` may end with a warning.
-fn checked(step: u8, command: &str, start: &str, warns: &str) -> String {
-    let real = command.replace("tests/", &format!("{ROOT}/tests/"));
-    let session = Session::new(Side::Server, step, &real).unwrap();
-    let session = session.on(&Machine::new()).jobs(3);
-    let mut cases = cases::of(Side::Server, step);
-    cases.retain(|case| case.id.starts_with(start));
-    let mut lines = String::new();
-    for (case, mut verdict) in session.judge_all(&cases) {
-        for _ in 0..3 {
-            let may_warn = matches!(verdict, Verdict::Warn(_));
-            let may_warn = may_warn && case.id == warns;
-            if !matches!(verdict, Verdict::Pass) && !may_warn {
-                verdict = session.judge_patiently(case);
-            }
-        }
-        let mark = match verdict {
-            Verdict::Pass => '✓',
-            Verdict::Warn(_) if warns == case.id => '!',
-            _ => panic!("{}", session.report(case, &verdict)),
-        };
-        lines += &format!("{mark} {}  {}\n", case.id, case.title);
-    }
-    lines
-}
-
 fn limits_build() {
-    let command = "python3 tests/exercises/limits_server.py {addr}";
-    let lines = checked(5, command, "S5-", "");
-    let shown = format!(
-        "$ cargo run -p check -- server step5 --cmd '{command}'\n…\n{lines}…"
-    );
-    print("time-limits-build", &shown);
+    let options = "server step5 --keep-going --cmd \
+                   'python3 tests/exercises/limits_server.py {addr}'";
+    print("time-limits-build", &Solved::with("").check(options).cases());
 }
 
 fn limits_measure() {
@@ -692,13 +660,13 @@ fn proxy_again() {
 fn proxy_build() {
     let step4 = Own::new("", "step4");
     let (server, _) = step4.start(&[], &["server", "--addr", "127.0.0.1:0"]);
-    let command = "python3 tests/exercises/relay.py {addr}";
-    let real = format!("{command} {}", server.addr());
-    let lines = checked(4, &real, "S4-", "S4-24");
-    let shown = format!(
-        "$ cargo run -p check -- server step4 --cmd '{command}'\n{lines}…"
+    let behind = format!(" {}", server.addr());
+    let options = format!(
+        "server step4 --keep-going --cmd \
+         'python3 tests/exercises/relay.py {{addr}}{behind}'"
     );
-    print("proxy-build", &shown);
+    let checked = Solved::with("").check(&options).cases();
+    print("proxy-build", &checked.replace(&behind, " 127.0.0.1:8888"));
 }
 
 // ---- A simulated network

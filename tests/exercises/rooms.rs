@@ -56,9 +56,10 @@ impl Site {
     fn start(solved: &Solved, wrapped: &[&str]) -> Site {
         let (own, web) = built(solved, "web");
         let pages = TempDir::new().unwrap();
-        for (name, text) in
-            [("hello.txt", "Hello, browser!\n"), ("other.txt", "Another.\n")]
-        {
+        for (name, text) in [
+            ("hello.txt", "Hello, browser!\n"),
+            ("other.txt", "Another page.\n"),
+        ] {
             fs::write(pages.path().join(name), text).unwrap();
         }
         let size = 20_000_000;
@@ -80,6 +81,7 @@ impl Site {
         for line in lines {
             let real = line.replace("8888", &port);
             let real = real.replace("/tmp/pages", folder);
+            let real = real.replace("/tmp/request", &format!("{folder}/r"));
             let mut bash = Command::new("bash");
             bash.args(["-c", &format!("exec 2>&1; {real}")]);
             let output = bash.current_dir(ROOT).output().unwrap().stdout;
@@ -121,8 +123,8 @@ fn web_skip() {
     let text = site.typed(&[
         "printf '%s\\r\\n' 'GET /hello.txt HTTP/1.1' 'Host: a' \
          'Content-Length: 36' '' \\\n    'GET /other.txt HTTP/1.1' 'Host: a' \
-         '' > /tmp/pages/request",
-        "nc -N 127.0.0.1 8888 < /tmp/pages/request | grep -v ': '",
+         '' > /tmp/request",
+        "nc -N 127.0.0.1 8888 < /tmp/request | grep -v ': '",
     ]);
     assert_eq!(text.matches("HTTP/1.1 200").count(), 2, "{text}");
     let failed = tested.shown(&["... FAILED", "test result"]);
