@@ -113,6 +113,7 @@ fn every_page_of_the_course_says_how_long_it_takes() {
 
 /// A part of a plan: its title, how many minutes it has, and what fills them:
 /// a page and what the class does with it, or anything else with its minutes.
+#[derive(Clone, Copy)]
 struct Block(&'static str, u32, &'static [(&'static str, &'static str)]);
 
 /// How many minutes of a block may stay free for questions.
@@ -590,21 +591,32 @@ fn wrong_exercises(name: &str, text: &str) -> Vec<String> {
     problems
 }
 
-/// The solutions of a chapter are as many as its exercises, of the same kinds
-/// and in the same order. Each shows a file or an output that a test has made,
-/// or says that it is on paper, and its points add up.
+/// What an exercise is called: `**Break it.** *A cable is pulled.* `.
+fn title(part: &str) -> &str {
+    let rest = part.split_once("it.** *").unwrap_or_default().1;
+    rest.split('*').next().unwrap()
+}
+
+/// The solutions of a chapter are of the same kinds as its exercises, have the
+/// same titles, and stand in the same order. Each shows a file or an output
+/// that a test has made, or says that it is on paper, and its points add up.
 fn wrong_solutions(name: &str, chapter: &str, solutions: &str) -> Vec<String> {
     let asked = exercises(section(chapter, "exercises"));
     let solved = exercises(section(solutions, &format!("solutions-{name}")));
-    let kinds = |all: &[(&'static str, &str)]| -> Vec<&str> {
-        all.iter().map(|exercise| exercise.0).collect()
+    let names = |all: &[(&'static str, &str)]| -> Vec<String> {
+        all.iter()
+            .map(|(kind, part)| format!("{kind}{}", title(part)))
+            .collect()
     };
     let mut problems = Vec::new();
-    if kinds(&asked) != kinds(&solved) {
-        let kinds = (kinds(&asked), kinds(&solved));
-        problems.push(format!("{name}: asked, solved: {kinds:?}"));
+    if names(&asked) != names(&solved) {
+        let names = (names(&asked), names(&solved));
+        problems.push(format!("{name}: asked, solved: {names:?}"));
     }
     for (kind, part) in solved {
+        if title(part).is_empty() {
+            problems.push(format!("{name}: {kind}has no title"));
+        }
         let is_proved = part.contains("{{#include ../../tests/");
         if !is_proved && !part.contains("(On paper.)") {
             problems.push(format!("{name}: {kind}is not proved"));
@@ -655,11 +667,23 @@ fn every_exercise_has_two_hints_and_a_solution() {
             assert!(found.iter().any(|e| e.0 == kind), "{name}: no {kind}");
         }
     }
+}
+
+#[test]
+fn what_an_exercise_or_a_solution_lacks_is_found() {
+    let pages = pages();
     let (text, all) = (&pages["server"], &pages["solutions"]);
     let wrong = text.replacen("Second hint", "Hint", 1);
     assert_found(wrong_exercises("server", &wrong), "has no Second hint");
-    let wrong = text.replacen("**Break it.** ", "**Build it.** ", 1);
-    assert_found(wrong_solutions("server", &wrong, all), "asked, solved");
+    for (old, new) in [
+        ("**Break it.** ", "**Build it.** "),
+        ("*One at a time.*", "*A queue for one.*"),
+    ] {
+        let wrong = text.replacen(old, new, 1);
+        assert_found(wrong_solutions("server", &wrong, all), "asked, solved");
+    }
+    let wrong = all.replace("*A queue for one.* ", "");
+    assert_found(wrong_solutions("server", text, &wrong), "has no title");
     let wrong = all.replace("../../tests/", "../../steps/");
     assert_found(wrong_solutions("server", text, &wrong), "is not proved");
     let wrong = all.replacen("**Points.** ", "**Points.** 1", 1);
@@ -767,6 +791,48 @@ fn transcripts(name: &str, pages: &Pages) -> String {
         fences.for_each(|fence| typed += fence.split("```").next().unwrap());
     }
     typed
+}
+
+/// The pages without a section that a plan shows: the guide says with which
+/// commands, in the row of a table.
+fn wrong_rows(pages: &Pages) -> Vec<String> {
+    let all = [TALK, THREE, DAY, WEEKS].concat();
+    let shown = all.iter().flat_map(|block| block.2);
+    let shown = shown.filter(|(_, ways)| ways.contains("show"));
+    let chapters = chapters(pages);
+    let below = shown.filter(|(page, _)| !chapters.iter().any(|c| c == page));
+    let code = Regex::new("`([^`]+)`").unwrap();
+    let mut problems = Vec::new();
+    for (page, _) in below {
+        let link = format!("]({page}.md#predict) | ");
+        let row = pages["teaching"].lines().find(|row| row.contains(&link));
+        let row = row.unwrap_or_default();
+        let seen = transcripts(page, pages);
+        let commands = code.captures_iter(row).filter(|c| c[1].contains(' '));
+        let commands: Vec<_> = commands.collect();
+        if commands.is_empty() {
+            problems.push(format!("no row says how to show {page}"));
+        }
+        let unseen = commands.iter().filter(|c| !is_seen(&c[1], &seen));
+        problems.extend(unseen.map(|c| format!("{page}: no {}", &c[1])));
+    }
+    problems
+}
+
+#[test]
+fn what_a_plan_shows_has_its_commands() {
+    let mut pages = pages();
+    assert_fine(wrong_rows(&pages));
+    let guide = pages["teaching"].clone();
+    for (old, new, problem) in [
+        ("(sim.md#predict) | ", "(sim.md) | ", "how to show sim"),
+        ("--bin sink`", "--bin sinks`", "flow: no"),
+    ] {
+        let wrong = guide.replace(old, new);
+        assert_ne!(wrong, guide, "{old}");
+        pages.insert("teaching".to_owned(), wrong);
+        assert_found(wrong_rows(&pages), problem);
+    }
 }
 
 #[test]

@@ -57,6 +57,11 @@
   const status = make("p", "copied");
   const faces = []; // the sections, one for each face
   let now = 0;
+  // The short way: the title, and the sections that the guide shows.
+  let isShort = query.get("slides") === "short";
+  const shown = new Set(); // their names
+  const isOn = (i) => !isShort || !shown.size || i < 1 || i >= faces.length || shown.has(faces[i].of);
+  const from = (i, by) => (isOn(i + by) ? i + by : from(i + by, by));
   const build = () => {
     for (const slide of readPage()) {
       const { id } = slide.section;
@@ -107,7 +112,7 @@
   const go = (to) => {
     if (to === faces.length && following) {
       presenter?.close();
-      location.href = `${following.href}?slides`;
+      location.href = `${following.href}?slides${isShort ? "=short" : ""}`;
       return;
     }
     now = Math.max(0, Math.min(faces.length - 1, to));
@@ -149,7 +154,8 @@
     if (!presenter || presenter.closed) return;
     const put = (selector, text) => { presenter.document.querySelector(selector).textContent = text; };
     put("h1", status.textContent);
-    put(".next", `Next: ${titleOf(faces[now + 1])}${kindOf(faces[now + 1])}`);
+    const next = faces[from(now, 1)];
+    put(".next", `Next: ${titleOf(next)}${kindOf(next)}`);
     presenter.document.querySelector(".notes").innerHTML = faces[now].lastElementChild.innerHTML;
     tick();
   };
@@ -165,10 +171,16 @@
     main.classList.toggle("with-notes");
     resize();
   };
+  const shorten = () => {
+    isShort = !isShort;
+    bar.querySelector("[aria-pressed]").ariaPressed = isShort;
+    status.textContent = isShort ? "Only the slides that the guide shows" : "All slides";
+    tell();
+  };
+  const [onward, back] = [() => go(from(now, 1)), () => go(from(now, -1))];
   const commands = {
-    ArrowRight: () => go(now + 1), ArrowDown: () => go(now + 1), PageDown: () => go(now + 1), " ": () => go(now + 1),
-    ArrowLeft: () => go(now - 1), ArrowUp: () => go(now - 1), PageUp: () => go(now - 1),
-    Home: () => go(0), End: () => go(faces.length - 1), Escape: leave, n: showNotes, p: present,
+    ArrowRight: onward, ArrowDown: onward, PageDown: onward, " ": onward, ArrowLeft: back, ArrowUp: back, PageUp: back,
+    Home: () => go(0), End: () => go(from(faces.length, -1)), Escape: leave, n: showNotes, p: present, b: shorten,
   };
   const early = []; // what keys ask for before there are slides
   // mdBook's own keys would turn to another chapter, or open what is not shown.
@@ -193,8 +205,9 @@
         const note = make("div", "guide");
         note.innerHTML = html;
         const aim = new RegExp(`^${page}\\.html#(.+)`);
-        const id = [...note.querySelectorAll("a[href]")].map((link) => link.getAttribute("href").match(aim)?.[1]).find(Boolean);
-        const to = (id && document.getElementById(id)?.closest(".slide")) || faces[0];
+        const ids = [...note.querySelectorAll("a[href]")].map((link) => link.getAttribute("href").match(aim)?.[1]).filter(Boolean);
+        if (/^Show( on slides)?\./.test(note.textContent)) ids.filter((id) => !/^(exercises|check-yourself)$/.test(id)).forEach((id) => shown.add(id));
+        const to = (ids[0] && document.getElementById(ids[0])?.closest(".slide")) || faces[0];
         to.lastElementChild.append(copyOf(note));
       }
       frame.remove();
@@ -226,10 +239,12 @@
   const start = () => {
     build();
     const buttons = [["‹", "Previous slide", commands.ArrowLeft], ["›", "Next slide", commands.ArrowRight],
-      ["Notes", "Notes (n)", showNotes], ["Presenter", "A window for the speaker (p)", present], ["Back to the page", "Back to the page (Esc)", leave]];
+      ["Notes", "Notes (n)", showNotes], ["Short", "Only what the guide shows (b)", shorten],
+      ["Presenter", "A window for the speaker (p)", present], ["Back to the page", "Back to the page (Esc)", leave]];
     for (const [text, title, run] of buttons) {
       const button = Object.assign(make("button", "", text), { type: "button", title, ariaLabel: /\w/.test(text) ? text : title });
       if (run === present) button.className = "presents";
+      if (run === shorten) button.ariaPressed = isShort;
       button.addEventListener("click", run);
       bar.append(button);
     }

@@ -250,6 +250,28 @@ const leads = async (slides) => { // from the last slide to the next chapter
   await slides.waitForURL(/client\.html\?slides/, { timeout: 120000 }).catch(() => problems.push(`→ leads to ${slides.url()}`));
   return problems;
 };
+const short = async (slides) => { // only what the guide shows
+  const problems = [];
+  await slides.locator(".guide").first().waitFor({ state: "attached", timeout: 120000 });
+  const button = slides.getByRole("button", { name: "Short" });
+  const leafs = async (...wanted) => {
+    for (const [key, id] of wanted) {
+      await slides.keyboard.press(key);
+      const now = await slides.locator(".slide:not([hidden])").getAttribute("id");
+      if (now !== id) problems.push(`${key} leads to ${now} instead of ${id}`);
+      if ((await button.getAttribute("aria-pressed")) !== `${key !== "b" || id === "server"}`) problems.push(`${key}: the button is wrong`);
+    }
+  };
+  await slides.keyboard.press("Home");
+  await leafs(["b", "server"], ["Home", "server"], ["ArrowRight", "backlog"], ["ArrowLeft", "server"], ["End", "backlog.2"], ["b", "backlog.2"]);
+  await slides.keyboard.press("ArrowRight");
+  if (/^backlog/.test(await slides.locator(".slide:not([hidden])").getAttribute("id"))) problems.push("b does not bring all slides back");
+  await slides.keyboard.press("b");
+  await slides.keyboard.press("End");
+  await slides.keyboard.press("ArrowRight");
+  await slides.waitForURL(/client\.html\?slides=short/, { timeout: 120000 }).catch(() => problems.push(`→ leads to ${slides.url()}`));
+  return problems;
+};
 const folds = async (slides) => { // a question, by keyboard
   await slides.evaluate(() => { location.hash = "#predict"; });
   const summary = slides.locator(".slide:not([hidden]) summary").first();
@@ -391,6 +413,8 @@ const plants = [
   { defect: "an open answer below the foot", by: fits, css: ".face details[open] { padding-top: 600px }" },
   { defect: "a key that does nothing", by: keys, script: (text) => text.replace("End: () =>", "Delete: () =>") },
   { defect: "a chapter that leads nowhere", by: leads, script: (text) => text.replace("to === faces.length && following", "false") },
+  { defect: "a short way that is as long", by: short, script: (text) => text.replace("shown.add(id)", "{}") },
+  { defect: "a short way that ends at the chapter", by: short, script: (text) => text.replace('isShort ? "=short" : ""', '""') },
   { defect: "a position that is not told", by: keys, edit: () => document.querySelector("main > [role=status]").remove() },
   { defect: "a key that mdBook hears", by: early, script: (text) => text.replace(/\n.*"keydown", press, true.*/, "") },
   { defect: "a key before the fonts that is lost", by: early, script: (text) => text.replace("early.push(command)", "{}") },
@@ -482,7 +506,7 @@ export async function run({ browser, open, check }) {
     check(what, await guarded(paper)(page));
     await context.close();
   };
-  const checks = Object.entries({ whole, fits, keys, early, phone, leads, folds, notes, presenter, paper, colors });
+  const checks = Object.entries({ whole, fits, keys, early, phone, leads, short, folds, notes, presenter, paper, colors });
   const tasks = [
     ...checks.map(([what, by]) => [`slides with questions and a guide: ${what}`, onServer, by]),
     ...["drain.html", "performance.html"].map((name) => [`${name}: slides on paper`, onPaper, name]),

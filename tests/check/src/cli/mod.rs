@@ -186,3 +186,44 @@ fn try_all(
         false => report.render(how.format),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The options that a text names in its prose, and that no command of the
+    /// checker has.
+    fn unknown(text: &str) -> Vec<&str> {
+        let cli = Cli::command();
+        let commands = cli.get_subcommands().chain([&cli]);
+        let known: BTreeSet<&str> = commands
+            .flat_map(clap::Command::get_arguments)
+            .filter_map(clap::Arg::get_long)
+            .chain(["network"]) // of Docker
+            .collect();
+        let fences = text.split("```").step_by(2); // what is between them
+        let codes =
+            fences.flat_map(|prose| prose.split('`').skip(1).step_by(2));
+        let is_ours =
+            |code: &&str| code.starts_with("--") || code.starts_with("check ");
+        let words = codes.filter(is_ours).flat_map(str::split_whitespace);
+        words
+            .filter_map(|word| word.strip_prefix("--"))
+            .filter(|name| !name.is_empty() && !known.contains(name))
+            .collect()
+    }
+
+    #[test]
+    fn the_pages_name_only_options_that_exist() {
+        let checker = include_str!("../../../../book/src/checker.md");
+        let grading = include_str!("../../../../book/src/grading.md");
+        assert_eq!(unknown(checker), [""; 0]);
+        assert_eq!(unknown(grading), [""; 0]);
+        let wrong = grading.replacen("`--build-limit`", "`--limit-build`", 1);
+        assert_eq!(unknown(&wrong), ["limit-build"]);
+    }
+}
