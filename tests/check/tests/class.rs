@@ -10,6 +10,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -243,7 +244,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// A test: its name, the programs that it needs, and what it does.
 type Test = (&'static str, &'static [&'static str], fn());
 
-const TESTS: [Test; 9] = [
+const TESTS: [Test; 11] = [
     (
         "the_same_seed_gives_the_same_grades",
         &["python3", "go", "cc"],
@@ -261,6 +262,8 @@ const TESTS: [Test; 9] = [
     ("no_copy_is_made_for_nothing", &["python3"], no_copy_is_made_for_nothing),
     ("servers_may_run_already", &[], servers_may_run_already),
     ("what_names_nobody_is_refused", &[], what_names_nobody_is_refused),
+    ("classroom_50_gets_its_result", &["python3"], classroom_50),
+    ("gradescope_gets_its_result", &["python3"], gradescope),
 ];
 
 fn main() {
@@ -447,8 +450,7 @@ fn each_server_meets_each_client() {
 /// A client that never connects, and one that connects and sends nothing.
 const NEVER_CAME: &str = "import sys; print(sys.argv[2])";
 const NEVER_ASKED: &str = "import socket, sys
-host, port = sys.argv[1].split(':')
-socket.create_connection((host, int(port)))
+socket.create_connection(('127.0.0.1', int(sys.argv[1])))
 print(sys.argv[2])
 ";
 
@@ -463,8 +465,91 @@ fn a_client_must_come_and_ask() {
     let said = class.run(class.script("interop", &[]));
     let has = |what: &str| assert!(said.text.contains(what), "{}", said.text);
     has("\nanna     ✓ ✗ ✗   1/3\n");
-    has("The client never connected to the server. It printed the right reply");
-    has("The client never sent its text to the server.");
+    let printed = "    It printed the right reply all the same.\n";
+    has(&format!("The client never connected to the server.\n{printed}"));
+    has(&format!("The client never sent its text to the server.\n{printed}"));
+}
+
+/// A script of the page, for one case, so that it is over soon.
+fn with_one_case(name: &str, format: [&str; 2]) -> String {
+    let text = fs::read_to_string(format!("{OWN}/{name}")).unwrap();
+    assert!(text.contains(format[0]), "{text}");
+    text.replace(format[0], format[1])
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn classroom_50() {
+    let class = Class::new();
+    class.hand_in("anna", "server.py", &peer(PYTHON, &[ADDR]));
+    let case = ["[\"--format\"", "[\"--case\", \"S4-01\", \"--format\""];
+    let script = class.path("autograder.py");
+    fs::write(&script, with_one_case("autograder.py", case)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_check"), class.path("check")).unwrap();
+    let mut python = class.command("python3");
+    python.arg(script).current_dir(class.path("submissions/anna"));
+    let fields = [
+        "CLASSROOM",
+        "ASSIGNMENT",
+        "SUBMISSION_TAG",
+        "COMMIT_URL",
+        "RELEASE_URL",
+    ];
+    python.envs(fields.map(|name| (name, name)));
+    let said = class.run(python);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let result = json(&class.path("submissions/anna/result.json"));
+    assert_eq!(
+        (&result["score"], &result["max-score"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(result["tests"][0]["test-name"], "S4-01 answers an ECHO");
+    assert_eq!(result["submission"], "SUBMISSION_TAG");
+    assert_eq!(result["review"], "COMMIT_URL");
+    assert_eq!(result["datetime"].as_str().unwrap().len(), 20);
+}
+
+/// A server that ends if it could write its own points.
+const THIEF: &str = "import os
+if os.access('RESULTS', os.W_OK):
+    os._exit(1)
+";
+
+/// Root gives the submission away to somebody who cannot write its points.
+fn gradescope() {
+    let class = Class::new();
+    let folder = |name: &str| class.path("autograder").join(name);
+    for name in ["submission", "source", "results", "bin"] {
+        fs::create_dir_all(folder(name)).unwrap();
+    }
+    fs::copy(env!("CARGO_BIN_EXE_check"), folder("bin/check")).unwrap();
+    let case = ["--format", "--case S4-01 --format"];
+    let mut script = with_one_case("run_autograder", case);
+    let mut server = peer(PYTHON, &[ADDR]);
+    let results = folder("results/results.json");
+    if rustix::process::getuid().is_root() {
+        server = THIEF.replace("RESULTS", results.to_str().unwrap()) + &server;
+        for (path, mode) in
+            [(class.path(""), 0o711), (class.path("tmp"), 0o777)]
+        {
+            fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        }
+    } else {
+        script = script.replace("runuser -u nobody -- ", "");
+    }
+    fs::write(folder("submission/server.py"), server).unwrap();
+    let mut shell = class.command("sh");
+    let path =
+        format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", folder("bin").display());
+    let root = class.path("autograder");
+    let script = script.replace("/autograder", root.to_str().unwrap());
+    shell.args(["-c", &script]).env("PATH", path);
+    let said = class.run(shell);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let result = json(&results);
+    assert_eq!(result["score"], 1, "{result}");
 }
 
 /// Whatever is wrong with the command line is said before the first copy.

@@ -145,9 +145,8 @@ fn graded(case: &Case, points: u32, output: &str) -> Value {
     })
 }
 
-/// What the reporter of GitHub Classroom reads
-/// (`classroom-resources/autograding-grading-reporter`, v1): it adds up the
-/// scores of the tests.
+/// What Classroom 50 reads, without the names of the class and of the
+/// submission (`Advanced-Autograding`, in its wiki: `classroom50/result/v1`).
 pub fn classroom(report: &Report) -> String {
     let is_counted =
         |result: &&Result| !matches!(result.verdict, Verdict::Skip(_));
@@ -160,9 +159,9 @@ pub fn classroom(report: &Report) -> String {
     let left = report.left_out.iter().map(|case| scored(case, 0, &why));
     let (points, most) = report.score();
     pretty(&json!({
-        "version": 1,
-        "status": if points == most { "pass" } else { "fail" },
-        "max_score": most,
+        "schema": "classroom50/result/v1",
+        "score": points,
+        "max-score": most,
         "tests": tried.chain(left).collect::<Vec<_>>(),
     }))
 }
@@ -170,10 +169,10 @@ pub fn classroom(report: &Report) -> String {
 fn scored(case: &Case, points: u32, output: &str) -> Value {
     let is_passed = points == case.weight();
     json!({
-        "name": format!("{} {}", case.id, case.title),
-        "status": if is_passed { "pass" } else { "fail" },
+        "test-name": format!("{} {}", case.id, case.title),
+        "passed": is_passed,
         "score": points,
-        "test_code": if is_passed { "" } else { output },
-        "line_no": 0, // there is no line to name
+        "max-score": case.weight(),
+        "output": if is_passed { "" } else { output },
     })
 }

@@ -30,7 +30,7 @@ pub enum Format {
     Tap,
     /// Gradescope's results.json
     Gradescope,
-    /// What GitHub Classroom's reporter reads, before it is in base64
+    /// What Classroom 50 reads, once its script has added the names
     Classroom,
 }
 

@@ -6,6 +6,6 @@ exec check interop step4 submissions \
   --client 'client.py: python3 client.py {port} {text}' \
   --client 'client.c: ./client {port} {text}' \
   --client 'client.mjs: node client.mjs {port} {text}' \
-  --build 'server.c: cc -std=c11 -pthread -o server server.c' \
-  --build 'client.c: cc -std=c11 -pthread -o client client.c' \
+  --build 'server.c: cc -std=gnu11 -pthread -o server server.c' \
+  --build 'client.c: cc -std=gnu11 -pthread -o client client.c' \
   "$@"
