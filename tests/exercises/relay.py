@@ -3,6 +3,7 @@
     python3 relay.py IP:PORT [IP:PORT]   where it listens, and the server
 """
 
+import contextlib
 import socket
 import struct
 import sys
@@ -22,16 +23,19 @@ def close_with_reset(end):
 
 def direction(source, sink):
     """Passes on bytes, the end and a reset."""
+    what = socket.SHUT_WR  # at the end: a FIN
     try:
         while data := source.recv(65536):
             try:
                 sink.sendall(data)
             except OSError:
                 return  # it has gone; its last words are on their way back
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:  # a reset: the other peer gets one, too
+    except OSError as error:  # a reset: the other peer gets one, too
+        print(f"a connection was lost: {error}", file=sys.stderr)
         close_with_reset(sink)
-        sink.shutdown(socket.SHUT_RDWR)  # wakes the other direction up
+        what = socket.SHUT_RD  # no FIN, but it wakes the other direction up
+    with contextlib.suppress(OSError):  # it may have gone, too
+        sink.shutdown(what)
 
 
 def relay(client, peer):
