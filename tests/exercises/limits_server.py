@@ -56,8 +56,8 @@ def receive(connection, end, error):
     for left in end - NOW(), 0:
         connection.settimeout(max(left, 0.001))
         try:
-            return connection.recv(65536)
-        except TimeoutError:
+            return connection.recv(131072)  # more than a frame
+        except socket.timeout:  # which is TimeoutError since Python 3.10
             pass
     raise Refused(error)
 
@@ -80,6 +80,8 @@ def answer(connection):
             end, error = NOW() + IDLE, SILENT
         elif replies or error is SILENT:  # a frame has started
             end, error = NOW() + FRAME, HALF
+        elif NOW() >= end:  # each byte comes in time, but the frame does not
+            raise Refused(error)
 
 
 def refuse(connection, error):
@@ -89,7 +91,8 @@ def refuse(connection, error):
     connection.shutdown(socket.SHUT_WR)
     end = NOW() + 1
     while receive(connection, end, error):
-        pass
+        if NOW() >= end:
+            raise Refused(error)
 
 
 def serve(connection, peer):
