@@ -13,7 +13,7 @@ with socket.create_connection((host, int(port)), 20) as connection:
     try:
         while True:
             sent += connection.send(request[sent % len(request) :])
-    except TimeoutError:
+    except socket.timeout:  # which is TimeoutError since Python 3.10
         print("no more is taken", flush=True)
     poll = select.poll()
     poll.register(connection, 0)  # wakes up at an error and at nothing else

@@ -44,7 +44,7 @@ def address(child):
     """Waits until it listens, and returns its address."""
     line = child.stdout.readline()
     threading.Thread(target=child.stdout.read, daemon=True).start()
-    host, port = line.removeprefix("listening on ").strip().split(":")
+    host, port = line.split()[2].split(":")
     return host, int(port)
 
 

@@ -192,12 +192,13 @@ async def main(port, texts):
     lines = iter(texts or sys.stdin.buffer)
     # In a thread: it may wait for the keyboard, or for whoever reads what we
     # print, and the connection must be listened to meanwhile.
-    while (line := await asyncio.to_thread(next, lines, None)) is not None:
-        text = line if texts else line.removesuffix(b"\n")
+    thread = asyncio.get_running_loop().run_in_executor
+    while (line := await thread(None, next, lines, None)) is not None:
+        text = line if texts else line.rstrip(b"\n")
         if len(text) > 65535:
             raise Failed(USAGE, "a TEXT has more than 65535 bytes")
         await client.ask(text)
-        await asyncio.to_thread(write_line, text)
+        await thread(None, write_line, text)
     if client.kept:
         client.kept.close()
 

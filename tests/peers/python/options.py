@@ -223,7 +223,7 @@ def leave(end, size):
     end.settimeout(PATIENCE)
     try:
         end.sendall(bytes(size))
-    except TimeoutError:
+    except socket.timeout:  # which is TimeoutError since Python 3.10
         sys.exit(f"cannot write {size} bytes: no room (is tcp_wmem small?)")
     end.settimeout(None)
 
