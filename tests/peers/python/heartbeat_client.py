@@ -129,7 +129,12 @@ class Client:
         try:
             opening = asyncio.open_connection("127.0.0.1", self.port)
             limit = min(CONNECT, deadline - now())
-            return Connection(*await asyncio.wait_for(opening, limit))
+            reader, writer = await asyncio.wait_for(opening, limit)
+            end = writer.get_extra_info
+            if end("sockname") == end("peername"):
+                writer.close()  # no server: the kernel gave us its port
+                raise ConnectionError("connected to itself")
+            return Connection(reader, writer)
         except asyncio.TimeoutError:
             raise Failed(NOT_EXECUTED, "no answer to connect") from None
         except OSError as error:

@@ -106,6 +106,9 @@ def attempt(port, add, deadline):
     try:
         limit = left(min(deadline, time.monotonic() + CONNECT))
         connection = socket.create_connection(("127.0.0.1", port), limit)
+        if connection.getsockname() == connection.getpeername():
+            connection.close()  # no server: the kernel gave us its port
+            raise ConnectionError("connected to itself")
     except OSError as error:
         raise Failed(NOT_EXECUTED, f"cannot connect: {error}") from error
     try:
