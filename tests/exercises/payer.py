@@ -27,12 +27,16 @@ def ask(state):
     name = ["--client-id", str(client), "--seq", str(seq)]
     asked = [STEP7, "client", "--addr", addr, *name, f"--add={amount}"]
     code = subprocess.run(asked).returncode
+    if code in (0, 6):  # a final answer; otherwise it stays in the file
+        keep([client, seq + 1, None])
     if code != 0:
-        sys.exit(code)  # the operation stays in the file
-    keep([client, seq + 1, None])
+        sys.exit(code)
 
 
 _, path, addr, amount = sys.argv
+amount = int(amount)
+if not -(2**63) <= amount < 2**63:  # the server would never take it
+    sys.exit("AMOUNT does not fit into 64 bits")
 try:
     with open(path) as file:
         client, seq, pending = json.load(file)
@@ -41,5 +45,5 @@ except FileNotFoundError:
 if pending is not None:  # asked, and killed before the reply
     ask([client, seq, pending])
     seq += 1
-keep([client, seq, int(amount)])
-ask([client, seq, int(amount)])
+keep([client, seq, amount])
+ask([client, seq, amount])
