@@ -20,6 +20,9 @@ def keep(state):
         file.flush()
         os.fsync(file)
     os.replace(path + ".new", path)
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    os.fsync(folder)  # now its new name is on disk, too
+    os.close(folder)
 
 
 def ask(state):
