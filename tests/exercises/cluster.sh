@@ -3,11 +3,11 @@
 # ./cluster.sh IP:PORT JOURNAL
 set -e
 mkdir -p "$2.redis"
-cd "$2.redis"
-redis-server --port 0 --unixsocket "$2.redis/socket" --dir "$2.redis" \
-  --save '' --appendonly yes --appendfsync always >log &
-until redis-cli -s "$2.redis/socket" ping 2>&1 | grep -q PONG; do
+dir=$(cd "$2.redis" && pwd)
+redis-server --port 0 --unixsocket "$dir/socket" --dir "$dir" \
+  --save '' --appendonly yes --appendfsync always >"$dir/log" &
+until redis-cli -s "$dir/socket" ping 2>&1 | grep -q PONG; do
+  kill -0 $! # ends this script if Redis has ended (see its log)
   sleep 0.05
 done
-cd - >/dev/null
-exec python3 tests/peers/python/heartbeat_server.py "${1##*:}" "$2.redis/socket"
+exec python3 tests/peers/python/heartbeat_server.py "${1##*:}" "$dir/socket"
