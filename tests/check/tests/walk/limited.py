@@ -21,10 +21,10 @@ except OSError as error:
     sys.exit(f"cannot listen on {host}:{port}: {error}")
 print("listening on %s:%d" % server.getsockname(), flush=True)
 while True:
+    client = None  # closes the one that got no thread
     try:
-        conn, peer = server.accept()
-    except OSError as error:  # no descriptor is left: it may pass
-        print("accept:", error, file=sys.stderr)
-        time.sleep(0.1)
-        continue
-    threading.Thread(target=serve, args=(conn, peer), daemon=True).start()
+        client = server.accept()
+        threading.Thread(target=serve, args=client, daemon=True).start()
+    except (OSError, RuntimeError) as error:
+        print("cannot accept:", error, file=sys.stderr)
+        time.sleep(0.1)  # too few descriptors or threads: that may last
