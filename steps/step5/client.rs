@@ -138,8 +138,7 @@ async fn exchange(
     let mut input = Vec::with_capacity(BUFFER);
     loop {
         let mut rest = &input[..];
-        let frame = frame::decode(&mut rest).context(Protocol)?;
-        if let Some(frame) = frame {
+        if let Some(frame) = frame::decode(&mut rest).context(Protocol)? {
             return Ok((answer(frame, message)?, rest.is_empty()));
         }
         let read = stream.read_buf(&mut input).await.context("cannot receive");

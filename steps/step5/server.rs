@@ -77,6 +77,12 @@ pub async fn answer(
             // A frame has started. No later piece of it buys more time.
             limit = (Instant::now() + limits.frame, TooSlow::Frame);
         }
+        if limit.0 < Instant::now() {
+            // We may have looked late. Then a read with room takes the rest.
+            // No client stays because it always has one more byte.
+            ensure!(input.capacity() == BUFFER, limit.1);
+            input.reserve(MAX_LENGTH);
+        }
     }
     ensure!(input.is_empty(), "ended in the middle of a frame");
     Ok(total)
@@ -90,8 +96,7 @@ async fn receive(
 ) -> Result<usize> {
     if input.is_empty() && input.capacity() > BUFFER {
         let pause = limit.0.min(Instant::now() + PAUSE);
-        let read = timeout_at(pause, stream.read_buf(input)).await;
-        if let Ok(read) = read {
+        if let Ok(read) = timeout_at(pause, stream.read_buf(input)).await {
             return read.context("cannot read");
         }
         // Without this, one large frame would cost its room for as long as
@@ -151,9 +156,7 @@ async fn give_up(stream: &mut TcpStream, error: &Error) {
     match error.downcast_ref() {
         // It does not read, so an ERROR would not reach it either.
         Some(TooSlow::Write) => drop(stream.set_zero_linger()),
-        Some(TooSlow::Idle | TooSlow::Frame) => {
-            refuse(stream, TIMEOUT, &text).await;
-        }
+        Some(_) => refuse(stream, TIMEOUT, &text).await,
         None => {} // `refuse` has told it, or the stream has ended, or is broken
     }
 }
@@ -261,6 +264,19 @@ mod tests {
             }
         });
         assert_too_slow(server, TooSlow::Frame, 40_000).await;
+    }
+
+    /// The second look finds a byte, too, and each look after that.
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_that_is_always_there() {
+        let (mut client, server) = server(1000);
+        tokio::spawn(async move {
+            client.write_all(&[0, 0, 0xff, 0, 1]).await.unwrap();
+            while client.write_all(b"x").await.is_ok() {
+                ms(1).await;
+            }
+        });
+        assert_too_slow(server, TooSlow::Frame, 10_001).await;
     }
 
     /// A frame in two pieces, before and after the moment when the idle limit
