@@ -224,12 +224,20 @@ fn tls_stolen() {
 }
 
 fn tls_build() {
+    let old = Tls::with(""); // its certificates are for servers only
     let tls = Tls::with("tls-build");
+    let target = tls.folder.path().join("target");
+    let before = old.folder.path().join("target/other");
+    fs::rename(before, target.join("before")).unwrap();
+    let cas = ["other/ca.pem", "before/ca.pem"]
+        .map(|name| fs::read(target.join(name)).unwrap());
+    fs::write(target.join("clients.pem"), cas.concat()).unwrap();
     let mut scene = Scene::new();
-    let clients = ["--clients", "target/other/ca.pem"];
-    tls.server(&mut scene, "the server", &clients);
+    tls.server(&mut scene, "the server", &["--clients", "target/clients.pem"]);
     tls.client(&mut scene, "");
-    tls.client(&mut scene, &OTHER.join(" "));
+    let other = OTHER.join(" ");
+    tls.client(&mut scene, &other.replace("other", "before"));
+    tls.client(&mut scene, &other);
     scene.wait_for(0, "ended after 1 frames", 1);
     print("tls-build", &scene.text());
 }
