@@ -437,7 +437,8 @@ fn questions(text: &str) -> (Questions, Vec<String>) {
         let body = &found[4];
         let starts = if is_right { "**Yes.** " } else { "**No.** " };
         if !body.starts_with(starts) || body.len() < 60 {
-            problems.push(format!("{question}: why? {:?}", &found[3]));
+            let due = format!("{starts}and why, in 60 characters");
+            problems.push(format!("{question}: {due}: {:?}", &found[3]));
         }
         if is_right && !body.contains("{{#include ") {
             problems.push(format!("{question}: nothing proves it"));
@@ -462,7 +463,9 @@ fn wrong_questions(name: &str, text: &str) -> Vec<String> {
             problems.push(format!("{question} is number {}", i + 1));
         }
         if rights != 1 || !(3..=4).contains(&choices.len()) {
-            problems.push(format!("{question}: {rights} of {choices:?}"));
+            let n = choices.len();
+            let due = "needs three or four choices, and one that is right";
+            problems.push(format!("{question}: {rights} of {n}; it {due}"));
         }
     }
     if !(4..=6).contains(&questions.len()) || places.len() < 2 {
@@ -542,7 +545,7 @@ fn every_chapter_has_questions_with_reasons() {
         ("choice right\" name=\"server-2", "choice\" name=\"server-2", "0 of"),
         ("choice\" name=\"server-3", "choice right\" name=\"server-3", "2 of"),
         ("name=\"server-5", "name=\"server-6", "server-6 is number 5"),
-        ("**No.** ", "Hm. ", "why?"),
+        ("**No.** ", "Hm. ", "and why"),
         ("<summary>At both", "<summary>At `both`", "Markdown in"),
         ("</summary>\n\n**No.**", "</summary>\n**No.**", "is no choice"),
     ] {

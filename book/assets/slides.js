@@ -58,7 +58,16 @@
   const faces = []; // the sections, one for each face
   let now = 0;
   // The short way: the title, and the sections that the guide shows.
-  let isShort = query.get("slides") === "short";
+  // It, and when the talk began, hold from chapter to chapter.
+  const kept = (name, value) => {
+    try {
+      if (value !== undefined) sessionStorage.setItem(`slides-${name}`, value);
+      return Number(sessionStorage.getItem(`slides-${name}`));
+    } catch {
+      return 0;
+    }
+  };
+  let isShort = query.get("slides") === "short" || kept("short") === 1;
   const shown = new Set(); // their names
   const isOn = (i) => !isShort || !shown.size || i < 1 || i >= faces.length || shown.has(faces[i].of);
   const from = (i, by) => (isOn(i + by) ? i + by : from(i + by, by));
@@ -109,6 +118,14 @@
     main.style.setProperty("--top", `${hasNotes ? 0 : (height - 720 * scale) / 2}px`);
     main.style.setProperty("--left", `${beside + (width - 1280 * scale) / 2}px`);
   };
+  // A slide that goes on has the notes of its first part, but not on paper.
+  const repeatNotes = () => {
+    const first = faces.findLast((one, i) => i <= now && one.lastElementChild.matches(":not(:empty, .again)"));
+    const { lastElementChild: notes } = faces[now];
+    if (first === faces[now] || first?.of !== faces[now].of) return;
+    notes.classList.add("again");
+    notes.replaceChildren(...[...first.lastElementChild.children].map(copyOf));
+  };
   const go = (to) => {
     if (to === faces.length && following) {
       presenter?.close();
@@ -117,6 +134,7 @@
     }
     now = Math.max(0, Math.min(faces.length - 1, to));
     faces.forEach((one, i) => { one.hidden = i !== now; });
+    repeatNotes();
     fit(faces[now].firstElementChild);
     status.textContent = faces[now].getAttribute("aria-label");
     history.replaceState(null, "", `#${faces[now].id}`);
@@ -147,7 +165,8 @@
       a { color: inherit } li { list-style: none } .clock { font-size: 1.5em }</style>`;
     notes.body.innerHTML = '<p class="clock"></p><h1></h1><p class="next"></p><div class="notes"></div>';
     presenter.onkeydown = press;
-    since = Date.now();
+    since = Date.now() - kept("since") < 4 * 3600000 ? kept("since") : Date.now();
+    kept("since", since);
     tell();
   };
   const tell = () => {
@@ -173,6 +192,7 @@
   };
   const shorten = () => {
     isShort = !isShort;
+    kept("short", isShort ? 1 : 0);
     bar.querySelector("[aria-pressed]").ariaPressed = isShort;
     status.textContent = isShort ? "Only the slides that the guide shows" : "All slides";
     tell();
@@ -221,6 +241,10 @@
   const toPaper = () => {
     document.documentElement.classList.add("paper");
     for (const details of main.querySelectorAll("details")) details.open = false; // book.js opened them
+    for (const notes of main.querySelectorAll(".again")) {
+      notes.replaceChildren();
+      notes.classList.remove("again");
+    }
     for (const one of faces) {
       fit(one.firstElementChild);
       const { lastElementChild: notes } = one;
@@ -258,7 +282,7 @@
     let swipe = 0;
     main.addEventListener("pointerdown", ({ clientX }) => { swipe = clientX; });
     main.addEventListener("pointerup", ({ clientX, pointerType }) => {
-      if (pointerType === "touch" && Math.abs(clientX - swipe) > 50) go(now + (clientX < swipe ? 1 : -1));
+      if (pointerType === "touch" && Math.abs(clientX - swipe) > 50) (clientX < swipe ? onward : back)();
     });
     document.addEventListener("toggle", () => fit(faces[now].firstElementChild), true);
     window.addEventListener("beforeprint", toPaper);

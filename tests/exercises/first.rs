@@ -52,11 +52,11 @@ fn from_many_clients_on(
     let strace = !is_installed("strace", "-V");
     let strace = strace.then_some("needs strace");
     vec![
-        trial("many_clients::await_behind_spawn", linux, awaited),
-        trial("many_clients::no_descriptor_left", linux, descriptors),
-        trial("many_clients::a_task_that_sleeps", linux, sleeps),
-        trial("many_clients::an_echo_server_in_python", python, echo_server),
-        trial("many_clients::threads_and_tasks", linux, threads),
+        trial("many-clients::await_behind_spawn", linux, awaited),
+        trial("many-clients::no_descriptor_left", linux, descriptors),
+        trial("many-clients::a_task_that_sleeps", linux, sleeps),
+        trial("many-clients::an_echo_server_in_python", python, echo_server),
+        trial("many-clients::threads_and_tasks", linux, threads),
         trial("frames::an_unknown_kind", linux, unknown_kind),
         trial("frames::three_bytes", linux, three_bytes),
         trial("frames::a_length_with_a_sign", None, signed),

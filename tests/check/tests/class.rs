@@ -507,13 +507,18 @@ fn classroom_50() {
     );
     assert_eq!(result["tests"][0]["test-name"], "S4-01 answers an ECHO");
     assert_eq!(result["submission"], "SUBMISSION_TAG");
+    let body = class.path("submissions/anna/release-body.md");
+    assert_eq!(fs::read_to_string(body).unwrap(), "1 of 1 points\n");
     assert_eq!(result["review"], "COMMIT_URL");
     assert_eq!(result["datetime"].as_str().unwrap().len(), 20);
 }
 
-/// A server that ends if it could write its own points.
-const THIEF: &str = "import os
-if os.access('RESULTS', os.W_OK):
+/// A server that ends if it could write its own points: into the file, or into
+/// what the checker prints (438 is pidfd_getfd).
+const THIEF: &str = "import ctypes, os
+checker = os.pidfd_open(os.getppid())
+stolen = ctypes.CDLL(None).syscall(438, checker, 1, 0) >= 0
+if stolen or os.access('RESULTS', os.W_OK):
     os._exit(1)
 ";
 
@@ -543,8 +548,7 @@ fn gradescope() {
     let mut shell = class.command("sh");
     let path =
         format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", folder("bin").display());
-    let root = class.path("autograder");
-    let script = script.replace("/autograder", root.to_str().unwrap());
+    let script = script.replace("/autograder", folder("").to_str().unwrap());
     shell.args(["-c", &script]).env("PATH", path);
     let said = class.run(shell);
     assert_eq!(said.code, Some(0), "{}", said.stderr);

@@ -78,6 +78,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
+    hide();
     let (machine, terminal) = (Machine::adopting(), Terminal::found());
     let scratch = Scratch::default();
     let (found, copies) = (terminal.clone(), scratch.clone());
@@ -94,6 +95,19 @@ pub fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::from(if error.is::<Unwritten>() { 3 } else { 64 })
         }
+    }
+}
+
+/// Keeps the programs that we try, which run as the same user, from writing
+/// into our output or memory ([prctl(2)], `PR_SET_DUMPABLE`). Root may do so all
+/// the same.
+///
+/// [prctl(2)]: https://man7.org/linux/man-pages/man2/pr_set_dumpable.2const.html
+fn hide() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 
