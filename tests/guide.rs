@@ -638,6 +638,10 @@ fn wrong_points(solution: &str) -> Option<String> {
     let line = points.lines().next().unwrap();
     let (sum, parts) = line.split_once(": ").unwrap_or_default();
     let part = Regex::new(r"\b(\d+) for ").unwrap();
+    let other = Regex::new(r"(?:^|, )\d+ (?:points? )?(.{4})").unwrap();
+    if other.captures_iter(parts).any(|part| &part[1] != "for ") {
+        return Some(format!("points for nothing in {line:?}"));
+    }
     let parts = part.captures_iter(parts).map(|p| p[1].parse::<u32>().unwrap());
     let parts: u32 = parts.sum();
     let is_one = solution.matches("\n**Points.** ").count() == 1;
@@ -670,6 +674,42 @@ fn every_exercise_has_two_hints_and_a_solution() {
             assert!(found.iter().any(|e| e.0 == kind), "{name}: no {kind}");
         }
     }
+}
+
+/// An output that two solutions print is the wrong one for one of them.
+fn twice(solutions: &str) -> Vec<String> {
+    let include = Regex::new(r"snapshots/(exercise-[a-z0-9-]+)\.snap").unwrap();
+    let mut seen = BTreeSet::new();
+    let all = include.captures_iter(solutions).map(|found| found[1].to_owned());
+    all.filter(|name| !seen.insert(name.clone())).collect()
+}
+
+/// The exercises that the plans name are there.
+fn wrong_titles(guide: &str, pages: &Pages) -> Vec<String> {
+    let start = "they do the exercises ";
+    let (_, rest) = guide.split_once(start).expect("the labs of the plan");
+    let line = rest.lines().next().unwrap().replace("*Frames*", "");
+    let named = line.split('*').skip(1).step_by(2);
+    let all: String = pages.values().cloned().collect();
+    let is_there = |title: &&str| all.contains(&format!("it.** *{title}.* "));
+    named.filter(|title| !is_there(title)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_solution_that_stands_elsewhere_is_found() {
+    let pages = pages();
+    let (all, guide) = (&pages["solutions"], &pages["teaching"]);
+    assert_fine(twice(all));
+    let wrong = all.replace("introduction-refused", "introduction-share");
+    assert_found(twice(&wrong), "exercise-introduction-share");
+    assert_fine(wrong_titles(guide, &pages));
+    let wrong = guide.replace("*A greeter*", "*A greeting*");
+    assert_found(wrong_titles(&wrong, &pages), "A greeting");
+    let wrong = all.replace("3: 1 for two packets, ", "3: 1 for a, 3 extra, ");
+    assert_found(
+        wrong_solutions("introduction", &pages["introduction"], &wrong),
+        "nothing",
+    );
 }
 
 #[test]
@@ -722,6 +762,7 @@ fn wrong_guide(name: &str, pages: &Pages) -> Vec<String> {
     if !part.contains(&format!("{{{{#include {name}.md:outcomes}}}}")) {
         problems.push("other outcomes than the chapter's".to_owned());
     }
+    problems.extend(wrong_numbers(part, pages));
     let beliefs = between("**What they believe.**", "**Skip.**");
     let rows = beliefs.lines().filter(|line| line.starts_with("| ")).skip(2);
     let rows: Vec<&str> = rows.collect();
@@ -735,9 +776,27 @@ fn wrong_guide(name: &str, pages: &Pages) -> Vec<String> {
     let shown = between("**Show.**", "**Where they get stuck.**");
     let all: String =
         chapters(pages).iter().map(|name| transcripts(name, pages)).collect();
-    let seen = transcripts(name, pages);
-    problems.extend(wrong_shows(&shown, &seen, &all));
+    problems.extend(wrong_shows(&shown, &transcripts(name, pages), &all));
     problems.iter().map(|problem| format!("{name}: {problem}")).collect()
+}
+
+/// The questions that a text names by number are there.
+fn wrong_numbers(text: &str, pages: &Pages) -> Vec<String> {
+    let named = Regex::new(
+        r"questions? (\d)(?: and (\d))? of \[Check yourself\]\(([a-z-]+)\.md",
+    );
+    let named = named.unwrap();
+    let mut problems = Vec::new();
+    for found in named.captures_iter(text) {
+        let page = &pages[&found[3]];
+        for number in [found.get(1), found.get(2)].into_iter().flatten() {
+            let number = number.as_str();
+            if !page.contains(&format!("**Question {number}.** ")) {
+                problems.push(format!("no question {number}: {}", &found[0]));
+            }
+        }
+    }
+    problems
 }
 
 /// What a teacher shows starts with a command that a transcript of the chapter
@@ -855,6 +914,7 @@ fn the_guide_has_every_chapter_and_shows_what_the_tests_have_seen() {
         ("server.md:outcomes", "client.md:outcomes", "other outcomes"),
         ("**Skip.**", "Skip", "no **Skip.**"),
         ("cases.md#s", "cases.md#t", "what exposes"),
+        ("question 1 of", "question 9 of", "no question 9"),
         ("\n1. `", "\n1. Show `", "and how?"),
     ] {
         let wrong = guide.replace(old, new);

@@ -141,7 +141,7 @@
     tell();
   };
   const find = () => {
-    const id = decodeURIComponent(location.hash.slice(1));
+    const id = location.hash.slice(1); // no heading has a name that is escaped
     const there = id && document.getElementById(id)?.closest(".slide");
     go(there ? faces.indexOf(there) : now);
   };
@@ -194,7 +194,8 @@
     isShort = !isShort;
     kept("short", isShort ? 1 : 0);
     bar.querySelector("[aria-pressed]").ariaPressed = isShort;
-    status.textContent = isShort ? "Only the slides that the guide shows" : "All slides";
+    const few = shown.size ? "Only the slides that the guide shows" : "All slides: the guide names none of this page";
+    status.textContent = isShort ? few : "All slides";
     tell();
   };
   const [onward, back] = [() => go(from(now, 1)), () => go(from(now, -1))];

@@ -20,12 +20,13 @@ use super::support::{ROOT, snapshot, trial};
 const DEADLINE: Duration = Duration::from_secs(900);
 
 /// There is one copy, so that Cargo compiles only what a patch changes. One
-/// solution at a time has it.
+/// solution at a time has it, and one process.
 static COPY: Mutex<()> = Mutex::new(());
 
 /// The copy, with a solution in it.
 pub struct Solved {
     _guard: MutexGuard<'static, ()>,
+    _lock: fs::File,
 }
 
 /// What a command has printed, on stdout and stderr together.
@@ -57,6 +58,10 @@ impl Solved {
     /// Applies one patch after the other, each to what those before it made.
     pub fn with_all(names: &[&str]) -> Solved {
         let guard = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = folder().with_extension("lock");
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        let lock = fs::File::create(lock).unwrap();
+        lock.lock().unwrap();
         share();
         let mut files = BTreeSet::new();
         for part in PARTS {
@@ -72,7 +77,7 @@ impl Solved {
         }
         files.extend(patched);
         remove_others(&files);
-        Solved { _guard: guard }
+        Solved { _guard: guard, _lock: lock }
     }
 
     /// Runs one line, as a reader types it in the folder of the project. Its

@@ -219,12 +219,14 @@ mod tests {
             .filter_map(clap::Arg::get_long)
             .chain(["network"]) // of Docker
             .collect();
-        let fences = text.split("```").step_by(2); // what is between them
-        let codes =
-            fences.flat_map(|prose| prose.split('`').skip(1).step_by(2));
-        let is_ours =
-            |code: &&str| code.starts_with("--") || code.starts_with("check ");
-        let words = codes.filter(is_ours).flat_map(str::split_whitespace);
+        let parts = || text.split("```");
+        let prose = parts().step_by(2); // what is between the fences
+        let codes = prose.flat_map(|prose| prose.split('`').skip(1).step_by(2));
+        let typed = parts().skip(1).step_by(2).flat_map(str::lines);
+        let starts = ["--", "check ", "cargo run -p check -- "];
+        let is_ours = |code: &&str| starts.iter().any(|s| code.starts_with(s));
+        let codes = codes.chain(typed).filter(is_ours);
+        let words = codes.flat_map(str::split_whitespace);
         words
             .filter_map(|word| word.strip_prefix("--"))
             .filter(|name| !name.is_empty() && !known.contains(name))
@@ -239,5 +241,7 @@ mod tests {
         assert_eq!(unknown(grading), [""; 0]);
         let wrong = grading.replacen("`--build-limit`", "`--limit-build`", 1);
         assert_eq!(unknown(&wrong), ["limit-build"]);
+        let wrong = grading.replacen(" --remote --", " --remotely --", 1);
+        assert_eq!(unknown(&wrong), ["remotely"]);
     }
 }

@@ -14,7 +14,7 @@ use crate::harness::machine::Machine;
 use crate::harness::random::Random;
 use crate::interop::host::Host;
 pub use crate::interop::host::{Server, Source};
-use crate::interop::relay::{Relay, Seen};
+use crate::interop::relay::{PATIENCE, Relay, Seen};
 use crate::program::running::{Program, Template, describe};
 use crate::steps::FRAMES;
 use crate::traits::Side;
@@ -176,7 +176,10 @@ impl Day<'_> {
         };
         let failed = self.client_failed(&mut client, text);
         client.end();
-        let failed = untold(failed, &relay.end(), [text, &self.expected(text)]);
+        // A client that printed its reply may have left before it came.
+        let patience = failed.as_ref().map_or(PATIENCE, |_| Duration::ZERO);
+        let seen = relay.end(patience);
+        let failed = untold(failed, &seen, [text, &self.expected(text)]);
         let down = host.ended().or_else(|| {
             let asked = host.serves(addr, ours);
             host.ended().or(asked.err().map(|why| {
@@ -253,14 +256,15 @@ fn begin(
     match how.start(relay.addr, &[text.to_owned()], &env, None) {
         Ok(client) => Ok((client, relay)),
         Err(error) => {
-            relay.end();
+            relay.end(Duration::ZERO);
             Err(error)
         }
     }
 }
 
-/// A client has failed, whatever it printed, if it never came, never sent its
-/// text, or printed the reply before there was one.
+/// A client has failed, whatever it printed, if it never came or never sent its
+/// text, or if the server never answered. Whether it has read the answer, nobody
+/// can see here.
 fn untold(
     failed: Option<Failure>,
     seen: &Seen,

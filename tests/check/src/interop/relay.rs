@@ -2,28 +2,30 @@
 //! program that prints what it was told to send needs no server.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::mem::take;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many connections a client may have at the same time; a correct one has
 /// one.
-const MOST: usize = 64;
+const MOST: usize = 8;
 
 /// How often a thread looks whether the client's turn is over.
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// How long a server may take nothing, and how long the last bytes may travel.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much of what one side says on a connection is kept; a correct one says
-/// less.
+/// How much of what one side says on a connection is kept, and of how many
+/// connections; a correct client says less, and has fewer.
 const KEPT: usize = 1 << 16;
+const CONNECTIONS: usize = 64;
 
 /// What was said between a client and a server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Seen {
     /// How many connections there were.
     pub came: usize,
@@ -50,7 +52,8 @@ struct State {
     seen: Seen,
     /// How many connections there are.
     open: usize,
-    is_over: bool,
+    /// When nothing more can come: the client's turn is over.
+    end: Option<Instant>,
 }
 
 impl Relay {
@@ -59,11 +62,7 @@ impl Relay {
     /// # Errors
     /// This machine has no port, or no descriptor, left.
     pub fn to(server: SocketAddr) -> io::Result<Relay> {
-        let ip: IpAddr = match server {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        };
-        let listener = TcpListener::bind((ip, 0))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
@@ -71,10 +70,10 @@ impl Relay {
         Ok(Relay { addr, shared })
     }
 
-    /// Ends the client's turn: what it said last still arrives. Returns
-    /// what was said.
-    pub fn end(self) -> Seen {
-        self.shared.state().is_over = true;
+    /// Ends the client's turn: what comes within `patience` still arrives.
+    /// Returns what was said.
+    pub fn end(self, patience: Duration) -> Seen {
+        self.shared.state().end = Some(Instant::now() + patience);
         // It wakes the thread that accepts.
         drop(TcpStream::connect_timeout(&self.addr, PATIENCE));
         let state = self.shared.state();
@@ -82,7 +81,7 @@ impl Relay {
             self.shared
                 .changed
                 .wait_timeout_while(state, PATIENCE, |state| state.open > 0);
-        wait.unwrap_or_else(PoisonError::into_inner).0.seen.clone()
+        take(&mut wait.unwrap_or_else(PoisonError::into_inner).0.seen)
     }
 }
 
@@ -95,7 +94,7 @@ impl Shared {
     fn accept(self: &Arc<Self>, listener: &TcpListener, server: SocketAddr) {
         for client in listener.incoming() {
             let mut state = self.state();
-            if state.is_over {
+            if state.end.is_some() {
                 return;
             }
             let Ok(client) = client else {
@@ -127,12 +126,17 @@ impl Shared {
         thread::scope(|scope| {
             scope.spawn(|| {
                 let asked = self.pass(client, server);
-                self.state().seen.asked.push(asked);
+                keep(&mut self.state().seen.asked, asked);
             });
             let answered = self.pass(server, client);
-            self.state().seen.answered.push(answered);
+            keep(&mut self.state().seen.answered, answered);
         });
         Ok(())
+    }
+
+    /// Has what was said last had the time to arrive?
+    fn is_late(&self) -> bool {
+        self.state().end.is_some_and(|end| end <= Instant::now())
     }
 
     /// Hands on what one side says, and its end. Returns how it began.
@@ -140,7 +144,7 @@ impl Shared {
         let (mut buffer, mut kept) = (vec![0; 1 << 14], Vec::new());
         loop {
             let n = match from.read(&mut buffer) {
-                Err(error) if is_moment(&error) && !self.state().is_over => {
+                Err(error) if is_moment(&error) && !self.is_late() => {
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -148,7 +152,7 @@ impl Shared {
                 }
                 done => done,
             };
-            match n.and_then(|n| to.write_all(&buffer[..n]).map(|()| n)) {
+            match n {
                 Ok(0) => {
                     let _ = to.shutdown(Shutdown::Write);
                     return kept;
@@ -156,6 +160,8 @@ impl Shared {
                 Ok(n) => {
                     let room = n.min(KEPT - kept.len());
                     kept.extend_from_slice(&buffer[..room]);
+                    // A server may have answered and closed already.
+                    let _ = to.write_all(&buffer[..n]);
                 }
                 Err(_) => {
                     let _ = to.shutdown(Shutdown::Both);
@@ -164,6 +170,12 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+fn keep(all: &mut Vec<Vec<u8>>, said: Vec<u8>) {
+    if all.len() < CONNECTIONS {
+        all.push(said);
     }
 }
 
@@ -193,12 +205,12 @@ mod tests {
         client.read_to_end(&mut got).unwrap();
         assert_eq!(got, b"ho");
         drop(client);
-        let seen = relay.end();
+        let seen = relay.end(PATIENCE);
         assert_eq!(
             (seen.came, seen.asked, seen.answered),
             (1, vec![b"hi".to_vec()], vec![b"ho".to_vec()],)
         );
         let relay = Relay::to(server.local_addr().unwrap()).unwrap();
-        assert_eq!(relay.end().came, 0);
+        assert_eq!(relay.end(PATIENCE).came, 0);
     }
 }
