@@ -69,7 +69,8 @@ fn count(server: &str, folder: &Path, clients: usize) -> usize {
     let trace = folder.join("trace");
     let port = free_port();
     let mut redis = Command::new("strace");
-    redis.args(["-f", "-e", "trace=fdatasync", "-o"]).arg(&trace);
+    // -D: our child is Redis, and strace ends with it.
+    redis.args(["-D", "-f", "-e", "trace=fdatasync", "-o"]).arg(&trace);
     redis.arg("redis-server").current_dir(folder);
     let port_text = port.to_string();
     redis.args(["--port", &port_text, "--bind", "127.0.0.1", "--save", ""]);
