@@ -94,8 +94,8 @@ impl Solved {
     /// a few times more.
     pub fn check(&self, options: &str) -> Outcome {
         let line = format!("cargo run -q -p check -- {options}");
-        let tries = (0..4).map(|_| self.run(&line));
-        let told = tries.into_iter().find(|tried| tried.code != Some(2));
+        let mut tries = (0..4).map(|_| self.run(&line));
+        let told = tries.find(|tried| tried.code != Some(2));
         told.unwrap_or_else(|| panic!("too busy to tell: {line}")).succeeds()
     }
 

@@ -157,13 +157,13 @@ impl Shared {
                     let _ = to.shutdown(Shutdown::Write);
                     return kept;
                 }
-                Ok(n) => {
+                Ok(n) if !self.is_late() => {
                     let room = n.min(KEPT - kept.len());
                     kept.extend_from_slice(&buffer[..room]);
                     // A server may have answered and closed already.
                     let _ = to.write_all(&buffer[..n]);
                 }
-                Err(_) => {
+                _ => {
                     let _ = to.shutdown(Shutdown::Both);
                     let _ = from.shutdown(Shutdown::Both);
                     return kept;
@@ -212,5 +212,27 @@ mod tests {
         );
         let relay = Relay::to(server.local_addr().unwrap()).unwrap();
         assert_eq!(relay.end(PATIENCE).came, 0);
+    }
+
+    #[test]
+    fn a_server_that_never_stops_is_cut_off_with_the_client() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let relay = Relay::to(server.local_addr().unwrap()).unwrap();
+        let client = TcpStream::connect(relay.addr).unwrap();
+        let (mut served, _) = server.accept().unwrap();
+        served.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+        let flood =
+            thread::spawn(
+                move || {
+                    while served.write_all(&[b'x'; 1 << 16]).is_ok() {}
+                },
+            );
+        drop(client);
+        assert_eq!(relay.end(Duration::ZERO).came, 1);
+        let end = Instant::now() + Duration::from_secs(30);
+        while !flood.is_finished() {
+            assert!(Instant::now() < end, "it is still heard");
+            thread::sleep(MOMENT);
+        }
     }
 }
