@@ -85,13 +85,21 @@
         faces.push(one);
       });
     }
+    for (const one of faces) one.firstElementChild.append(make("p", "foot"));
+    number();
+    main.append(...faces, bar, status);
+  };
+  // Counts the slides that are on; paper has only them.
+  const number = () => {
+    const on = faces.filter((one, i) => isOn(i));
     faces.forEach((one, i) => {
-      const name = `${i + 1} of ${faces.length}`;
+      const at = on.indexOf(one);
+      const name = at < 0 ? "left out" : `${at + 1} of ${on.length}`;
+      one.classList.toggle("left-out", at < 0);
       one.setAttribute("aria-label", `${name}: ${titleOf(one)}`);
       const onward = following && i === faces.length - 1 ? ` · → ${following.textContent.trim()}` : "";
-      one.firstElementChild.append(make("p", "foot", `${document.title.replace(/ - .*/, "")} · ${name}${onward}`));
+      one.querySelector(".foot").textContent = `${document.title.replace(/ - .*/, "")} · ${name}${onward}`;
     });
-    main.append(...faces, bar, status);
   };
   const titleOf = (one) => one?.querySelector("h1, h2").textContent ?? (following?.textContent.trim() || "the end");
   // What comes next, if its title does not say that.
@@ -172,7 +180,7 @@
   const tell = () => {
     if (!presenter || presenter.closed) return;
     const put = (selector, text) => { presenter.document.querySelector(selector).textContent = text; };
-    put("h1", status.textContent);
+    put("h1", faces[now].getAttribute("aria-label"));
     const next = faces[from(now, 1)];
     put(".next", `Next: ${titleOf(next)}${kindOf(next)}`);
     presenter.document.querySelector(".notes").innerHTML = faces[now].lastElementChild.innerHTML;
@@ -196,6 +204,7 @@
     bar.querySelector("[aria-pressed]").ariaPressed = isShort;
     const few = shown.size ? "Only the slides that the guide shows" : "All slides: the guide names none of this page";
     status.textContent = isShort ? few : "All slides";
+    number();
     tell();
   };
   const [onward, back] = [() => go(from(now, 1)), () => go(from(now, -1))];
@@ -232,6 +241,8 @@
         to.lastElementChild.append(copyOf(note));
       }
       frame.remove();
+      number();
+      if (isShort) status.textContent = faces[now].getAttribute("aria-label");
       tell();
     });
     document.body.append(frame);
