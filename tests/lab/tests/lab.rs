@@ -564,6 +564,8 @@ fn nothing_left() {
     let before = interfaces();
     for n in 0..10u64 {
         let mut lab = Command::new("setsid"); // a group of its own
+        // Ctrl-C ends it, even if these tests run in the background.
+        lab.args(["env", "--default-signal=INT"]);
         lab.args([LAB, "wan", "--delay", "100ms", "--step", "step5", "one"]);
         lab.env("LAB_MARK", &mark);
         lab.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
