@@ -48,6 +48,7 @@ struct Talk<'a> {
     limits: Limits,
     input: Vec<u8>,
     frame_since: Option<Instant>,
+    is_late: bool,
     /// The replies that wait, each until its time, and how large they are.
     replies: VecDeque<(Instant, Vec<u8>)>,
     size: usize,
@@ -76,6 +77,7 @@ impl<'a> Talk<'a> {
             limits,
             input: Vec::new(),
             frame_since: None,
+            is_late: false,
             replies: VecDeque::new(),
             size: 0,
             pongs: Vec::new(),
@@ -258,6 +260,15 @@ impl<'a> Talk<'a> {
         Ok(false)
     }
 
+    /// One read at the limit takes what came in time, and there is no other.
+    fn look_at_the_frame(&mut self) {
+        let had_its_look = self.is_late;
+        self.is_late = self.frame_end().is_some_and(|at| Instant::now() >= at);
+        if self.is_late && had_its_look {
+            self.over = Some(Over::Refused(5));
+        }
+    }
+
     fn ask(&mut self) -> io::Result<()> {
         self.asked = Some(Instant::now());
         self.has_asked = true;
@@ -294,6 +305,7 @@ impl<'a> Talk<'a> {
                 self.is_heard();
             }
         }
+        self.look_at_the_frame();
         if on("pings-by-the-clock") && self.born.elapsed() > heartbeat() {
             self.born = Instant::now();
             self.ask()?;

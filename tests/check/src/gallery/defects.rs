@@ -159,6 +159,7 @@ pub const DEFECTS: &[Defect] = &[
     defect(5, "S5-01", "wrong-timeout-code", "answers with ERROR 4"),
     defect(5, "S5-02", "per-read-timer", "starts the clock again at each byte"),
     defect(5, "S5-02", "first-frame-only", "has a limit for the first frame only"),
+    defect(5, "S5-02", "grace-at-each-byte", "waits a little more at each byte"),
     defect(5, "S5-03", "timer-from-connect", "never starts the clock again"),
     defect(5, "S5-04", "timer-drops-bytes", "loses bytes when a timer fires"),
     defect(5, "S5-04", "idle-inside-frame", "uses the idle limit inside a frame"),

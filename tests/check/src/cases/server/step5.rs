@@ -93,17 +93,19 @@ fn s5_01(lab: &Lab) -> Check {
 const S5_02: Case = Case {
     id: "S5-02",
     title: "cuts a client that sends a byte now and then",
-    does: "With TCP_FRAME_MS=600 and TCP_IDLE_MS=600, the checker exchanges an \
-           ECHO, then sends the bytes of another, one every 100 ms, for at \
-           most 2 s. It expects ERROR 5 between 540 and 600 ms after the first \
-           of these bytes, then FIN.",
+    does: "With TCP_FRAME_MS=600 and TCP_IDLE_MS=600, A exchanges an ECHO, then \
+           sends the bytes of another, one every 100 ms, for at most 2 s. Then \
+           B sends those of an ECHO of 60 000 bytes, one every 0.5 ms. The \
+           checker expects ERROR 5 between 540 and 600 ms after the first of \
+           these bytes of each, then FIN.",
     steps: from(5),
     rule: (5, 1),
     tags: &[Tag::Timed, Tag::Starts, Tag::Hostile],
     why: "If each byte starts the timer again, a client that sends single \
           bytes, each in time, can keep the connection forever (slowloris). \
           That is why the limit is for the frame: from its first byte to its \
-          last.",
+          last. When it has passed, a server may look once more, for what came \
+          in time; B always has one byte more.",
     hint: Hint {
         meaning: "Each byte starts your server's timer again, so a client can \
                   stay forever by sending one byte in time; or only the first \
@@ -111,7 +113,11 @@ const S5_02: Case = Case {
         look: "when your server starts the timer of a frame, and when it \
                starts it again",
     },
-    proof: Proof::Defects(&["per-read-timer", "first-frame-only"]),
+    proof: Proof::Defects(&[
+        "per-read-timer",
+        "first-frame-only",
+        "grace-at-each-byte",
+    ]),
     script: s5_02,
 };
 
@@ -120,17 +126,27 @@ fn s5_02(lab: &Lab) -> Check {
     lab.set("TCP_IDLE_MS", LIMIT);
     let addr = lab.server()?;
     let bytes = echo(lab.word(60).as_bytes());
-    let mut client = lab.connect(addr)?;
+    let mut client = lab.connect_as(addr, "A: ")?;
     client.exchange(lab.word(5).as_bytes())?;
-    lab.note("sends 1 byte every 100 ms");
-    cut_while_it_drips(&mut client, &bytes[..20], (100, LIMIT))
+    lab.note("A: sends 1 byte every 100 ms");
+    cut_while_it_drips(&mut client, &bytes[..20], (ms(100), LIMIT))?;
+    lab.hint(
+        "Your server asks its clock only when no byte is there, or looks once \
+         more after each byte that comes too late.",
+        "what your server does after a byte that came when the limit had passed",
+    );
+    let mut client = lab.connect_as(addr, "B: ")?;
+    lab.note("B: sends 1 byte every 0.5 ms");
+    let bytes = echo(&lab.bytes(60_000));
+    cut_while_it_drips(&mut client, &bytes, (Duration::from_micros(500), LIMIT))
 }
 
-/// Sends a byte every `pause` ms; the server must cut it at the limit.
+/// Sends a byte, a pause, and so on; the server must cut it at the limit, in
+/// ms.
 pub fn cut_while_it_drips(
     client: &mut Peer,
     bytes: &[u8],
-    (pause, limit): (u64, u64),
+    (pause, limit): (Duration, u64),
 ) -> Check {
     let start = Instant::now();
     client.sends(bytes);
@@ -141,7 +157,7 @@ pub fn cut_while_it_drips(
                     if writer.write_all(&[*byte]).is_err() {
                         return;
                     }
-                    thread::sleep(ms(pause));
+                    thread::sleep(pause);
                 }
             });
         }

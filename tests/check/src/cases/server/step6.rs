@@ -515,7 +515,7 @@ fn s6_09(lab: &Lab) -> Check {
     let mut client = lab.connect(addr)?;
     client.answers_pings = false; // it would be in the middle of the frame
     lab.note("sends 1 byte every 150 ms");
-    cut_while_it_drips(&mut client, &bytes[..20], (150, 6 * H))
+    cut_while_it_drips(&mut client, &bytes[..20], (ms(150), 6 * H))
 }
 
 const S6_10: Case = Case {
