@@ -101,7 +101,8 @@ impl Solved {
 
     /// Lets a command run in the copy.
     pub fn place<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        for (name, _) in std::env::vars() {
+        for (name, _) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
             let is_of_outer = name.starts_with("CARGO") && name != "CARGO_HOME";
             if is_of_outer || name == "PROJECT" || name.starts_with("INSTA") {
                 command.env_remove(name);
@@ -118,12 +119,21 @@ impl Solved {
     /// its own, because the next solution builds another one.
     pub fn program(self, name: &str) -> (TempDir, String) {
         self.run(&format!("cargo build --workspace --bin {name}")).succeeds();
-        let own = TempDir::new().unwrap();
-        let path = own.path().join(name);
-        fs::copy(folder().join("target/debug").join(name), &path).unwrap();
-        let path = path.into_os_string().into_string().unwrap();
-        (own, path)
+        keep(name)
     }
+}
+
+/// Copies a program that was built to a folder of its own. Another process does
+/// it: while we have a program open to write it, a child that another test
+/// starts may inherit that, and then nobody can run it (ETXTBSY, execve(2)).
+pub fn keep(name: &str) -> (TempDir, String) {
+    let own = TempDir::new().unwrap();
+    let path = own.path().join(name);
+    let made = folder().join("target/debug").join(name);
+    assert!(
+        Command::new("cp").args([&made, &path]).status().unwrap().success()
+    );
+    (own, path.into_os_string().into_string().unwrap())
 }
 
 impl Outcome {

@@ -14,7 +14,8 @@ use super::copy::{Solved, print};
 use super::support::net::{self, Namespace};
 use super::support::scene::Scene;
 use super::support::{
-    ESTABLISHED, FIN_WAIT2, Program, ends, is_installed, trial, wait_until,
+    CLOSE_INHERITED, ESTABLISHED, FIN_WAIT2, Program, ends, is_installed,
+    trial, wait_until,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -74,11 +75,6 @@ struct Stage {
     addr: Option<SocketAddr>,
 }
 
-/// A terminal's shell has three descriptors open; ours gets those, too, that
-/// whoever runs the tests has left open.
-const CLOSE: &str = "for fd in /proc/$$/fd/*; do \
-    [ ${fd##*/} -lt 3 ] || eval \"exec ${fd##*/}>&-\"; done;";
-
 impl Stage {
     fn with(patch: &str, names: &[&str]) -> Stage {
         let own = TempDir::new().unwrap();
@@ -125,7 +121,7 @@ impl Stage {
             Some((before, last)) => format!("{before}; exec {last}"),
             None => format!("exec env {line}"),
         };
-        let line = format!("{CLOSE} {line}");
+        let line = format!("{CLOSE_INHERITED} {line}");
         Program::spawn(Command::new("bash").args(["-c", &line]), input)
     }
 

@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use regex::Regex;
 use tempfile::TempDir;
 
-use super::copy::{Solved, print};
+use super::copy::{Solved, keep, print};
 use super::support::scene::Scene;
 use super::support::{Program, ROOT, is_installed, signal, trial, wait_until};
 
@@ -36,12 +36,7 @@ pub fn trials() -> Vec<Trial> {
 /// a folder of its own, because the next solution builds another one.
 pub fn built(solved: &Solved, name: &str) -> (TempDir, String) {
     solved.run(&format!("cargo build -p {name}")).succeeds();
-    let own = TempDir::new().unwrap();
-    let path = own.path().join(name);
-    let made = format!("{ROOT}/target/exercises/target/debug/{name}");
-    fs::copy(made, &path).unwrap();
-    let path = path.into_os_string().into_string().unwrap();
-    (own, path)
+    keep(name)
 }
 
 // ---- UDP

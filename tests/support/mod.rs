@@ -255,6 +255,12 @@ impl Drop for Program {
 }
 // ANCHOR_END: drop
 
+/// For bash, in front of a line: the shell of a terminal has three descriptors
+/// open, and on Linux ours also has those that whoever runs the tests left open.
+pub const CLOSE_INHERITED: &str = "for fd in /proc/$$/fd/*; do \
+    case ${fd##*/} in [0-2] | '*') ;; *) eval \"exec ${fd##*/}>&-\" ;; esac; \
+    done;";
+
 /// A test; one that misses something is skipped, and its name says why.
 pub fn trial(
     title: &str,

@@ -71,6 +71,7 @@ impl Class {
             .env("PATH", format!("{}:{path}", checker.display()))
             .env("TMPDIR", self.path("tmp"))
             .env("GO111MODULE", "off")
+            .env("LC_ALL", "C.UTF-8") // of a compiler's quotation marks
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

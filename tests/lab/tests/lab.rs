@@ -90,8 +90,11 @@ fn missing(programs: &[&str], script: &str) -> Option<String> {
 }
 
 /// Can another user make namespaces, and run what Cargo has built?
-const AS_NOBODY: &str =
-    "setpriv --reuid 65534 --regid 65534 --clear-groups unshare -rn true";
+const AS_NOBODY: &str = concat!(
+    "setpriv --reuid 65534 --regid 65534 --clear-groups unshare -rn ",
+    env!("CARGO_BIN_EXE_lab"),
+    " --version"
+);
 
 /// Runs the lab to its end. Returns its exit code and what it printed.
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
