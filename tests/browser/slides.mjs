@@ -139,7 +139,7 @@ const paper = async (slides) => {
   try {
     await slides.pdf({ path, preferCSSPageSize: true });
     const text = execFileSync("pdftotext", [path, "-"], { encoding: "utf8" }).split("\f").slice(0, -1);
-    const wanted = await slides.evaluate(() => [...document.querySelectorAll(".slide:not(.left-out)")].map((slide) => ({
+    const wanted = await slides.evaluate(() => [...document.querySelectorAll(".slide:not([aria-label^='left out'])")].map((slide) => ({
       foot: slide.querySelector(".foot").textContent,
       end: slide.querySelector(".notes").textContent.trim().split(/\s+/).at(-1),
     })));
@@ -418,7 +418,7 @@ const plants = [
   { defect: "a chapter that leads nowhere", by: leads, script: (text) => text.replace("to === faces.length && following", "false") },
   { defect: "a short way that is as long", by: short, script: (text) => text.replace("shown.add(id)", "{}") },
   { defect: "a short way that ends at the chapter", by: short, script: (text) => text.replace('isShort ? "=short" : ""', '""') },
-  { defect: "all slides on paper in the short way", by: short, css: "html.paper .left-out { display: block !important }" },
+  { defect: "all slides on paper in the short way", by: short, script: (text) => text.replace('one.classList.toggle("left-out"', 'void ("left-out"') },
   { defect: "a position that is not told", by: keys, edit: () => document.querySelector("main > [role=status]").remove() },
   { defect: "a key that mdBook hears", by: early, script: (text) => text.replace(/\n.*"keydown", press, true.*/, "") },
   { defect: "a key before the fonts that is lost", by: early, script: (text) => text.replace("early.push(command)", "{}") },
