@@ -29,6 +29,8 @@ mod rooms;
 use libtest_mimic::Arguments;
 
 fn main() {
+    #[cfg(target_os = "linux")]
+    support::close_inherited();
     let args = Arguments::from_args();
     let mut trials = first::trials();
     trials.extend(framing::trials());

@@ -53,30 +53,9 @@ mod wan;
 
 use support::arguments::arguments;
 
-/// Closes all descriptors but the first three, with bash: `sh` knows only one
-/// digit. An editor or a CI may leave some open, and then every descriptor
-/// that `ss` or strace prints has another number.
-const CLOSE: &str = r#"for n in $(ls /proc/self/fd); do
-    if [ "$n" -gt 2 ]; then eval "exec $n>&-"; fi
-done
-exec "$0" "$@""#;
-
-/// Starts this program once more, without the descriptors of others. Without
-/// bash it goes on as it is.
-#[cfg(target_os = "linux")]
-fn close_inherited() {
-    use std::os::unix::process::CommandExt;
-    const DONE: &str = "DESCRIPTORS_ARE_CLOSED";
-    if std::env::var_os(DONE).is_none() {
-        let mut bash = std::process::Command::new("bash");
-        bash.args(["-c", CLOSE]).args(std::env::args_os());
-        let _ = bash.env(DONE, "yes").exec();
-    }
-}
-
 fn main() {
     #[cfg(target_os = "linux")]
-    close_inherited();
+    support::close_inherited();
     let arguments = arguments();
     // The longest first: these wait for a kernel that takes its time.
     let mut trials = silence::trials();

@@ -16,8 +16,8 @@ use std::thread;
 
 use support::scene::{Scene, rename_ports, without_waits};
 use support::{
-    CLOSE_INHERITED, DEADLINE, ESTABLISHED, End, FIN_WAIT2, Program, bin, ends,
-    refusing, signal, snapshot, unread, wait_until,
+    DEADLINE, ESTABLISHED, End, FIN_WAIT2, Program, bin, ends, refusing,
+    signal, snapshot, unread, wait_until,
 };
 
 /// Ten at once, since the order of the lines must be no matter of luck.
@@ -729,12 +729,12 @@ fn broken_pipe() {
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
 fn too_many_open_files() {
-    let mut bash = Command::new("bash");
-    bash.arg("-c").arg(format!(
-        "{CLOSE_INHERITED} ulimit -Sn 12; exec {} server --addr 127.0.0.1:0",
+    let mut sh = Command::new("sh");
+    sh.arg("-c").arg(format!(
+        "ulimit -Sn 12; exec {} server --addr 127.0.0.1:0",
         bin("step3")
     ));
-    let server = Program::spawn(&mut bash, false);
+    let server = Program::spawn(&mut sh, false);
     let addr = server.addr();
     let mut clients = Vec::new();
     for _ in 0..12 {

@@ -92,14 +92,14 @@
   // Counts the slides that are on; paper has only them.
   const number = () => {
     const on = faces.filter((one, i) => isOn(i));
-    faces.forEach((one, i) => {
+    for (const one of faces) {
       const at = on.indexOf(one);
       const name = at < 0 ? "left out" : `${at + 1} of ${on.length}`;
       one.classList.toggle("left-out", at < 0);
       one.setAttribute("aria-label", `${name}: ${titleOf(one)}`);
-      const onward = following && i === faces.length - 1 ? ` · → ${following.textContent.trim()}` : "";
+      const onward = following && one === on.at(-1) ? ` · → ${following.textContent.trim()}` : "";
       one.querySelector(".foot").textContent = `${document.title.replace(/ - .*/, "")} · ${name}${onward}`;
-    });
+    }
   };
   const titleOf = (one) => one?.querySelector("h1, h2").textContent ?? (following?.textContent.trim() || "the end");
   // What comes next, if its title does not say that.

@@ -14,8 +14,7 @@ use super::copy::{Solved, print};
 use super::support::net::{self, Namespace};
 use super::support::scene::Scene;
 use super::support::{
-    CLOSE_INHERITED, ESTABLISHED, FIN_WAIT2, Program, ends, is_installed,
-    trial, wait_until,
+    ESTABLISHED, FIN_WAIT2, Program, ends, is_installed, trial, wait_until,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -121,7 +120,6 @@ impl Stage {
             Some((before, last)) => format!("{before}; exec {last}"),
             None => format!("exec env {line}"),
         };
-        let line = format!("{CLOSE_INHERITED} {line}");
         Program::spawn(Command::new("bash").args(["-c", &line]), input)
     }
 

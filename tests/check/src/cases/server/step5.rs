@@ -131,8 +131,8 @@ fn s5_02(lab: &Lab) -> Check {
     lab.note("A: sends 1 byte every 100 ms");
     cut_while_it_drips(&mut client, &bytes[..20], (ms(100), LIMIT))?;
     lab.hint(
-        "Your server asks its clock only when no byte is there, or looks once \
-         more after each byte that comes too late.",
+        "Your server asks its clock only when no byte comes for a moment, or \
+         waits once more after each byte that came too late.",
         "what your server does after a byte that came when the limit had passed",
     );
     let mut client = lab.connect_as(addr, "B: ")?;
