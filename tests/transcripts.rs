@@ -91,7 +91,7 @@ fn demo_step8() {
 fn stopped_in_the_middle() {
     for (by, shown) in [("-TERM", "kill"), ("-KILL", "kill -9")] {
         let mut scene = asked_and_frozen();
-        scene.note(0, &format!("$ {shown} %1\n"));
+        scene.note(0, "connected", &format!("$ {shown} %1\n"));
         let server = scene.program(0).id();
         signal(server, by);
         if by == "-TERM" {
@@ -122,7 +122,7 @@ fn asked_and_frozen() -> Scene {
     scene.type_line(1, "hello", "hello\n");
     scene.wait_for(0, "connected", 1);
     signal(scene.program(0).id(), "-STOP");
-    scene.note(0, "^Z\n");
+    scene.note(0, "connected", "^Z\n");
     scene.type_line(1, "pay 5 euros", "");
     wait_until("the request", || unread(addr) > 0);
     scene
@@ -154,12 +154,10 @@ fn stopped_twice() {
     let addr = scene.server("step8");
     let mut client = TcpStream::connect(addr).unwrap();
     client.write_all(b"\0\0\0\x05\x05\0\0\x27\x10").unwrap(); // 10 s of WORK
-    scene.program(0).wait_for("connected");
     let server = scene.program(0).id();
-    scene.note(0, "^C\n");
+    scene.note(0, "connected", "^C\n");
     signal(server, "-TERM");
-    scene.program(0).wait_for("stopping");
-    scene.note(0, "^C\n");
+    scene.note(0, "stopping", "^C\n");
     signal(server, "-TERM");
     scene.wait_end(0);
     scene.snapshot("drain-twice");
@@ -283,7 +281,7 @@ fn unknown_outcome() {
         let addr = scene.server("step5");
         let server = scene.program(0).id();
         signal(server, "-STOP");
-        scene.note(0, "^Z\n");
+        scene.note(0, "listening", "^Z\n");
         let script = format!(
             "TCP_REQUEST_MS=500 TCP_ATTEMPTS=1 {} client --addr {addr} \
              'pay 5 euros' 2>&1; echo \"exit code $?\"",
@@ -296,12 +294,12 @@ fn unknown_outcome() {
         scene.terminal("the client", shown, client);
         scene.wait_end(1);
         if goes_on {
-            scene.note(0, "$ fg\n");
+            scene.note(0, "listening", "$ fg\n");
             signal(server, "-CONT");
             scene.wait_for(0, "ended after 1 frames", 1);
             scene.snapshot("step5-unknown-executed");
         } else {
-            scene.note(0, "$ kill -9 %1\n");
+            scene.note(0, "listening", "$ kill -9 %1\n");
             scene.program(0).kill();
             scene.stays_silent(0);
             scene.snapshot("step5-unknown-not-executed");

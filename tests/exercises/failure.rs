@@ -133,9 +133,9 @@ fn frozen_client() {
     let options = "--heartbeat-ms 2000";
     let client = typing_client(&mut scene, "the client", addr, step, options);
     signal(scene.program(client).id(), "-STOP");
-    scene.note(client, "^Z\n");
+    scene.note(client, "one\n", "^Z\n");
     scene.program(0).wait_for("no sign of life in time");
-    scene.note(client, "$ fg\n");
+    scene.note(client, "one\n", "$ fg\n");
     signal(scene.program(client).id(), "-CONT");
     scene.type_line(client, "two", "two\n");
     scene.wait_for(0, "connected", 2);
@@ -311,7 +311,7 @@ fn no_sign() {
     scene.terminal("the server", &shown, program);
     let step = ("step8", step8.1.as_str());
     let client = typing_client(&mut scene, "the client", addr, step, "");
-    scene.note(0, "^C\n");
+    scene.note(0, "connected", "^C\n");
     signal(scene.program(0).id(), "-INT");
     scene.wait_end(0);
     scene.program(client).end_input();

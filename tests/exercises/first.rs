@@ -270,7 +270,7 @@ fn hello() {
             stage.scene.wait_end(1);
             stage.scene.wait_for(server, "closes", 1);
             stage.scene.program(server).kill();
-            stage.scene.note(server, "^C\n");
+            stage.scene.note(server, "closes", "^C\n");
         } else {
             wait_for_both(addr);
             assert!(stage.scene.program(3).is_running());
@@ -312,7 +312,7 @@ fn server_turn() {
     wait_until("the first client", || ends(addr).len() == 2);
     let second = start(&["client", "--addr", &text, "hello"], false);
     scene.terminal("a second client", &format!("{run} client hello"), second);
-    scene.note(1, "^D\n");
+    scene.note(1, "", "^D\n");
     scene.program(1).end_input();
     scene.wait_end(1);
     scene.wait_end(2);
@@ -382,7 +382,7 @@ fn no_shutdown() {
     stage.scene.wait_for(client, "hello", 1);
     wait_for_both(addr);
     assert!(stage.scene.program(client).is_running());
-    stage.scene.note(client, "\n^C\n");
+    stage.scene.note(client, "hello", "\n^C\n");
     stage.scene.program(client).kill();
     stage.scene.wait_for(0, "ended after 5 bytes", 1);
     print("client-no-shutdown", &stage.scene.text());
@@ -394,7 +394,7 @@ fn server_left() {
     let line = "cargo run --bin step2 -- client";
     let client = stage.run("the client", line, true);
     stage.scene.type_line(client, "one", "one\n");
-    stage.scene.note(0, "^C\n");
+    stage.scene.note(0, "connected", "^C\n");
     stage.scene.program(0).kill();
     stage.scene.stays_silent(0);
     wait_until("the server's FIN", || {
@@ -402,7 +402,7 @@ fn server_left() {
     });
     stage.scene.type_line(client, "two", "one\n"); // no answer
     wait_until("the RST", || ends(addr).is_empty());
-    stage.scene.note(client, "three\n");
+    stage.scene.note(client, "one\n", "three\n");
     stage.scene.program(client).write(b"three\n");
     stage.scene.wait_end(client);
     print("client-server-left", &stage.scene.text());
@@ -483,7 +483,7 @@ fn descriptors() {
         ends(addr).iter().any(|end| end.is_server && end.unread > 5)
     });
     assert!(stage.scene.program(last).is_running());
-    stage.scene.note(first, "^D\n");
+    stage.scene.note(first, "one\n", "^D\n");
     stage.scene.program(first).end_input();
     stage.scene.wait_end(first);
     stage.scene.wait_end(last);

@@ -155,7 +155,7 @@ fn limits_silent() {
     scene.type_line(2, "one", "one\n");
     scene.program(0).wait_for_times("no frame started", 2);
     scene.type_line(2, "two", "two\n");
-    scene.note(2, "^D\n");
+    scene.note(2, "two\n", "^D\n");
     scene.program(2).end_input();
     scene.wait_end(2);
     scene.wait_for(0, "ended after", 1);
@@ -410,13 +410,13 @@ fn testing_queue() {
     scene.type_line(1, "one", "one\n");
     own.client(&mut scene, "the second client", addr, &[], &[]);
     scene.program(2).write(b"two\n");
-    scene.note(2, "two\n");
+    scene.note(2, "", "two\n");
     wait_until("its bytes", || unread(addr) == 4);
     let seen = sockets(addr, "-ltn") + &sockets(addr, "-tn");
     scene.add(2, format!("\n# terminal 4\n{seen}"));
-    for i in 0..3 {
-        scene.stays_silent(i);
-    }
+    scene.wait_for(0, "connected", 1);
+    scene.stays_silent(1);
+    scene.stays_silent(2);
     print("testing-queue", &scene.text());
 }
 

@@ -135,9 +135,8 @@ impl Terminals {
 
     /// Kills a server, after it has seen a client leave.
     fn kill(&mut self, n: usize) {
-        self.scene.program(n).wait_for("ended");
+        self.scene.note(n, "ended", "^Z\n$ kill -9 %1\n");
         self.scene.program(n).kill();
-        self.scene.note(n, "^Z\n$ kill -9 %1\n");
         self.scene.stays_silent(n);
     }
 
@@ -195,7 +194,7 @@ fn forgets() {
     terminals.scene.stays_silent(1);
     terminals.ask("--seq 1 --add 5", "");
     redis.restart();
-    terminals.scene.note(0, &format!("^Z\n$ kill -9 %1\n$ {PLAIN}\n"));
+    terminals.scene.note(0, "", &format!("^Z\n$ kill -9 %1\n$ {PLAIN}\n"));
     terminals.ask("--seq 2 --add 7 --attempts 1", "");
     let ended = first.finish();
     let (next, addr) = server_of(&redis.engine());

@@ -541,7 +541,8 @@ fn stop_download() {
     scene.terminal("the client", shown, curl);
     wait_until("a piece", || fs::metadata(&file).is_ok_and(|m| m.len() > 0));
     assert!(scene.program(2).is_running(), "it was too fast");
-    scene.note(0, "^C\n");
+    scene.program(0).wait_for_times("connected", 2);
+    scene.note(0, "", "^C\n");
     signal(id, "-INT");
     scene.wait_end(2);
     scene.wait_end(0);

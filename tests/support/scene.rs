@@ -139,10 +139,11 @@ impl Scene {
         terminal.typed.push((printed, line));
     }
 
-    /// Adds a line that the reader types in terminal `index`, and that the
-    /// shell reads, not the program.
-    pub fn note(&mut self, index: usize, line: &str) {
+    /// Adds a line that the reader types in terminal `index`, when its program
+    /// has printed `after`, and that the shell reads, not the program.
+    pub fn note(&mut self, index: usize, after: &str, line: &str) {
         let terminal = &mut self.terminals[index];
+        terminal.program.wait_for(after);
         let printed = terminal.program.texts().0.len();
         terminal.typed.push((printed, line.to_owned()));
     }

@@ -226,12 +226,12 @@ fn held(net: &Namespace, scene: &mut Scene, name: &str, args: &[&str]) {
     let shown = shown.trim_end_matches(" -- ").to_owned();
     scene.terminal("the server", &shown, server);
     signal(scene.program(0).id(), "-STOP");
-    scene.note(0, "^Z\n");
+    scene.note(0, "", "^Z\n");
 }
 
 /// Lets the server of the first terminal go on.
 fn go_on(scene: &mut Scene) {
-    scene.note(0, "$ fg\n");
+    scene.note(0, "", "$ fg\n");
     signal(scene.program(0).id(), "-CONT");
 }
 
@@ -285,7 +285,7 @@ fn written() {
     wait_for_ss(&net, "FIN-WAIT-2 0 0");
     let text = ss(&net, SS);
     scene.add(1, text);
-    scene.note(0, "$ kill -9 %1\n");
+    scene.note(0, "", "$ kill -9 %1\n");
     scene.program(0).kill();
     scene.stays_silent(0);
     scene.snapshot("flow-written");

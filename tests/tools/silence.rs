@@ -60,8 +60,8 @@ fn converse(net: &Namespace, scene: &mut Scene, options: &[&str]) {
 
 /// Presses Ctrl-Z in the first terminal.
 fn freeze(scene: &mut Scene) {
+    scene.note(0, "connected", "^Z\n");
     signal(scene.program(0).id(), "-STOP");
-    scene.note(0, "^Z\n");
 }
 
 // ---- The three peers
@@ -72,7 +72,7 @@ fn killed() {
     let mut scene = Scene::new();
     converse(&net, &mut scene, &[]);
     freeze(&mut scene);
-    scene.note(0, "$ kill -9 %1\n");
+    scene.note(0, "connected", "$ kill -9 %1\n");
     scene.program(0).kill();
     scene.wait_end(1);
     snapshot("silence-killed", scene.text().trim_end());
@@ -112,7 +112,7 @@ fn heartbeat() {
     scene.type_line(1, "one", "one\n");
     freeze(&mut scene);
     scene.program(1).wait_for("no sign of life in time\n");
-    scene.note(0, "$ fg\n");
+    scene.note(0, "connected", "$ fg\n");
     signal(scene.program(0).id(), "-CONT");
     scene.program(0).wait_for("ended");
     net.shell(&ports(50002, 50002));

@@ -382,6 +382,7 @@ fn other_machine() {
     mine += "\n";
     mine += &typed(&here, &client("10.0.0.1"));
     let mut others = typed(&there, &client("10.0.0.1"));
+    running.wait_for("ended");
     let first = format!("{}^C\n", printed(server, &running));
     running.kill();
 

@@ -112,8 +112,7 @@ impl Restarted {
 
     /// Presses Ctrl-Z in the first terminal, and kills.
     fn kill(&mut self) {
-        self.scene.program(0).wait_for("ended");
-        self.scene.note(0, "^Z\n$ kill -9 %1\n");
+        self.scene.note(0, "ended", "^Z\n$ kill -9 %1\n");
         self.scene.program(0).kill();
     }
 
