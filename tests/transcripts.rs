@@ -16,8 +16,8 @@ use std::thread;
 
 use support::scene::{Scene, rename_ports, without_waits};
 use support::{
-    DEADLINE, ESTABLISHED, End, FIN_WAIT2, Program, bin, ends, refusing,
-    signal, snapshot, unread, wait_until,
+    DEADLINE, ESTABLISHED, End, Program, bin, ends, refusing, signal, snapshot,
+    unread, wait_for_fin, wait_until,
 };
 
 /// Ten at once, since the order of the lines must be no matter of luck.
@@ -375,9 +375,7 @@ fn step1_reads_once_a_message_in_pieces() {
                  | cargo run --bin step2 -- client";
     scene.client("step2", None, shown);
     scene.program(1).write(b"Hello, ");
-    wait_until("the server's close", || {
-        ends(addr).iter().any(|end| end.is_server && end.state == FIN_WAIT2)
-    });
+    wait_for_fin(addr);
     scene.program(1).write(b"Server!");
     scene.program(1).end_input();
     scene.wait_end(1);

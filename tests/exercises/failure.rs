@@ -16,7 +16,7 @@ use super::copy::{Solved, print};
 use super::support::scene::Scene;
 use super::support::{
     DEADLINE, Program, ROOT, ends, is_installed, signal, snapshot, trial,
-    unread, wait_until,
+    unread, wait_for_fin, wait_until,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -135,6 +135,7 @@ fn frozen_client() {
     signal(scene.program(client).id(), "-STOP");
     scene.note(client, "one\n", "^Z\n");
     scene.program(0).wait_for("no sign of life in time");
+    wait_for_fin(addr);
     scene.note(client, "one\n", "$ fg\n");
     signal(scene.program(client).id(), "-CONT");
     scene.type_line(client, "two", "two\n");

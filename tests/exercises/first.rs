@@ -14,7 +14,7 @@ use super::copy::{Solved, print};
 use super::support::net::{self, Namespace};
 use super::support::scene::Scene;
 use super::support::{
-    ESTABLISHED, FIN_WAIT2, Program, ends, is_installed, trial, wait_until,
+    ESTABLISHED, Program, ends, is_installed, trial, wait_for_fin, wait_until,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -397,9 +397,7 @@ fn server_left() {
     stage.scene.note(0, "connected", "^C\n");
     stage.scene.program(0).kill();
     stage.scene.stays_silent(0);
-    wait_until("the server's FIN", || {
-        ends(addr).iter().any(|end| end.state == FIN_WAIT2)
-    });
+    wait_for_fin(addr);
     stage.scene.type_line(client, "two", "one\n"); // no answer
     wait_until("the RST", || ends(addr).is_empty());
     stage.scene.note(client, "one\n", "three\n");

@@ -15,7 +15,7 @@ use super::copy::{Outcome, Solved, print};
 use super::support::scene::Scene;
 use super::support::{
     DEADLINE, Program, ROOT, is_installed, refusing, signal, snapshot, trial,
-    unread, wait_until,
+    unread, wait_for_fin, wait_until,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -154,6 +154,7 @@ fn limits_silent() {
     step5.client(&mut scene, "the client of step 5", addr, &[], &[]);
     scene.type_line(2, "one", "one\n");
     scene.program(0).wait_for_times("no frame started", 2);
+    wait_for_fin(addr);
     scene.type_line(2, "two", "two\n");
     scene.note(2, "two\n", "^D\n");
     scene.program(2).end_input();

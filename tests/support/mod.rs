@@ -330,7 +330,7 @@ fn is_stopped(pid: u32) -> bool {
 #[derive(Debug, PartialEq)]
 pub struct End {
     pub is_server: bool,
-    /// Such as ESTABLISHED; see [`ESTABLISHED`] and [`FIN_WAIT2`].
+    /// Such as ESTABLISHED; see [`ESTABLISHED`].
     pub state: u8,
     /// Bytes that the other end has not acknowledged.
     pub unsent: u64,
@@ -339,7 +339,7 @@ pub struct End {
 }
 
 pub const ESTABLISHED: u8 = 1;
-pub const FIN_WAIT2: u8 = 5; // closed here, acknowledged there
+const FIN_WAIT2: u8 = 5; // closed here, acknowledged there
 const TIME_WAIT: u8 = 6;
 const LISTEN: u8 = 10;
 
@@ -364,6 +364,15 @@ pub fn ends(addr: SocketAddr) -> Vec<End> {
         }
     }
     ends
+}
+
+/// Waits until the server at `addr` has ended a connection, and the kernel of
+/// its client knows that: a server says so before it does so.
+pub fn wait_for_fin(addr: SocketAddr) {
+    wait_until("the server's FIN", || {
+        let mut ends = ends(addr).into_iter();
+        ends.any(|end| end.is_server && end.state == FIN_WAIT2)
+    });
 }
 
 /// Bytes that have come in for the server at `addr` and that it has not read.

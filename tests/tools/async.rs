@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use crate::support::scene::Scene;
 use crate::support::{
-    FIN_WAIT2, Program, ROOT, bin, ends, snapshot, trial, wait_until,
+    Program, ROOT, bin, ends, snapshot, trial, wait_for_fin, wait_until,
 };
 use libtest_mimic::Trial;
 use regex::Regex;
@@ -112,8 +112,7 @@ fn serves_nobody(program: &Path) {
     let shown = "cargo run --bin step2 -- server";
     scene.terminal("the server", shown, server);
     scene.client("step2", None, "cargo run --bin step2 -- client");
-    let in_state = |state| ends(addr).iter().any(|end| end.state == state);
-    wait_until("the server to close", || in_state(FIN_WAIT2));
+    wait_for_fin(addr);
     scene.type_line(1, "hello", "");
     wait_until("its kernel to answer", || ends(addr).is_empty());
     scene.type_line(1, "is anybody there?", "");
