@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
-use support::{Program, ROOT, bin, refusing, trial};
+use support::{Program, ROOT, again, bin, refusing, trial};
 use tempfile::TempDir;
 
 /// How long a run may take on a busy machine; the longest takes 8 s.
@@ -431,7 +431,7 @@ fn resets(stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 fn silent(stream: &mut TcpStream) -> std::io::Result<()> {
-    while stream.read(&mut [0; 100])? > 0 {}
+    while again(|| stream.read(&mut [0; 100]))? > 0 {}
     Ok(())
 }
 

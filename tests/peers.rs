@@ -25,7 +25,9 @@ use libtest_mimic::Trial;
 use support::arguments::arguments;
 use support::language::Language::{self, C, Go, Java, Node, Python};
 use support::scene::Scene;
-use support::{DEADLINE, Program, bin, ends, refusing, trial, wait_until};
+use support::{
+    DEADLINE, Program, again, bin, ends, refusing, trial, wait_until,
+};
 
 fn main() {
     let mut trials = Vec::new();
@@ -240,7 +242,7 @@ fn between(addr: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
 
 fn pass_on(mut from: &TcpStream, mut to: &TcpStream, pongs: &AtomicUsize) {
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Ok(n @ 1..) = from.read(&mut buffer) {
+    while let Ok(n @ 1..) = again(|| from.read(&mut buffer)) {
         all.extend_from_slice(&buffer[..n]);
         let is_pong = |bytes: &&[u8]| *bytes == b"\0\0\0\x09\x82";
         let count = all.windows(5).filter(is_pong).count();

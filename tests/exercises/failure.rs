@@ -15,8 +15,8 @@ use tempfile::{TempDir, tempdir};
 use super::copy::{Solved, print};
 use super::support::scene::Scene;
 use super::support::{
-    DEADLINE, Program, ROOT, ends, is_installed, signal, snapshot, trial,
-    unread, wait_for_fin, wait_until,
+    DEADLINE, Program, ROOT, again, ends, is_installed, signal, snapshot,
+    trial, unread, wait_for_fin, wait_until,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -347,7 +347,7 @@ fn closed_listener() {
     client.write_all(b"hello").unwrap();
     wait_until("its text", || unread(addr) == 5);
     drop(listener);
-    let reads = client.read(&mut [0; 9]).unwrap_err();
+    let reads = again(|| client.read(&mut [0; 9])).unwrap_err();
     let text = format!(
         "| what the client does | what it sees |\n| --- | --- |\n\
          | connect, before any `accept` | succeeds |\n\

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use super::copy::{Outcome, Solved, print};
 use super::support::scene::Scene;
 use super::support::{
-    DEADLINE, Program, ROOT, is_installed, refusing, signal, snapshot, trial,
-    unread, wait_for_fin, wait_until,
+    DEADLINE, Program, ROOT, again, is_installed, refusing, signal, snapshot,
+    trial, unread, wait_for_fin, wait_until,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -259,7 +259,8 @@ fn requests(command: impl Fn(SocketAddr) -> Command) -> usize {
     let server = thread::spawn(move || {
         let asks = |stream: &TcpStream| {
             stream.set_read_timeout(Some(DEADLINE)).unwrap();
-            (&*stream).read(&mut [0; 100]).unwrap() > 0
+            let mut stream = stream;
+            again(|| stream.read(&mut [0; 100])).unwrap() > 0
         };
         let streams = listener.incoming().map(Result::unwrap);
         streams.take_while(asks).count()

@@ -22,7 +22,7 @@ use socket2::{Domain, Socket, Type};
 use support::arguments::arguments;
 use support::scene::rename_ports;
 use support::{
-    DEADLINE, Program, ROOT, bin, is_installed, signal, snapshot, trial,
+    DEADLINE, Program, ROOT, again, bin, is_installed, signal, snapshot, trial,
 };
 use ws::{Decoder, Message, TEXT};
 
@@ -190,7 +190,7 @@ impl Client {
 
     fn more(&mut self) -> Result<(), End> {
         let mut buffer = [0; 4096];
-        match self.stream.read(&mut buffer) {
+        match again(|| self.stream.read(&mut buffer)) {
             Ok(0) => return Err(End::Fin),
             Ok(n) => self.input.extend(&buffer[..n]),
             Err(error) => {
@@ -228,7 +228,8 @@ fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        assert_eq!(stream.read(&mut byte).unwrap(), 1, "the end, not a head");
+        let n = again(|| stream.read(&mut byte)).unwrap();
+        assert_eq!(n, 1, "the end, not a head");
         head.extend(byte);
     }
     String::from_utf8(head).unwrap()
@@ -330,7 +331,8 @@ fn no_request() {
     assert_took(start, SECOND / 2);
     let mut silent = TcpStream::connect(addr).unwrap();
     silent.set_read_timeout(Some(DEADLINE)).unwrap();
-    assert_eq!(silent.read(&mut [0]).unwrap(), 0); // and no answer
+    let n = again(|| silent.read(&mut [0])).unwrap();
+    assert_eq!(n, 0); // and no answer
     // What comes behind the last request must not turn the end into a reset.
     let last = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let more = "x".repeat(100_000);

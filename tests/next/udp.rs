@@ -15,8 +15,8 @@ use libtest_mimic::Trial;
 use support::arguments::arguments;
 use support::scene::Scene;
 use support::{
-    DEADLINE, Ended, Program, bin, is_installed, signal, snapshot, trial,
-    wait_until,
+    DEADLINE, Ended, Program, again, bin, is_installed, signal, snapshot,
+    trial, wait_until,
 };
 
 fn main() {
@@ -254,7 +254,7 @@ impl Fake {
     /// The next datagram, and who sent it.
     fn receive(&self) -> (Vec<u8>, SocketAddr) {
         let mut buffer = [0; 2000];
-        let (n, client) = self.socket.recv_from(&mut buffer).unwrap();
+        let (n, client) = again(|| self.socket.recv_from(&mut buffer)).unwrap();
         (buffer[..n].to_vec(), client)
     }
 
@@ -400,7 +400,7 @@ fn refused_later() {
     ];
     let Fake { socket, client } = Fake::new(&ADD, &limits);
     let mut buffer = [0; 2000];
-    socket.recv_from(&mut buffer).unwrap();
+    again(|| socket.recv_from(&mut buffer)).unwrap();
     client.wait_for_stderr("attempt 1: outcome unknown");
     drop(socket);
     let ended = client.finish();
@@ -534,7 +534,7 @@ fn answers(socket: &UdpSocket) -> Vec<Vec<u8>> {
     let mut answers = Vec::new();
     let mut buffer = [0; 70_000];
     loop {
-        let n = socket.recv(&mut buffer).unwrap();
+        let n = again(|| socket.recv(&mut buffer)).unwrap();
         if buffer[..n] == frame(0x81, b"the last one") {
             return answers;
         }
@@ -665,7 +665,7 @@ fn no_server() {
         client.send(&frame(1, b"hi")).unwrap();
     }
     client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    assert!(client.recv(&mut [0; 10]).is_err());
+    assert!(again(|| client.recv(&mut [0; 10])).is_err());
     assert!(road.is_running());
     // Now there is one, and the same way leads to it and back.
     drop(held);

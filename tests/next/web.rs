@@ -27,8 +27,8 @@ use tempfile::TempDir;
 use support::arguments::arguments;
 use support::scene::{Scene, rename_ports};
 use support::{
-    DEADLINE, Program, ROOT, bin, ends, is_installed, signal, snapshot, trial,
-    wait_until,
+    DEADLINE, Program, ROOT, again, bin, ends, is_installed, signal, snapshot,
+    trial, wait_until,
 };
 
 fn main() {
@@ -221,7 +221,7 @@ fn hello(stream: &mut TcpStream) {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"!\n") {
         let mut piece = [0; 1000];
-        let n = stream.read(&mut piece).unwrap();
+        let n = again(|| stream.read(&mut piece)).unwrap();
         assert!(n > 0, "{:?}", String::from_utf8_lossy(&bytes));
         bytes.extend(&piece[..n]);
     }

@@ -13,7 +13,7 @@ pub mod shapes;
 
 use std::collections::BTreeMap;
 use std::env::consts::EXE_EXTENSION;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -388,6 +388,18 @@ pub fn refusing() -> (Socket, SocketAddr) {
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, addr)
+}
+
+/// Calls again if a signal has come: it ends a read of a socket that has a time
+/// limit, also when no handler is there and the process was only stopped for a
+/// moment (signal(7)).
+pub fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 /// Waits until `true`, looking again and again, or panics.

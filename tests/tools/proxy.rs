@@ -13,7 +13,8 @@ use socket2::SockRef;
 
 use crate::support::scene::{Scene, rename_ports};
 use crate::support::{
-    DEADLINE, Program, bin, is_installed, refusing, snapshot, trial, wait_until,
+    DEADLINE, Program, again, bin, is_installed, refusing, snapshot, trial,
+    wait_until,
 };
 
 /// The tests of this file.
@@ -126,7 +127,7 @@ const RESET: Option<ErrorKind> = Some(ErrorKind::ConnectionReset);
 fn is_reset(addr: SocketAddr) -> bool {
     let end = TcpStream::connect(addr).and_then(|mut client| {
         client.set_read_timeout(Some(DEADLINE))?;
-        client.read(&mut [0])
+        again(|| client.read(&mut [0]))
     });
     end.map_err(|error| error.kind()) == Err(ErrorKind::ConnectionReset)
 }
@@ -134,7 +135,7 @@ fn is_reset(addr: SocketAddr) -> bool {
 /// Does nothing come for a while, not even an end?
 fn is_silent(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    let end = stream.read(&mut [0]).map_err(|e| e.kind());
+    let end = again(|| stream.read(&mut [0])).map_err(|e| e.kind());
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     matches!(end, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }
@@ -374,13 +375,7 @@ fn slice() {
     client.write_all(b"0123456789").unwrap();
     for piece in ["0123", "4567", "89"] {
         let mut buffer = [0; 100];
-        // Each signal ends a read that has a time limit (signal(7)).
-        let n = loop {
-            match server.read(&mut buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                n => break n.unwrap(),
-            }
-        };
+        let n = again(|| server.read(&mut buffer)).unwrap();
         assert_eq!(buffer[..n].escape_ascii().to_string(), piece);
     }
 }

@@ -10,7 +10,9 @@ use libtest_mimic::Trial;
 use regex::Regex;
 
 use crate::calls::{Traced, whole_lines};
-use crate::support::{DEADLINE, Program, bin, is_installed, snapshot, trial};
+use crate::support::{
+    DEADLINE, Program, again, bin, is_installed, snapshot, trial,
+};
 
 /// The steps, and a server that makes a write for each frame, as a program
 /// does that flushes too often: it shows that a mistake would be seen.
@@ -81,7 +83,8 @@ fn calls(server: &str, frames: usize, times: usize) -> (usize, usize) {
         assert!(received == reply, "a wrong reply from {server}");
     }
     client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(client.read(&mut [0]).unwrap(), 0); // it has seen our end
+    let n = again(|| client.read(&mut [0])).unwrap();
+    assert_eq!(n, 0); // it has seen our end
     traced.stop();
     traced.0.wait_end();
     count(&fs::read_to_string(file.path()).unwrap())

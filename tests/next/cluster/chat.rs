@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
-use crate::support::{DEADLINE, Program, bin, signal, trial};
+use crate::support::{DEADLINE, Program, again, bin, signal, trial};
 use crate::world::{DURABLE, Redis, low_port};
 use crate::ws::{self, Decoder, Message, TEXT};
 
@@ -172,7 +172,7 @@ impl Talk {
                 None => {}
             }
             let mut bytes = [0; 4096];
-            let n = self.stream.read(&mut bytes)?;
+            let n = again(|| self.stream.read(&mut bytes))?;
             if n == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::frame::{self, OVERLOADED, PING};
 use crate::ledger::{CLIENTS, Ledger, Operation};
 use crate::redis::{Reply, decode};
-use crate::support::{Program, signal, trial};
+use crate::support::{Program, again, signal, trial};
 use crate::world::{
     Came, DEFAULTS, DURABLE, Peer, Redis, ask, server_of, server_within,
 };
@@ -201,7 +201,7 @@ impl Fake {
 fn play(mut stream: TcpStream, act: &Mutex<Act>, config: Told) {
     let (mut input, mut bytes) = (Vec::new(), [0; 4096]);
     let (mut name, mut late) = ("$-1\r\n", "");
-    while let Ok(n @ 1..) = stream.read(&mut bytes) {
+    while let Ok(n @ 1..) = again(|| stream.read(&mut bytes)) {
         input.extend_from_slice(&bytes[..n]);
         let mut rest = &input[..];
         while let Some(Reply::Array(words)) = decode(&mut rest).unwrap() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use crate::support::{DEADLINE, Program, bin, signal, snapshot};
+use crate::support::{DEADLINE, Program, again, bin, signal, snapshot};
 
 /// What it is called, and its bytes.
 type Trick = (&'static str, String);
@@ -274,10 +274,9 @@ fn answers(addr: SocketAddr, bytes: &[u8]) -> String {
     let mut heard = Vec::new();
     let is_waiting = loop {
         let mut piece = [0; 1000];
-        match stream.read(&mut piece) {
+        match again(|| stream.read(&mut piece)) {
             Ok(0) => break false,
             Ok(n) => heard.extend(&piece[..n]),
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => {
                 let late = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
                 break late.contains(&e.kind());
