@@ -118,13 +118,26 @@ fn snapshot(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
+/// Is this what the snapshot says? A busy machine may be late, and then a test
+/// may try again.
+fn is_kept(name: &str, text: &str) -> bool {
+    let kept = fs::read_to_string(format!("{TESTS}/snapshots/{name}.snap"));
+    kept.is_ok_and(|kept| kept.trim_end().ends_with(text.trim_end()))
+}
+
 // ---- The cable
 
+/// A server that is late sends an ACK before its FIN (RFC 1122, 4.2.3.2), so
+/// it has three attempts.
 fn lan() {
-    snapshot(
-        "lab-lan",
-        &without_times(&lab(&["lan", "--step", "step5", "hello"])),
-    );
+    let run = || without_times(&lab(&["lan", "--step", "step5", "hello"]));
+    let mut text = run();
+    for _ in 0..2 {
+        if !is_kept("lab-lan", &text) {
+            text = run();
+        }
+    }
+    snapshot("lab-lan", &text);
 }
 
 fn lan_as_nobody() {
@@ -381,15 +394,18 @@ fn kept(scene: &Scene) {
 fn plays(scene: &'static Scene) {
     let expected = essence(scene, &captured(&captures(), scene));
     let mut seen = Vec::new();
-    for _ in 0..3 {
+    for attempt in 1..=3 {
         let (log, text) = play(scene);
         seen = essence(scene, &log);
         if seen == expected && is_in_time(scene, &log) {
-            if scene.look.is_some() {
-                let name = format!("lab-{}-ss", scene.name);
-                snapshot(&name, &without_numbers(&text));
+            if scene.look.is_none() {
+                return;
             }
-            return;
+            let name = format!("lab-{}-ss", scene.name);
+            let text = without_numbers(&text);
+            if is_kept(&name, &text) || attempt == 3 {
+                return snapshot(&name, &text);
+            }
         }
     }
     assert_eq!(seen, expected);
@@ -596,8 +612,16 @@ fn end(mut lab: Child, n: u64) {
     // Ctrl-C goes to the whole group, and the others to one process.
     let group = if signal == "-INT" { "-" } else { "" };
     let target = format!("{group}{}", lab.id());
-    let kill = Command::new("kill").args([signal, "--", &target]).status();
-    assert!(kill.unwrap().success());
+    let kill = |signal| {
+        let mut kill = Command::new("kill");
+        run(kill.args([signal, "--", &target])).0 == Some(0)
+    };
+    let end = Instant::now() + DEADLINE;
+    while !kill("-0") {
+        assert!(Instant::now() < end, "{target} is not there yet");
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(kill(signal));
     assert!(!lab.wait().unwrap().success());
 }
 
