@@ -301,7 +301,9 @@ fn drive_real(soak: &Soak, relay: SocketAddr, client: u64) -> u64 {
         if ends {
             program.wait_end();
         } else {
-            program.wait_for_times("\n", 1 + rand::random_range(0..4));
+            let left = (ADDS - done) as usize;
+            let some = rand::random_range(1..5);
+            program.wait_for_times("\n", some.min(left));
             program.kill();
             program.wait_end();
             killed += 1;

@@ -28,7 +28,7 @@ pub async fn run() -> Result<()> {
     let limits = PeerLimits {
         heartbeat: 5 * SECOND,
         frame: 5 * SECOND,
-        write: 5 * SECOND,
+        write: 60 * SECOND, // its mailbox must be full before that
     };
     let drain = Drain::new(ServerLimits { connections: 9, drain: SECOND });
     let hub = hub(Vec::new());

@@ -191,6 +191,7 @@ async function onPaper(name) {
 
 async function asPdf() {
   const paper = await context({}, "navy");
+  paper.setDefaultTimeout(300_000); // a busy machine opens print.html slowly
   const { page, problems } = await open(paper, "print.html");
   await unfold(page);
   for (const what of ["captions", "boxes", "shapes"]) problems.push(...(await look(what)(page)));

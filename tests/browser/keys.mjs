@@ -10,7 +10,7 @@ const stops = {
   "the theme button": "#mdbook-theme-toggle",
   "the search button": "#mdbook-search-toggle",
 };
-const wait = (page, what) => page.waitForFunction(what, null, { timeout: 3000, polling: 30 }).then(() => true, () => false);
+const wait = (page, what) => page.waitForFunction(what, null, { timeout: 15000, polling: 30 }).then(() => true, () => false);
 const left = async (page, address) => page.url().replace(/[?#].*/, "") !== address.replace(/[?#].*/, "");
 
 // Where the keyboard is, and whether one can see that.

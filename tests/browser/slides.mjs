@@ -132,10 +132,19 @@ const whole = async (slides) => {
   return [...problems, ...[...new Set(lost)].slice(0, 12).map((line) => `neither on a slide nor in the notes: "${line}"`)];
 };
 const fits = (slides) => slides.evaluate(leaf, false);
+const resized = async (slides, size) => { // the page hears of its size a moment later
+  await slides.setViewportSize(size);
+  let found = await slides.evaluate(leaf, true);
+  for (let i = 0; i < 40 && found.length > 0; i += 1) {
+    await slides.waitForTimeout(250);
+    found = await slides.evaluate(leaf, true);
+  }
+  return found;
+};
 const paper = async (slides) => {
   const folder = mkdtempSync(join(tmpdir(), "slides-"));
   const path = join(folder, "slides.pdf");
-  if (slides.url().includes("server.html")) await slides.locator(".guide").first().waitFor({ state: "attached" });
+  if (/(server|drain|performance)\.html/.test(slides.url())) await slides.locator(".guide").first().waitFor({ state: "attached" });
   try {
     await slides.pdf({ path, preferCSSPageSize: true });
     const text = execFileSync("pdftotext", [path, "-"], { encoding: "utf8" }).split("\f").slice(0, -1);
@@ -216,9 +225,8 @@ const early = async (slides) => { // keys that come before the fonts
 const phone = async (slides) => { // upright and lying: buttons for a finger
   const problems = [];
   for (const size of [{ width: 375, height: 700 }, { width: 700, height: 375 }]) {
-    await slides.setViewportSize(size);
     const tell = (what) => problems.push(`${size.width} x ${size.height}: ${what}`);
-    (await slides.evaluate(leaf, true)).forEach(tell);
+    (await resized(slides, size)).forEach(tell);
     const look = async (state, part) => {
       const other = await slides.locator(`.slide:not([hidden]) ${part}`).boundingBox();
       for (const button of await slides.locator(".slides-bar button:visible").all()) {
@@ -467,13 +475,7 @@ async function asSlides(browser, check, name) {
   const { context, page, problems } = await show(browser, name);
   check(`${name} as slides: whole`, await guarded(whole)(page));
   check(`${name} as slides: 1280 x 720`, await guarded(fits)(page));
-  await page.setViewportSize(old);
-  let found = await page.evaluate(leaf, true);
-  for (let i = 0; i < 40 && found.length > 0; i += 1) { // the page hears of its size a moment later
-    await page.waitForTimeout(250);
-    found = await page.evaluate(leaf, true);
-  }
-  check(`${name} as slides: 1024 x 768`, found);
+  check(`${name} as slides: 1024 x 768`, await resized(page, old));
   check(`${name} as slides: requests and errors`, problems);
   await context.close();
 }

@@ -111,11 +111,11 @@ const scenes = {
       Array.from({ length: 10 }, (_, n) => `${name}: ${name[1]} ${n} ${evil}`));
     same([...all[0]].sort(), [...expected].sort(), "all texts");
     same(await tabs[0].locator("#messages img, #messages script").count(), 0, "elements");
-    same(await tabs[0].locator("#pending li").count(), 0, "texts that wait");
+    await until("no text that waits", async () => (await tabs[0].locator("#pending li").count()) === 0);
 
     const stage = tabs[0].locator("#stage");
     await stage.hover({ position: { x: 100, y: 80 } });
-    await until("the dot", async () => (await dots(tabs[2])).length === 1);
+    for (const page of tabs.slice(1)) await until("the dot", async () => (await dots(page)).length === 1);
     await stage.focus();
     const [[before], [, x]] = [await dots(tabs[1]), (await dots(tabs[1]))[0].split(" ")];
     for (let n = 0; n < 3; n++) await tabs[0].keyboard.press("ArrowRight");
@@ -213,7 +213,7 @@ const scenes = {
     await enter();
     await ann.getByText("in public as ann").waitFor({ timeout: DEADLINE });
     await write(ann, "hello");
-    await hears(eve, 1);
+    await Promise.all([hears(eve, 1), hears(ann, 1)]);
     same(await texts(eve), ["ann: hello"], "in the other room");
     same(await texts(ann), ["ann: hello"], "what ann sees there");
     // What waits is bounded, and so is the wait, which is random.
@@ -273,9 +273,9 @@ const scenes = {
     };
     // ANCHOR: frozen
     // The browser answers the server's pings for a page that does nothing.
-    const other = await serve(0, ["--heartbeat-ms", "300"]);
+    const other = await serve(0, ["--heartbeat-ms", "1000"]);
     await hang(await tab(other, "dan"));
-    await new Promise((done) => setTimeout(done, 1800)); // 6 intervals
+    await new Promise((done) => setTimeout(done, 6000)); // 6 intervals
     ensure(!other.said.includes("no sign of life"), "a frozen tab is taken for dead");
     console.log("frozen for 6 intervals: still connected");
     // ANCHOR_END: frozen

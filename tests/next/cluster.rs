@@ -171,6 +171,7 @@ fn two_processes() {
     terminals.ask("--seq 1 --add 5", both);
     terminals.kill(1);
     terminals.ask("--seq 2 --add 7", both);
+    terminals.scene.program(2).wait_for("ended");
     terminals.ask("--seq 1 --add 5", both);
     terminals.scene.wait_for(2, "ended", 2);
     let kept = redis.cli(&["--no-raw", "HGETALL", "ledger:7"]);

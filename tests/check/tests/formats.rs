@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use check::{Case, Side, Tag, cases};
-use support::{GALLERY, alone, check, gallery, snapshot};
+use support::{GALLERY, alone, check, gallery, snapshot, told};
 
 /// A server with one mistake and one warning, tried with three cases.
 fn report(format: &str) -> String {
@@ -360,7 +360,7 @@ fn a_class() {
     let args = ["class", "server", "step4", folder, "--seed", "7"];
     let more = ["--cmd", "sh server.sh {addr}", "--out"];
     let out_text = out.to_str().unwrap();
-    let said = check(&[&args[..], &more, &[out_text]].concat());
+    let said = told(|| check(&[&args[..], &more, &[out_text]].concat()));
     assert_eq!(said.code, Some(1));
     snapshot("class", &said.text);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 3);

@@ -11,10 +11,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{GALLERY, Said, alone, check, gallery, running};
+use support::{GALLERY, Said, alone, check, gallery, running, shared};
 
 /// Tries a server that is a shell script; `$0` is the gallery.
 fn script(script: &str, more: &[&str]) -> Said {
+    let _machine = shared();
     let cmd = format!("sh -c '{script}' '{GALLERY}' {{addr}}");
     let args = ["server", "step4", "--seed", "7", "--cmd", &cmd];
     check(&[&args[..], more].concat())

@@ -47,8 +47,8 @@ fn what_a_client_needs_is_said() {
 fn two_sessions_know_nothing_of_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let rude = session(&scripted("trap \"\" TERM; exec \"$0\""));
-    let polite = "touch \"$2\"; \"$0\" server --step 4 --addr \"$1\" & \
-                  trap \"kill $!; echo >>\\\"$2\\\"; exit\" TERM; wait";
+    let polite = "trap \"kill \\$!; echo >>\\\"$2\\\"; exit\" TERM; \
+                  touch \"$2\"; \"$0\" server --step 4 --addr \"$1\" & wait";
     let asked = dir.path().join("asked");
     let polite = format!(
         "sh -c '{polite}' '{}' {{addr}} '{}'",

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 use support::arguments::arguments;
-use support::snapshot;
+use support::{is_unknown, snapshot};
 
 /// The version, and the step whose cases it is tried with.
 const WALK: [(u8, u8); 10] = [
@@ -60,7 +60,8 @@ fn try_version(version: u8, step: u8) {
     let step = format!("step{step}");
     let mut text = transcript(dir.path(), &step);
     for _ in 0..20 {
-        if version != 5 || text.contains(RACE) {
+        let is_lucky = version != 5 || text.contains(RACE);
+        if is_lucky && !is_unknown(&text) {
             break;
         }
         text = transcript(dir.path(), &step);
@@ -102,11 +103,15 @@ fn break_it() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("server.py"), text).unwrap();
         let cmd = "python3 server.py {addr}";
-        let output = Command::new(env!("CARGO_BIN_EXE_check"))
-            .args(["server", "step3", "--case", "S2-03", "--cmd", cmd])
-            .current_dir(dir.path())
-            .output()
-            .unwrap();
+        let mut check = Command::new(env!("CARGO_BIN_EXE_check"));
+        check.args(["server", "step3", "--case", "S2-03", "--cmd", cmd]);
+        check.current_dir(dir.path());
+        let mut output = check.output().unwrap();
+        for _ in 1..4 {
+            if output.status.code() == Some(2) {
+                output = check.output().unwrap(); // the machine was too busy
+            }
+        }
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(code), "{said}");
     }

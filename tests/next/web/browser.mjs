@@ -22,9 +22,9 @@ try {
   assert.equal(color, "rgb(1, 2, 3)");
   if (scene === "reads") {
     await page.click("text=docs"); // a folder without its slash
-    assert.equal(page.url(), `${url}docs/`);
+    await page.waitForURL(`${url}docs/`);
     await page.click("text=next"); // relative to the folder
-    assert.equal(await page.title(), "Next");
+    await page.waitForFunction(() => document.title === "Next");
     assert.equal((await page.goto(`${url}none`)).status(), 404);
     for (let n = 0; n < 20; n++) assert.equal((await page.goto(`${url}hello.txt?${n}`)).status(), 200);
   }
