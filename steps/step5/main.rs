@@ -137,7 +137,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const LIMITS: ClientLimits = ClientLimits {
     connect: Duration::from_secs(4),
-    request: Duration::from_millis(300),
+    request: SECOND,
     deadline: Duration::from_secs(30),
     attempts: 5,
     base: Duration::from_millis(100),

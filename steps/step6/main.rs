@@ -142,7 +142,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const LIMITS: ClientLimits = ClientLimits {
     connect: Duration::from_secs(4),
-    request: Duration::from_millis(300),
+    request: SECOND,
     deadline: Duration::from_secs(30),
     attempts: 5,
     base: Duration::from_millis(100),
@@ -154,7 +154,7 @@ const LIMITS: ClientLimits = ClientLimits {
 async fn demo() -> Result<()> {
     let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let addr = listener.local_addr()?;
-    let heartbeat = Duration::from_millis(300);
+    let heartbeat = Duration::from_millis(400);
     let peer = PeerLimits { heartbeat, frame: SECOND, write: SECOND };
     let server = tokio::spawn(async move {
         let (stream, addr) = listener::accept(&listener).await;
