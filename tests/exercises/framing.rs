@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use super::copy::{Outcome, Solved, print};
 use super::support::scene::Scene;
 use super::support::{
-    DEADLINE, Program, ROOT, again, is_installed, refusing, signal, snapshot,
-    trial, unread, wait_for_fin, wait_until,
+    DEADLINE, ESTABLISHED, Program, ROOT, again, ends, is_installed, refusing,
+    signal, snapshot, trial, unread, wait_until,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -125,7 +125,7 @@ fn each_read() {
     let own = Own::new("time-limits-byte", "step5");
     let slowloris = Own::new("", "slowloris");
     let mut scene = Scene::new();
-    let set = [("TCP_FRAME_MS", "600")];
+    let set = [("TCP_FRAME_MS", "2000")];
     let addr =
         own.server(&mut scene, "a server with a limit for each read", &set);
     let (client, shown) = slowloris.start(&[], &[&addr.to_string()]);
@@ -138,8 +138,10 @@ fn each_read() {
 fn limits_byte() {
     let tried = Solved::with("time-limits-byte");
     let tried = tried.run("cargo test --bin step5").fails();
-    let parts = ["... FAILED", "assertion"];
-    print("time-limits-byte", &tried.shown(&parts));
+    let shown = tried.shown(&["... FAILED", "assertion"]);
+    let mut lines: Vec<&str> = shown.lines().collect();
+    lines[4..].sort_unstable(); // which of the two is first is luck
+    print("time-limits-byte", &lines.join("\n"));
 }
 
 /// Step 4 waits at the keyboard; step 5 looks before it sends.
@@ -154,7 +156,9 @@ fn limits_silent() {
     step5.client(&mut scene, "the client of step 5", addr, &[], &[]);
     scene.type_line(2, "one", "one\n");
     scene.program(0).wait_for_times("no frame started", 2);
-    wait_for_fin(addr);
+    wait_until("the end of both connections", || {
+        ends(addr).iter().all(|end| end.state != ESTABLISHED)
+    });
     scene.type_line(2, "two", "two\n");
     scene.note(2, "two\n", "^D\n");
     scene.program(2).end_input();
@@ -185,7 +189,7 @@ fn limits_measure() {
 fn no_reader() {
     let own = Own::new("", "step5");
     let mut scene = Scene::new();
-    let set = [("TCP_WRITE_MS", "1000")];
+    let set = [("TCP_WRITE_MS", "3000")];
     let addr = own.server(&mut scene, "the server", &set);
     shell(
         &mut scene,
@@ -299,10 +303,10 @@ fn deadline() {
     signal(server.id(), "-STOP");
     let mut scene = Scene::new();
     scene.rename(addr, 8888);
-    let set = [("TCP_REQUEST_MS", "1000"), ("TCP_DEADLINE_MS", "1700")];
+    let set = [("TCP_REQUEST_MS", "1000"), ("TCP_DEADLINE_MS", "1900")];
     own.client(&mut scene, "the client", addr, &set, &["hi"]);
     scene.wait_end(0);
-    let last = Regex::new(r"within [0-6]\d\dms").unwrap();
+    let last = Regex::new(r"within [0-8]?\d?\dms").unwrap();
     let text = scene.text();
     assert!(last.is_match(&text), "{text}");
     snapshot("question-deadline", last.replace(&text, "within …").trim_end());
@@ -489,7 +493,9 @@ fn lan_first() {
         let line = format!(
             "cargo run -q -p lab -- wan --delay 25ms --step {step} hello"
         );
-        let packets = packets(&line);
+        let mut packets = packets(&line);
+        // A busy machine may be late, and then something is sent again.
+        packets.retain(|packet| !packet.ends_with("again"));
         let at = |part: &str| packets.iter().position(|p| p.contains(part));
         let end = packets
             .iter()
@@ -545,7 +551,8 @@ fn wan_silence() {
              --step {step}"
         );
         solved.run(&format!("cargo build -q --bin {step}")).succeeds();
-        let ran = solved.run(&line.replace("cargo run", "cargo run -q"));
+        let lab = line.replace("cargo run -p lab --", "target/debug/lab");
+        let ran = solved.run(&lab);
         let says = ran.text.lines().filter(|l| l.starts_with("client | "));
         let says: Vec<&str> = says.take(2).collect();
         text += &format!("$ {line}\n{}\n", says.join("\n"));

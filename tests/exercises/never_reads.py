@@ -9,7 +9,7 @@ host, port = sys.argv[1].rsplit(":", 1)
 request = struct.pack(">IB", 60001, 1) + bytes(60000)
 sent = got = 0
 with socket.create_connection((host, int(port)), 20) as connection:
-    connection.settimeout(0.5)
+    connection.settimeout(1)
     try:
         while True:
             sent += connection.send(request[sent % len(request) :])

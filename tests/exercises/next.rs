@@ -230,8 +230,10 @@ fn tls_build() {
     let mut scene = Scene::new();
     tls.server(&mut scene, "the server", &["--clients", "target/clients.pem"]);
     tls.client(&mut scene, "");
+    scene.wait_for(0, "no handshake", 1);
     let other = OTHER.join(" ");
     tls.client(&mut scene, &other.replace("other", "before"));
+    scene.wait_for(0, "no handshake", 2);
     tls.client(&mut scene, &other);
     scene.wait_for(0, "ended after 1 frames", 1);
     print("tls-build", &scene.text());

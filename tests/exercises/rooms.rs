@@ -266,6 +266,9 @@ fn chat_clock() {
         shown += &format!("{}\n", room.play("fragments"));
         let waits = shown.contains("has waited");
         assert_eq!(waits, !patch.is_empty(), "{shown}");
+        if patch.is_empty() {
+            room.server.wait_for("in time");
+        }
         let is_late = room.server.texts().0;
         let is_late = String::from_utf8_lossy(&is_late).contains("in time");
         assert_eq!(is_late, patch.is_empty());

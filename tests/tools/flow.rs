@@ -384,10 +384,11 @@ fn note(all: &[Packet], i: usize) -> String {
 }
 
 /// The time from one packet to the next, as the timers of TCP are set: 0.2
-/// seconds (and some thousandths), and then twice as long each time.
+/// seconds (and some thousandths), and then twice as long each time. A busy
+/// machine may be late, and never early.
 pub fn after(earlier: &Packet, later: &Packet) -> String {
     let seconds = (later.time - earlier.time).as_secs_f64();
-    let doubled = (seconds / 0.2).log2().round();
+    let doubled = ((seconds / 0.2).log2() + 0.15).floor();
     format!("after {:.1} s", 0.2 * doubled.exp2())
 }
 

@@ -13,8 +13,8 @@ use socket2::SockRef;
 
 use crate::support::scene::{Scene, rename_ports};
 use crate::support::{
-    DEADLINE, Program, again, bin, is_installed, refusing, snapshot, trial,
-    wait_until,
+    DEADLINE, Program, again, bin, ends, is_installed, refusing, snapshot,
+    trial, wait_until,
 };
 
 /// The tests of this file.
@@ -238,6 +238,10 @@ fn last_words() {
     let [mut client, mut server] = net.pair();
     server.write_all(&[b'x'; 100_000]).unwrap();
     client.read_exact(&mut [0; 10_000]).unwrap();
+    let addr = net.listener.local_addr().unwrap();
+    wait_until("all to have left the server", || {
+        ends(addr).iter().all(|end| !end.is_server || end.unsent == 0)
+    });
     break_off(server);
     let (bytes, end) = rest(&mut client);
     assert_eq!((bytes.len(), end), (90_000, RESET));
@@ -258,6 +262,7 @@ fn fill(stream: &mut TcpStream) -> usize {
             }
         }
     }
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
     total
 }
 
@@ -370,7 +375,7 @@ fn rate() {
 
 /// The rate keeps the pieces apart, so that each is a read of its own.
 fn slice() {
-    let net = Network::new(&["slice 4", "rate 8"]);
+    let net = Network::new(&["slice 4", "rate 4"]);
     let [mut client, mut server] = net.pair();
     client.write_all(b"0123456789").unwrap();
     for piece in ["0123", "4567", "89"] {
@@ -652,7 +657,7 @@ fn third_attempt() {
     let (_server, to) = Program::server("step5");
     let mut scene = Scene::new();
     let faults = ["conn 1 down reset after 0 frames", "conn 2 stall"];
-    let client = ["TCP_REQUEST_MS=500 ", "one"];
+    let client = ["TCP_REQUEST_MS=2000 ", "one"];
     add(&mut scene, to, "step5", &faults, client);
     scene.wait_end(1);
     scene.wait_for(0, "3: both streams ended\n", 1);

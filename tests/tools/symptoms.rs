@@ -625,13 +625,16 @@ fn hang_write() {
     let shown = "ss -tnp";
     let mut before = String::new();
     let large = Regex::new(r"(?m)^ESTAB +\d{5,} +\d{5,} .*\n").unwrap();
-    wait_until("full buffers", || {
+    let mut is_full = || {
         let now = ss(&net, shown);
-        let is_full = large.find_iter(&now).count() == 2 && now == before;
+        let is_full = large.find_iter(&now).count() == 2;
+        let is_same = now == before;
         before = now;
-        is_full
-    });
+        (is_full, is_same)
+    };
+    wait_until("full buffers", || is_full().0);
     signal(client.id(), "-STOP"); // it would give up soon
+    wait_until("a rest", || is_full() == (true, true));
     let queues = Regex::new(r"(?m)^(ESTAB|State) +\S+ +\S+ +").unwrap();
     let text =
         queues.replace_all(&before, |found: &Captures| match &found[1] {

@@ -139,6 +139,7 @@ fn lost_reply() {
     let again = client(ONCE, relay, pay[1]).finish();
     let printed = String::from_utf8(again.stdout).unwrap();
     scene.add(2, format!("$ {}\n{printed}", shown[1]));
+    scene.wait_for(1, "lost", 1);
     scene.wait_for(0, "ended", 2);
     scene.snapshot("twice-another-number");
 
@@ -147,6 +148,7 @@ fn lost_reply() {
     let client = client(OFTEN, relay, "--add 5");
     scene.terminal("the client", &format!("{run} --add 5"), client);
     scene.wait_end(2);
+    scene.wait_for(1, "lost", 1);
     scene.wait_for(0, "ended", 2);
     scene.snapshot("twice-the-same-number");
 }
@@ -159,7 +161,6 @@ fn between(lost: &str) -> Scene {
     scene.rename(relay.addr(), 8889);
     let shown = format!("cargo run --bin cut -- {lost}");
     scene.terminal("a bad connection", &shown, relay);
-    scene.stays_silent(1);
     scene
 }
 

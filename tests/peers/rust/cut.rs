@@ -28,6 +28,8 @@ async fn main() -> Result<()> {
             let mut server = connect(&server).await?;
             server.write_all(&buffer[..n]).await?;
             server.read_exact(&mut [0; 29]).await?; // that to an ADD
+            server.shutdown().await?;
+            while server.read(&mut buffer).await? > 0 {} // it has ended
         }
         _ => bail!("say what to lose: request or reply"),
     }
