@@ -490,12 +490,12 @@ fn server() {
     assert!(report["generator"]["busy"].as_f64().unwrap() > 0.0, "{report}");
 }
 
-/// If `load` did not answer PINGs, the server would drop it after 6 s.
+/// If `load` did not answer PINGs, the server would drop it after 0.9 s.
 fn idle() {
     steps();
     let mut command = Command::new(bin("step8"));
     command.args(["server", "--addr", "127.0.0.1:0"]);
-    let server = Program::spawn(command.env("TCP_HEARTBEAT_MS", "2000"), false);
+    let server = Program::spawn(command.env("TCP_HEARTBEAT_MS", "300"), false);
     let report = short(server.addr(), &["--idle", "200"]).right();
     let idle = &report["idle"];
     assert_eq!(idle["connections"], 200);
