@@ -246,7 +246,7 @@ fn slowloris_and_step4() {
 #[cfg_attr(not(target_os = "linux"), ignore = "prints Linux's words")]
 fn slowloris_and_step5() {
     let mut scene = Scene::new();
-    scene.server_with("step5", &[("TCP_FRAME_MS", "600")]);
+    scene.server_with("step5", &[("TCP_FRAME_MS", "2000")]);
     slowloris(scene, "step5", "not whole");
 }
 

@@ -26,9 +26,9 @@ pub async fn run() -> Result<()> {
     let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let addr = listener.local_addr()?;
     let limits = PeerLimits {
-        heartbeat: 5 * SECOND,
+        heartbeat: 60 * SECOND,
         frame: 5 * SECOND,
-        write: 60 * SECOND, // its mailbox must be full before that
+        write: 60 * SECOND, // bob's mailbox is full long before that
     };
     let drain = Drain::new(ServerLimits { connections: 9, drain: SECOND });
     let hub = hub(Vec::new());

@@ -154,7 +154,7 @@ const LIMITS: ClientLimits = ClientLimits {
 async fn demo() -> Result<()> {
     let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let addr = listener.local_addr()?;
-    let heartbeat = Duration::from_millis(400);
+    let heartbeat = Duration::from_millis(300);
     let peer = PeerLimits { heartbeat, frame: SECOND, write: SECOND };
     let server = tokio::spawn(async move {
         let (stream, addr) = listener::accept(&listener).await;

@@ -71,7 +71,7 @@ fn pauses() {
     let mut short = segments("options-pause");
     for _ in 0..4 {
         if short.0 * 2 > short.1 {
-            short = segments("options-pause"); // its pauses were longer
+            short = segments("options-pause"); // a busy machine made them longer
         }
     }
     let long = segments("options-long-pause");

@@ -330,7 +330,7 @@ fn is_stopped(pid: u32) -> bool {
 #[derive(Debug, PartialEq)]
 pub struct End {
     pub is_server: bool,
-    /// Such as ESTABLISHED; see [`ESTABLISHED`].
+    /// As the kernel numbers them, such as [`ESTABLISHED`].
     pub state: u8,
     /// Bytes that the other end has not acknowledged.
     pub unsent: u64,

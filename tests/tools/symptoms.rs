@@ -625,16 +625,23 @@ fn hang_write() {
     let shown = "ss -tnp";
     let mut before = String::new();
     let large = Regex::new(r"(?m)^ESTAB +\d{5,} +\d{5,} .*\n").unwrap();
-    let mut is_full = || {
+    let mut look = || {
         let now = ss(&net, shown);
-        let is_full = large.find_iter(&now).count() == 2;
-        let is_same = now == before;
+        let seen = (large.find_iter(&now).count() == 2, now == before);
         before = now;
-        (is_full, is_same)
+        seen
     };
-    wait_until("full buffers", || is_full().0);
-    signal(client.id(), "-STOP"); // it would give up soon
-    wait_until("a rest", || is_full() == (true, true));
+    wait_until("full buffers", || {
+        if !look().0 {
+            return false;
+        }
+        signal(client.id(), "-STOP"); // it would give up soon
+        let is_at_rest = (0..20).any(|_| look() == (true, true));
+        if !is_at_rest {
+            signal(client.id(), "-CONT"); // there was room again
+        }
+        is_at_rest
+    });
     let queues = Regex::new(r"(?m)^(ESTAB|State) +\S+ +\S+ +").unwrap();
     let text =
         queues.replace_all(&before, |found: &Captures| match &found[1] {

@@ -16,6 +16,10 @@ use support::{GALLERY, Said, alone, check, gallery, running, shared};
 /// Tries a server that is a shell script; `$0` is the gallery.
 fn script(script: &str, more: &[&str]) -> Said {
     let _machine = shared();
+    unlocked(script, more)
+}
+
+fn unlocked(script: &str, more: &[&str]) -> Said {
     let cmd = format!("sh -c '{script}' '{GALLERY}' {{addr}}");
     let args = ["server", "step4", "--seed", "7", "--cmd", &cmd];
     check(&[&args[..], more].concat())
@@ -142,9 +146,10 @@ fn prints_escape_codes_and_binary() {
 /// It is asked once, then killed; the next ones are not asked any more.
 #[test]
 fn ignores_sigterm() {
+    let _machine = shared();
     let start = Instant::now();
     let script = r#"trap "" TERM; exec "$0" server --step 4 --addr "$1""#;
-    let said = self::script(script, &["--case", "S4-01", "--case", "S4-02"]);
+    let said = unlocked(script, &["--case", "S4-01", "--case", "S4-02"]);
     assert_eq!(said.code, Some(0), "{}", said.text);
     assert!(start.elapsed() < Duration::from_secs(12), "took too long");
 }

@@ -128,7 +128,7 @@ fn is_kept(name: &str, text: &str) -> bool {
 // ---- The cable
 
 /// A server that is late sends an ACK before its FIN (RFC 1122, 4.2.3.2), so
-/// it has three attempts.
+/// this test has three attempts.
 fn lan() {
     let run = || without_times(&lab(&["lan", "--step", "step5", "hello"]));
     let mut text = run();

@@ -29,7 +29,7 @@ async fn main() -> Result<()> {
             server.write_all(&buffer[..n]).await?;
             server.read_exact(&mut [0; 29]).await?; // that to an ADD
             server.shutdown().await?;
-            while server.read(&mut buffer).await? > 0 {} // it has ended
+            while server.read(&mut buffer).await? > 0 {} // until it has ended, too
         }
         _ => bail!("say what to lose: request or reply"),
     }
