@@ -630,7 +630,7 @@ fn write_first_deadlocks() {
     let text = scene.text();
     let stuck = regex::Regex::new(r"after writing (\d+) bytes").unwrap();
     let n: usize = stuck.captures(&text).expect(&text)[1].parse().unwrap();
-    assert!(n < 16_000_000, "it wrote everything");
+    assert!(n < 100_000_000, "it wrote everything");
     let text = stuck.replace(&text, "after writing N bytes");
     snapshot("write-first-deadlocks", text.trim_end());
 }

@@ -1,7 +1,7 @@
 //! A client with a mistake: it writes its whole message before it reads the
 //! first byte of the answer.
 //!
-//!     cargo run --bin write-first                    16 MB to 127.0.0.1:8888
+//!     cargo run --bin write-first                    100 MB to 127.0.0.1:8888
 //!     cargo run --bin write-first -- IP:PORT BYTES
 //!
 //! A real client with this mistake hangs forever. This one gives up when a
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let mut args = env::args().skip(1);
     let addr = args.next().unwrap_or("127.0.0.1:8888".to_owned());
-    let size = args.next().unwrap_or("16000000".to_owned());
+    let size = args.next().unwrap_or("100000000".to_owned());
     let size: usize = size.parse().context("cannot read BYTES")?;
 
     let mut stream = TcpStream::connect(&addr).with_context(|| {
